@@ -1,0 +1,139 @@
+//! The sockets of one loop, beside the table of peers: slot `n` here belongs to slot `n` there.
+//!
+//! ```text
+//! stage     Opening -> Open -> Ending -> Lingering -> (descriptor closed)
+//!              '---------------^   |         |
+//!            handshake refused     |         '- write side shut; what still comes is discarded, so that
+//!                                  |            the peer can read our last bytes before TCP ends
+//!                                  '- the WebSocket is over; output still goes out
+//! ```
+
+use std::io::{ErrorKind, IoSlice, Write};
+
+use mio::net::TcpStream;
+
+use crate::dispatch::{Wire, Written};
+use crate::observe::{Direction, Observer};
+use crate::peers::PeerId;
+use crate::protocol::send::MAX_SLICES;
+
+/// How far a connection has come, as seen from its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The opening handshake is under way.
+    Opening,
+    /// `on_open` was called and `on_close` is owed.
+    Open,
+    /// Nothing is owed to the application; output still goes out.
+    Ending,
+    /// All output is out and the write side is shut.
+    Lingering,
+}
+
+/// One socket and what the last readiness said of it.
+///
+/// Readiness is reported once, when it begins (edge-triggered): these flags remember it until the kernel
+/// answers that there is no more.
+pub(crate) struct Socket {
+    pub(crate) stream: TcpStream,
+    pub(crate) stage: Stage,
+    /// Bytes, or the end, may be waiting to be read.
+    pub(crate) readable: bool,
+    /// The kernel may take output that it refused before.
+    pub(crate) writable: bool,
+    /// The end of the peer's bytes was announced: read on until it shows.
+    pub(crate) end_announced: bool,
+    /// Nothing will be read any more: the peer's bytes have ended, or the socket is of no use.
+    pub(crate) ended: bool,
+    /// Has its place in the queue of turns.
+    pub(crate) in_turns: bool,
+    /// Took bytes since the loop last looked at its write deadline.
+    pub(crate) took_bytes: bool,
+    /// Bytes read and thrown away while lingering.
+    pub(crate) discarded: usize,
+}
+
+impl Socket {
+    pub(crate) fn new(stream: TcpStream) -> Socket {
+        Socket {
+            stream,
+            stage: Stage::Opening,
+            readable: false,
+            writable: false,
+            end_announced: false,
+            ended: false,
+            in_turns: false,
+            took_bytes: false,
+            discarded: 0,
+        }
+    }
+}
+
+/// All sockets, and the observer that sees their bytes.
+pub(crate) struct Sockets<O> {
+    table: Vec<Option<Socket>>,
+    pub(crate) observer: O,
+}
+
+impl<O: Observer> Sockets<O> {
+    pub(crate) fn new(observer: O) -> Sockets<O> {
+        Sockets { table: Vec::new(), observer }
+    }
+
+    pub(crate) fn insert(&mut self, id: PeerId, socket: Socket) {
+        if self.table.len() <= id.slot() {
+            self.table.resize_with(id.slot() + 1, || None);
+        }
+        self.table[id.slot()] = Some(socket);
+    }
+
+    pub(crate) fn remove(&mut self, id: PeerId) -> Option<Socket> {
+        self.table.get_mut(id.slot())?.take()
+    }
+
+    #[inline]
+    pub(crate) fn in_slot(&mut self, slot: usize) -> Option<&mut Socket> {
+        self.table.get_mut(slot)?.as_mut()
+    }
+
+    #[inline]
+    pub(crate) fn get(&mut self, id: PeerId) -> Option<&mut Socket> {
+        self.in_slot(id.slot())
+    }
+}
+
+impl<O: Observer> Wire for Sockets<O> {
+    fn write(&mut self, peer: PeerId, slices: &[&[u8]]) -> Written {
+        let Some(Some(socket)) = self.table.get_mut(peer.slot()) else { return Written::Broken };
+        loop {
+            let result = match slices {
+                [one] => socket.stream.write(one),
+                many => {
+                    let mut vector = [IoSlice::new(&[]); MAX_SLICES];
+                    for (into, slice) in vector.iter_mut().zip(many) {
+                        *into = IoSlice::new(slice);
+                    }
+                    socket.stream.write_vectored(&vector[..many.len().min(MAX_SLICES)])
+                }
+            };
+            match result {
+                Ok(0) => return Written::Broken,
+                Ok(taken) => {
+                    socket.took_bytes = true;
+                    let mut left = taken;
+                    for slice in slices {
+                        let seen = left.min(slice.len());
+                        if seen > 0 {
+                            self.observer.bytes(peer, Direction::Out, &slice[..seen]);
+                        }
+                        left -= seen;
+                    }
+                    return Written::Bytes(taken);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Written::Refused,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Written::Broken,
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! RFC 9110 §5: the header fields of a head, and the lists inside their values.
+//!
+//! A value is bytes: what lies between 80 and FF is opaque here and escaped wherever a person sees it.
+
+use crate::config::{is_token, is_token_byte};
+use crate::protocol::refusal::{Refusal, Rule};
+
+/// The header fields of one head, borrowed from it, in the order they came.
+#[derive(Clone, Debug, Default)]
+pub struct Fields<'a>(Vec<(&'a str, &'a [u8])>);
+
+impl<'a> Fields<'a> {
+    /// Takes the lines after the start line apart; `lines` ends with the empty line.
+    ///
+    /// # Errors
+    ///
+    /// A line without a colon, or a name that is not a token.
+    pub fn parse(lines: &'a [u8]) -> Result<Fields<'a>, Refusal> {
+        let mut fields = Vec::new();
+        for line in lines.split(|&byte| byte == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.is_empty() {
+                break;
+            }
+            let colon = line.iter().position(|&byte| byte == b':');
+            let Some(colon) = colon else { return Err(Refusal::of(Rule::NoColon, line)) };
+            let (name, value) = (&line[..colon], &line[colon + 1..]);
+            let name = str::from_utf8(name).ok().filter(|name| is_token(name.as_bytes()));
+            let Some(name) = name else { return Err(Refusal::of(Rule::HeaderName, line)) };
+            fields.push((name, trim(value)));
+        }
+        Ok(Fields(fields))
+    }
+
+    /// All fields: name as sent, value without the white space around it.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// The values of every field of this name, whatever its case.
+    pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
+        self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|field| field.1)
+    }
+
+    /// The value of the first field of this name.
+    pub fn first(&self, name: &str) -> Option<&'a [u8]> {
+        self.all(name).next()
+    }
+
+    /// Whether the comma-separated list in the fields of this name has `token`, whatever its case.
+    pub fn has_token(&self, name: &str, token: &str) -> bool {
+        self.all(name)
+            .flat_map(|value| value.split(|&byte| byte == b','))
+            .any(|item| trim(item).eq_ignore_ascii_case(token.as_bytes()))
+    }
+}
+
+/// The tokens of a list such as `chat, superchat`; `None` if some item is no token or none is there.
+pub fn token_list<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Vec<&'a str>> {
+    let mut tokens = Vec::new();
+    for item in values.flat_map(|value| value.split(|&byte| byte == b',')) {
+        match trim(item) {
+            // RFC 9110 5.6.1.2: a recipient passes over empty items.
+            [] => {}
+            item if is_token(item) => tokens.push(str::from_utf8(item).ok()?),
+            _ => return None,
+        }
+    }
+    (!tokens.is_empty()).then_some(tokens)
+}
+
+/// Whether a value follows the grammar of `Sec-WebSocket-Extensions` (§9.1), in one walk over it.
+///
+/// ```text
+/// list       item *( , item )            at least one item; empty ones are passed over
+/// item       token *( ; token [ = token or quoted token ] )
+/// ```
+pub fn is_extension_list(value: &[u8]) -> bool {
+    let mut rest = value;
+    let mut items = 0;
+    loop {
+        rest = trim_start(rest);
+        if rest.first() != Some(&b',') && !rest.is_empty() {
+            let Some(after) = extension(rest) else { return false };
+            rest = trim_start(after);
+            items += 1;
+        }
+        match rest.split_first() {
+            None => return items > 0,
+            Some((b',', after)) => rest = after,
+            Some(_) => return false,
+        }
+    }
+}
+
+/// One extension with its parameters; answers what follows it.
+fn extension(bytes: &[u8]) -> Option<&[u8]> {
+    let mut rest = trim_start(token(bytes)?);
+    while let Some(after) = rest.strip_prefix(b";") {
+        rest = trim_start(token(trim_start(after))?);
+        if let Some(after) = rest.strip_prefix(b"=") {
+            let value = trim_start(after);
+            rest = match value.strip_prefix(b"\"") {
+                Some(quoted) => quoted_token(quoted)?,
+                None => token(value)?,
+            };
+            rest = trim_start(rest);
+        }
+    }
+    Some(rest)
+}
+
+/// A token at the start of `bytes`; answers what follows it.
+fn token(bytes: &[u8]) -> Option<&[u8]> {
+    let end = bytes.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(bytes.len());
+    (end > 0).then(|| &bytes[end..])
+}
+
+/// The rest of a quoted string, after its first quote; what it says must be a token.
+fn quoted_token(bytes: &[u8]) -> Option<&[u8]> {
+    let mut length = 0;
+    let mut at = 0;
+    loop {
+        // RFC 6455 §9.1-2: after the backslashes are taken away, a token must be left.
+        match *bytes.get(at)? {
+            b'"' => return (length > 0).then(|| &bytes[at + 1..]),
+            b'\\' if is_token_byte(*bytes.get(at + 1)?) => at += 2,
+            byte if is_token_byte(byte) => at += 1,
+            _ => return None,
+        }
+        length += 1;
+    }
+}
+
+fn trim(bytes: &[u8]) -> &[u8] {
+    let bytes = trim_start(bytes);
+    let end = bytes.iter().rposition(|&byte| !matches!(byte, b' ' | b'\t'));
+    &bytes[..end.map_or(0, |last| last + 1)]
+}
+
+fn trim_start(bytes: &[u8]) -> &[u8] {
+    let start = bytes.iter().position(|&byte| !matches!(byte, b' ' | b'\t'));
+    &bytes[start.unwrap_or(bytes.len())..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_lines_apart() {
+        let fields = Fields::parse(b"Host:x\r\nA: \t b c \r\na:\xff\r\n\r\n").expect("valid");
+        let all: Vec<_> = fields.iter().collect();
+        assert_eq!(all, [("Host", &b"x"[..]), ("A", b"b c"), ("a", b"\xff")]);
+        assert_eq!(fields.all("A").count(), 2);
+        assert_eq!(fields.first("HOST"), Some(&b"x"[..]));
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_field() {
+        let rule = |lines| Fields::parse(lines).map(|_| ()).map_err(|refusal| refusal.rule);
+        assert_eq!(rule(b"no colon\r\n\r\n"), Err(Rule::NoColon));
+        assert_eq!(rule(b"A : b\r\n\r\n"), Err(Rule::HeaderName));
+        assert_eq!(rule(b": b\r\n\r\n"), Err(Rule::HeaderName));
+        assert_eq!(rule(b"\xc3\xa9: b\r\n\r\n"), Err(Rule::HeaderName));
+    }
+
+    /// RFC 6455 §9.1-1, §9.1-2, §4.3-1
+    #[test]
+    fn knows_the_grammar_of_extensions() {
+        for valid in
+            ["a", "a; b", "a;b=c , d", "constructor", "a; b=\"\\c\\c\"", ",a,,b", "a; b=\"c\""]
+        {
+            assert!(is_extension_list(valid.as_bytes()), "{valid}");
+        }
+        for invalid in
+            ["", ",", ",;x", "a;", "a; b=", "a b", "a; b=\"\"", "a; b=\"c d\"", "a; b=\"c", "=a"]
+        {
+            assert!(!is_extension_list(invalid.as_bytes()), "{invalid}");
+        }
+        assert!(!is_extension_list(&[b','; 5000]));
+    }
+
+    /// RFC 6455 §4.1-36
+    #[test]
+    fn knows_token_lists() {
+        let list = |value: &'static [u8]| token_list([value].into_iter());
+        assert_eq!(list(b"chat, superchat"), Some(vec!["chat", "superchat"]));
+        assert_eq!(list(b",chat,,"), Some(vec!["chat"]));
+        assert_eq!(list(b" , "), None);
+        assert_eq!(list(b"b x"), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! RFC 9112 §2: finds the end of a request or response head as the bytes arrive.
+//!
+//! ```text
+//!  GET /chat HTTP/1.1 CR LF        start line, limited on its own
+//!  Host: localhost CR LF           header fields, counted
+//!  CR LF                           the empty line: the head is whole
+//!  81 85 37 fa ...                 not ours: stays in `unread`
+//! ```
+//!
+//! Rules of this file: each byte is looked at once, when it arrives, however many pieces the head comes
+//! in; a limit is judged at the byte that crosses it, not after buffering; a byte that no head may
+//! contain ends the reading at once.
+
+use std::borrow::Cow;
+use std::mem;
+
+use crate::config::Config;
+use crate::protocol::refusal::{Found, Refusal, Rule};
+
+/// Collects a head. What arrives in one piece is borrowed; only an unfinished head is stored.
+#[derive(Debug, Default)]
+pub struct HeadReader {
+    stored: Vec<u8>,
+    /// Bytes looked at so far, over all pieces.
+    examined: usize,
+    /// Bytes of the current line so far, CR included.
+    line: usize,
+    /// Lines that ended so far, the start line included.
+    lines: usize,
+    last_was_cr: bool,
+}
+
+impl HeadReader {
+    /// Takes bytes from `unread` up to the end of the head; `None` means that more are needed.
+    ///
+    /// # Errors
+    ///
+    /// A limit of `config` is crossed, or a byte cannot be part of a head.
+    pub fn read<'b>(
+        &mut self,
+        unread: &mut &'b mut [u8],
+        config: &Config,
+    ) -> Result<Option<Cow<'b, [u8]>>, Refusal> {
+        for at in 0..unread.len() {
+            if self.examine(unread[at], config)? {
+                let (head, rest) = mem::take(unread).split_at_mut(at + 1);
+                *unread = rest;
+                if self.stored.is_empty() {
+                    return Ok(Some(Cow::Borrowed(head)));
+                }
+                self.stored.extend_from_slice(head);
+                return Ok(Some(Cow::Owned(mem::take(&mut self.stored))));
+            }
+        }
+        self.stored.extend_from_slice(&*mem::take(unread));
+        Ok(None)
+    }
+
+    /// How many bytes were looked at so far: each byte of the head once.
+    pub fn examined(&self) -> usize {
+        self.examined
+    }
+
+    /// Looks at the next byte; true when it ends the head.
+    #[inline]
+    fn examine(&mut self, byte: u8, config: &Config) -> Result<bool, Refusal> {
+        self.examined += 1;
+        if self.lines == 0 && self.line >= config.max_request_line && byte != b'\r' && byte != b'\n'
+        {
+            let found = Found::Length { bytes: self.line + 1, limit: config.max_request_line };
+            return Err(Refusal::measured(Rule::RequestLineTooLong, found));
+        }
+        if self.examined > config.max_head {
+            let found = Found::Length { bytes: self.examined, limit: config.max_head };
+            return Err(Refusal::measured(Rule::HeadTooLarge, found));
+        }
+        let after_cr = mem::replace(&mut self.last_was_cr, byte == b'\r');
+        match byte {
+            b'\n' if after_cr => return self.end_line(config),
+            b'\n' => return Err(Refusal::of(Rule::BareLf, b"\n")),
+            _ if after_cr => return Err(Refusal::of(Rule::BareCr, &[b'\r', byte])),
+            b' ' | b'\t' if self.line == 0 && self.lines > 0 => {
+                return Err(Refusal::of(Rule::ObsFold, &[byte]));
+            }
+            b'\r' | b'\t' | b' '..=b'~' | 0x80.. => self.line += 1,
+            _ => return Err(Refusal::of(Rule::ControlByte, &[byte])),
+        }
+        Ok(false)
+    }
+
+    /// Counts a line that just ended; true when it was the empty one.
+    fn end_line(&mut self, config: &Config) -> Result<bool, Refusal> {
+        let empty = mem::take(&mut self.line) == 1;
+        if empty {
+            return Ok(true);
+        }
+        self.lines += 1;
+        if self.lines > config.max_headers + 1 {
+            let found = Found::Headers(config.max_headers);
+            return Err(Refusal::measured(Rule::TooManyHeaders, found));
+        }
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    #[test]
+    fn borrows_a_whole_head_and_leaves_the_rest() {
+        let mut bytes = [HEAD, b"\x81\x85"].concat();
+        let mut unread = bytes.as_mut_slice();
+        let head = HeadReader::default().read(&mut unread, &Config::default());
+        assert!(matches!(head, Ok(Some(Cow::Borrowed(HEAD)))));
+        assert_eq!(unread, b"\x81\x85");
+    }
+
+    #[test]
+    fn stores_what_arrives_in_pieces() {
+        for cut in 0..HEAD.len() {
+            let mut reader = HeadReader::default();
+            let (mut first, mut second) = (HEAD[..cut].to_vec(), HEAD[cut..].to_vec());
+            assert_eq!(reader.read(&mut first.as_mut_slice(), &Config::default()), Ok(None));
+            let head = reader.read(&mut second.as_mut_slice(), &Config::default());
+            assert_eq!(head, Ok(Some(Cow::Borrowed(HEAD))), "cut at {cut}");
+        }
+    }
+
+    /// CVE-2023-43669: a head that arrives in small pieces is not read again from its start each time.
+    #[test]
+    fn cve_2023_43669_each_byte_is_examined_once() {
+        let cost = |length: usize| {
+            let config = Config { max_head: 1 << 20, ..Config::default() };
+            let mut reader = HeadReader::default();
+            let mut head = b"GET / HTTP/1.1\r\nA: ".to_vec();
+            head.resize(length, b'a');
+            for piece in head.chunks_mut(16) {
+                assert_eq!(reader.read(&mut &mut *piece, &config), Ok(None));
+            }
+            reader.examined()
+        };
+        assert_eq!(cost(100_000), 100_000);
+        assert_eq!(cost(200_000), 2 * cost(100_000));
+    }
+
+    /// What is kept of a head never grows past the limit.
+    #[test]
+    fn the_limit_is_judged_at_the_byte_that_crosses_it() {
+        let mut reader = HeadReader::default();
+        let mut flood = b"GET / HTTP/1.1\r\nA: ".to_vec();
+        flood.resize(8 << 20, b'a');
+        let refusal = flood.chunks_mut(1024).find_map(|piece| {
+            let mut unread = piece;
+            reader.read(&mut unread, &Config::default()).err()
+        });
+        assert_eq!(refusal.map(|refusal| refusal.rule), Some(Rule::HeadTooLarge));
+        assert_eq!(reader.examined(), 8 * 1024 + 1);
+        assert!(reader.stored.capacity() <= 16 * 1024);
+    }
+}

@@ -1,0 +1,158 @@
+//! RFC 6455 §7.1.7, §7.4.1: every rule that the other side can break once the connection is open.
+//!
+//! The table below is the only place where a broken rule meets its section, its normative clause, its
+//! close code and the reason text that travels in the Close frame. To fail a connection anywhere in
+//! this crate is to name one of these variants.
+
+use std::fmt;
+
+/// One rule that the peer broke; the connection fails because of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Violation {
+    /// RSV1, RSV2 or RSV3 is set and no extension gave it a meaning.
+    ReservedBits,
+    /// The opcode is one of 3-7 or B-F.
+    ReservedOpcode,
+    /// A client sent a frame without the MASK bit.
+    UnmaskedFrame,
+    /// A server sent a frame with the MASK bit.
+    MaskedFrame,
+    /// The payload length took more bytes than it needed.
+    LengthNotMinimal,
+    /// The top bit of a 64-bit payload length is set.
+    LengthTopBit,
+    /// A control frame without FIN.
+    FragmentedControl,
+    /// A control frame with more than 125 bytes of payload data.
+    ControlTooLong,
+    /// A continuation frame with no message to continue.
+    NothingToContinue,
+    /// A new text or binary frame in the middle of a fragmented message.
+    MessageInterrupted,
+    /// A text message that is not UTF-8.
+    InvalidUtf8,
+    /// A Close frame whose body has a single byte: half a status code.
+    TruncatedCloseCode,
+    /// A Close frame with a status code that may not travel.
+    InvalidCloseCode,
+    /// A Close frame whose reason is not UTF-8.
+    InvalidCloseReason,
+    /// A message longer than this endpoint accepts.
+    MessageTooBig,
+    /// A message in more fragments than this endpoint accepts.
+    TooManyFragments,
+    /// The peer reads too slowly: what waits for it has reached the output limit.
+    OutputLimit,
+}
+
+/// What the table says about one [`Violation`].
+struct Rule {
+    section: &'static str,
+    clause: &'static str,
+    code: u16,
+    text: &'static str,
+}
+
+const PROTOCOL_ERROR: u16 = 1002;
+const INVALID_DATA: u16 = 1007;
+const POLICY: u16 = 1008;
+const TOO_BIG: u16 = 1009;
+
+impl Violation {
+    /// Every variant, in the order of the table.
+    pub const ALL: [Violation; 17] = [
+        Violation::ReservedBits,
+        Violation::ReservedOpcode,
+        Violation::UnmaskedFrame,
+        Violation::MaskedFrame,
+        Violation::LengthNotMinimal,
+        Violation::LengthTopBit,
+        Violation::FragmentedControl,
+        Violation::ControlTooLong,
+        Violation::NothingToContinue,
+        Violation::MessageInterrupted,
+        Violation::InvalidUtf8,
+        Violation::TruncatedCloseCode,
+        Violation::InvalidCloseCode,
+        Violation::InvalidCloseReason,
+        Violation::MessageTooBig,
+        Violation::TooManyFragments,
+        Violation::OutputLimit,
+    ];
+
+    /// The section of RFC 6455 that states the rule, for example `5.1`.
+    pub fn section(self) -> &'static str {
+        self.rule().section
+    }
+
+    /// The normative clause (section, hyphen, ordinal of the key word in it), for example `5.1-2`.
+    pub fn clause(self) -> &'static str {
+        self.rule().clause
+    }
+
+    /// The status code that the Close frame carries (§7.4.1).
+    pub fn code(self) -> u16 {
+        self.rule().code
+    }
+
+    /// The rule in a few words, without its section.
+    pub fn text(self) -> &'static str {
+        self.rule().text
+    }
+
+    /// The reason that the Close frame carries: ASCII, at most 123 bytes (§5.5.1).
+    pub fn reason(self) -> String {
+        format!("RFC 6455 {}: {}", self.section(), self.text())
+    }
+
+    #[rustfmt::skip]
+    fn rule(self) -> Rule {
+        use Violation::*;
+        let (section, clause, code, text) = match self {
+            ReservedBits       => ("5.2",   "5.2-3",   PROTOCOL_ERROR, "RSV bits must be 0 without an extension"),
+            ReservedOpcode     => ("5.2",   "5.2-4",   PROTOCOL_ERROR, "reserved opcode"),
+            UnmaskedFrame      => ("5.1",   "5.1-2",   PROTOCOL_ERROR, "a client must mask every frame"),
+            MaskedFrame        => ("5.1",   "5.1-5",   PROTOCOL_ERROR, "a server must not mask a frame"),
+            LengthNotMinimal   => ("5.2",   "5.2-6",   PROTOCOL_ERROR, "the length must use the fewest bytes"),
+            LengthTopBit       => ("5.2",   "5.2-5",   PROTOCOL_ERROR, "the top bit of a 64-bit length must be 0"),
+            FragmentedControl  => ("5.5",   "5.5-2",   PROTOCOL_ERROR, "a control frame must not be fragmented"),
+            ControlTooLong     => ("5.5",   "5.5-1",   PROTOCOL_ERROR, "a control frame has at most 125 bytes"),
+            NothingToContinue  => ("5.4",   "5.4-4",   PROTOCOL_ERROR, "continuation without a message to continue"),
+            MessageInterrupted => ("5.4",   "5.4-4",   PROTOCOL_ERROR, "new message before the last one ended"),
+            InvalidUtf8        => ("8.1",   "8.1-1",   INVALID_DATA,   "text must be valid UTF-8"),
+            TruncatedCloseCode => ("5.5.1", "5.5.1-2", PROTOCOL_ERROR, "a close body starts with a 2-byte code"),
+            InvalidCloseCode   => ("7.4",   "7.4.1-3", PROTOCOL_ERROR, "this close code must not be sent"),
+            InvalidCloseReason => ("8.1",   "8.1-1",   INVALID_DATA,   "a close reason must be valid UTF-8"),
+            MessageTooBig      => ("10.4",  "10.4-1",  TOO_BIG,        "message larger than the limit"),
+            TooManyFragments   => ("10.4",  "10.4-2",  POLICY,         "more fragments than the limit"),
+            OutputLimit        => ("10.4",  "10.4-1",  POLICY,         "output limit reached, the peer reads too slowly"),
+        };
+        Rule { section, clause, code, text }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "RFC 6455 {}: {}", self.section(), self.text())
+    }
+}
+
+impl std::error::Error for Violation {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6455 §5.5-1: the reason shares the 125 bytes of a control frame with the 2-byte code.
+    #[test]
+    fn every_reason_fits_a_close_frame_and_is_ascii() {
+        for violation in Violation::ALL {
+            let reason = violation.reason();
+            assert!(reason.is_ascii() && reason.len() <= 123, "{reason}");
+            assert!(reason.starts_with(&format!("RFC 6455 {}", violation.section())));
+            let base = violation.clause().rsplit_once('-').expect("section-ordinal").0;
+            assert!(base.starts_with(violation.section()), "{violation:?}");
+        }
+    }
+}
