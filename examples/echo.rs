@@ -7,7 +7,7 @@ mod common;
 use common::{Help, Options};
 use framewise::Echo;
 use framewise::config::KeyPolicy;
-use framewise::trace::Console;
+use framewise::console::Console;
 
 const HELP: Help = Help {
     en: "Echo server: text comes back behind a prefix, binary as it is.

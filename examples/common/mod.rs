@@ -6,12 +6,12 @@ use std::process::exit;
 use std::str::FromStr;
 
 use framewise::config::{Config, OriginPolicy};
+use framewise::console::{Console, Printer};
 use framewise::dispatch::Dispatcher;
 use framewise::lang::{self, Lang, Text};
 use framewise::net::listen::lan_address;
 use framewise::net::server::{Server, StartError};
 use framewise::observe::Observer;
-use framewise::trace::{Console, Printer};
 
 /// The options of an example server.
 pub struct Options {
