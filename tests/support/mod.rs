@@ -1,0 +1,367 @@
+//! What the tests share: a server in a thread, a client that speaks raw bytes, and the invariants that
+//! hold after every fault. Tests wait for events; the only clocks are limits that fail a test.
+
+#![allow(dead_code)] // Each test file uses its own part of this.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use framewise::config::{Config, OriginPolicy};
+use framewise::dispatch::{Dispatcher, Echo};
+use framewise::net::server::Server;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// Longer than anything takes; reaching it is a failure.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server that runs in a thread until the test process ends.
+pub struct TestServer {
+    pub address: SocketAddr,
+    state: Arc<(Mutex<Snapshot>, Condvar)>,
+}
+
+/// What the server holds after a pass of its loop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    pub peers: usize,
+    pub memberships: usize,
+    pub passes: usize,
+}
+
+impl TestServer {
+    /// Starts a server on a free port.
+    pub fn start<D: Dispatcher + Send + 'static>(config: Config, dispatcher: D) -> TestServer {
+        let config = Config { port: 0, host: "127.0.0.1".to_owned(), ..config };
+        let mut dispatcher = Some(dispatcher);
+        let mut server =
+            Server::bind(config, || dispatcher.take().expect("one loop")).expect("a free port");
+        let address = server.local_addrs().next().expect("one address");
+        let state = Arc::new((Mutex::new(Snapshot::default()), Condvar::new()));
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for passes in 1.. {
+                server.pass(None).expect("the loop runs");
+                let peers = server.peers();
+                let snapshot =
+                    Snapshot { peers: peers.len(), memberships: peers.memberships(), passes };
+                *shared.0.lock().expect("not poisoned") = snapshot;
+                shared.1.notify_all();
+            }
+        });
+        TestServer { address, state }
+    }
+
+    /// An echo server with the defaults of the library, any origin.
+    pub fn echo() -> TestServer {
+        TestServer::start(any_origin(), Echo::default())
+    }
+
+    /// The state after the last pass.
+    pub fn snapshot(&self) -> Snapshot {
+        *self.state.0.lock().expect("not poisoned")
+    }
+
+    /// Waits until the server's state satisfies `wanted`.
+    pub fn wait_for(&self, what: &str, wanted: impl Fn(&Snapshot) -> bool) -> Snapshot {
+        let guard = self.state.0.lock().expect("not poisoned");
+        let (snapshot, timeout) = self
+            .state
+            .1
+            .wait_timeout_while(guard, PATIENCE, |snapshot| !wanted(snapshot))
+            .expect("not poisoned");
+        assert!(!timeout.timed_out(), "never came: {what}; last seen {snapshot:?}");
+        *snapshot
+    }
+
+    /// I2: every peer slot and membership is given back. I5: the loop sleeps afterwards: one more visitor
+    /// costs a handful of passes. The visitor's echo also shows that the server still serves.
+    pub fn is_back_to_baseline(&self) {
+        let idle = self.wait_for("baseline", |now| now.peers == 0 && now.memberships == 0);
+        Client::open(self.address).leave();
+        let after = self
+            .wait_for("baseline after a visitor", |now| now.peers == 0 && now.passes > idle.passes);
+        let passes = after.passes - idle.passes;
+        assert!(passes < 50, "the loop does not sleep: {passes} passes for one visitor");
+    }
+}
+
+/// The library's defaults, open to every page.
+pub fn any_origin() -> Config {
+    Config { origin_policy: OriginPolicy::Any, ..Config::default() }
+}
+
+/// A TCP connection that sends and expects literal bytes.
+pub struct Client {
+    pub stream: TcpStream,
+}
+
+/// The key of the standard's example, and the header that answers it (RFC 6455 §1.3).
+pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// The answer to [`request`].
+pub const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// A valid opening handshake, with `more` header lines (each with its CR LF) at the end.
+pub fn request(more: &str) -> Vec<u8> {
+    format!(
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{more}\r\n"
+    )
+    .into_bytes()
+}
+
+impl Client {
+    /// Connects, and says nothing.
+    pub fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).expect("the server listens");
+        stream.set_nodelay(true).expect("a TCP option");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a TCP option");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a TCP option");
+        Client { stream }
+    }
+
+    /// Connects and shakes hands.
+    pub fn open(address: SocketAddr) -> Client {
+        let mut client = Client::connect(address);
+        client.send(&request(""));
+        client.expect(SWITCHING);
+        client
+    }
+
+    /// Sends bytes. A server that has closed already is not an error: what it said before is still read.
+    pub fn send(&mut self, bytes: &[u8]) {
+        match self.stream.write_all(bytes) {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
+            result => result.expect("the socket takes bytes"),
+        }
+    }
+
+    /// Sends bytes in pieces.
+    pub fn send_as(&mut self, how: How, bytes: &[u8]) {
+        for piece in how.pieces(bytes) {
+            self.send(piece);
+        }
+    }
+
+    /// Reads exactly these bytes.
+    #[track_caller]
+    pub fn expect(&mut self, expected: &[u8]) {
+        let mut bytes = vec![0; expected.len()];
+        let read = read_up_to(&mut self.stream, &mut bytes);
+        assert_eq!(show(&bytes[..read]), show(expected));
+    }
+
+    /// Reads until the server ends TCP; a reset instead of an end fails the test.
+    #[track_caller]
+    pub fn read_to_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.stream.read_to_end(&mut bytes).expect("the server ends TCP cleanly");
+        bytes
+    }
+
+    /// Reads exactly these bytes and then the end of TCP.
+    #[track_caller]
+    pub fn expect_end(&mut self, expected: &[u8]) {
+        let bytes = self.read_to_end();
+        assert_eq!(show(&bytes), show(expected));
+    }
+
+    /// Reads one HTTP answer to its end, and the end of TCP.
+    #[track_caller]
+    pub fn answer(&mut self) -> Answer {
+        Answer::parse(&self.read_to_end())
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn finish(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Closes with 1000, waits for the answer and for the end of TCP.
+    #[track_caller]
+    pub fn leave(mut self) {
+        self.send(&frame(0x88, &1000u16.to_be_bytes()));
+        self.expect_end(b"\x88\x02\x03\xe8");
+    }
+}
+
+/// Reads until `bytes` is full or the peer ends.
+fn read_up_to(stream: &mut TcpStream, bytes: &mut [u8]) -> usize {
+    let mut read = 0;
+    while read < bytes.len() {
+        match stream.read(&mut bytes[read..]) {
+            Ok(0) => break,
+            Ok(count) => read += count,
+            Err(error) => panic!("after {} bytes {:?}: {error}", read, show(&bytes[..read])),
+        }
+    }
+    read
+}
+
+/// A masked client frame with the key 00 00 00 00, so that its payload stays readable: `first` is FIN, RSV
+/// and opcode, the length takes the shortest form.
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match payload.len() {
+        length @ 0..=125 => bytes.push(0x80 | length as u8),
+        length @ 126..=65_535 => {
+            bytes.push(0xfe);
+            bytes.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        length => {
+            bytes.push(0xff);
+            bytes.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// The unmasked frame that a server answers with.
+pub fn server_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = frame(first, payload);
+    bytes[1] &= 0x7f;
+    let header = bytes.len() - payload.len();
+    bytes.drain(header - 4..header);
+    bytes
+}
+
+/// The Close frame of a server that fails a connection.
+pub fn failure(code: u16, reason: &str) -> Vec<u8> {
+    server_frame(0x88, &[&code.to_be_bytes(), reason.as_bytes()].concat())
+}
+
+/// How bytes are cut into writes.
+#[derive(Clone, Copy, Debug)]
+pub enum How {
+    Whole,
+    ByteByByte,
+    /// Random pieces, the same for the same seed.
+    Random(u64),
+}
+
+impl How {
+    /// The three ways of the fault table; larger inputs are not sent byte by byte.
+    pub fn all(length: usize) -> Vec<How> {
+        let mut ways = vec![How::Whole, How::Random(1), How::Random(2)];
+        if length <= 4096 {
+            ways.push(How::ByteByByte);
+        }
+        ways
+    }
+
+    pub fn pieces(self, bytes: &[u8]) -> Vec<&[u8]> {
+        match self {
+            How::Whole => vec![bytes],
+            How::ByteByByte => bytes.chunks(1).collect(),
+            How::Random(seed) => {
+                let mut random = StdRng::seed_from_u64(seed);
+                let mut pieces = Vec::new();
+                let mut rest = bytes;
+                while !rest.is_empty() {
+                    let most = if bytes.len() > 4096 { 65_536 } else { 32 };
+                    let (piece, after) =
+                        rest.split_at(random.random_range(1..=most).min(rest.len()));
+                    pieces.push(piece);
+                    rest = after;
+                }
+                pieces
+            }
+        }
+    }
+}
+
+/// After a handshake, sends `input` in each of the three ways and expects exactly `output` and the end of
+/// TCP; then everything is back to the baseline.
+#[track_caller]
+pub fn ends_with(server: &TestServer, input: &[u8], output: &[u8]) {
+    for how in How::all(input.len()) {
+        let mut client = Client::open(server.address);
+        client.send_as(how, input);
+        let seen = client.read_to_end();
+        assert_eq!(show(&seen), show(output), "{how:?}, input {}", show(input));
+        at_most_one_close(&seen);
+    }
+    server.is_back_to_baseline();
+}
+
+/// As [`ends_with`], for input that leaves the connection open: a closing handshake follows.
+#[track_caller]
+pub fn answers_with(server: &TestServer, input: &[u8], output: &[u8]) {
+    let closed = [output, b"\x88\x02\x03\xe8"].concat();
+    ends_with(server, &[input, &frame(0x88, &1000u16.to_be_bytes())].concat(), &closed);
+}
+
+/// I6: at most one Close, and nothing after it.
+#[track_caller]
+pub fn at_most_one_close(bytes: &[u8]) {
+    let mut rest = bytes;
+    while let [first, second, after @ ..] = rest {
+        let (length, header) = match second & 0x7f {
+            126 => (usize::from(u16::from_be_bytes([after[0], after[1]])), 2),
+            127 => (u64::from_be_bytes(after[..8].try_into().expect("eight")) as usize, 8),
+            short => (usize::from(short), 0),
+        };
+        rest = &after[header + length..];
+        assert!(*first != 0x88 || rest.is_empty(), "bytes after a Close: {}", show(rest));
+    }
+    assert!(rest.is_empty(), "half a frame at the end");
+}
+
+/// An HTTP answer, taken apart.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    #[track_caller]
+    pub fn parse(bytes: &[u8]) -> Answer {
+        let text = String::from_utf8(bytes.to_vec()).expect("an answer is text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("an answer has a head");
+        let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest[..3].parse().ok());
+        let status = status.unwrap_or_else(|| panic!("no status line: {head}"));
+        Answer { status, head: format!("{head}\r\n"), body: body.to_owned() }
+    }
+
+    /// The value of a header that must be there once.
+    #[track_caller]
+    pub fn header<'a>(&'a self, name: &'a str) -> &'a str {
+        let mut values = self.headers(name);
+        let value = values.next().unwrap_or_else(|| panic!("no {name} in {}", self.head));
+        assert!(values.next().is_none(), "two {name} in {}", self.head);
+        value
+    }
+
+    pub fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.head.lines().skip(1).filter_map(move |line| {
+            let (other, value) = line.split_once(": ")?;
+            other.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+
+    /// The value of a line of the body that teaches, such as `rule`.
+    #[track_caller]
+    pub fn taught<'a>(&'a self, label: &str) -> &'a str {
+        let line = self.body.lines().find_map(|line| line.strip_prefix(label)?.strip_prefix(": "));
+        line.unwrap_or_else(|| panic!("no {label} in {}", self.body))
+    }
+}
+
+/// Bytes in a form that a failed assertion can show.
+pub fn show(bytes: &[u8]) -> String {
+    if bytes.len() > 600 {
+        return format!("{}... ({} bytes)", bytes[..600].escape_ascii(), bytes.len());
+    }
+    bytes.escape_ascii().to_string()
+}
