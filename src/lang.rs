@@ -111,7 +111,7 @@ macro_rules! table {
 #[rustfmt::skip]
 #[allow(missing_docs)] // Each text is its own documentation.
 mod table {
-use super::Text;
+use crate::lang::Text;
 table! {
     // The console of the example servers.
     LISTENING: "WebSocket listening on {}", "WebSocket ouvindo em {}";
@@ -246,7 +246,7 @@ table! {
     INTERNAL_FIX: "the fault is on the server's side: its console tells more", "a falha é do servidor: o console dele diz mais";
 }
 #[cfg(test)]
-pub(super) fn all() -> &'static [(&'static str, Text)] { ALL }
+pub(crate) fn all() -> &'static [(&'static str, Text)] { ALL }
 }
 pub use table::*;
 

@@ -7,7 +7,8 @@ use std::path::Path;
 /// The reading order, as `src/lib.rs` shows it.
 fn reading_order() -> Vec<String> {
     let map = fs::read_to_string("src/lib.rs").expect("the library has a root");
-    let names = map.lines().filter_map(|line| line.strip_prefix("//! ")?.split_whitespace().next());
+    let list = map.split("# The journey").next().expect("a first part");
+    let names = list.lines().filter_map(|line| line.strip_prefix("//! ")?.split_whitespace().next());
     names.filter(|name| name.ends_with(".rs")).map(str::to_owned).collect()
 }
 
@@ -71,7 +72,7 @@ fn every_import_points_upwards() {
             });
             let file =
                 file.unwrap_or_else(|| panic!("{name}: crate::{path} is no file of the list"));
-            assert!(file < place, "{name} uses {}, which stands below it", order[file]);
+            assert!(file <= place, "{name} uses {}, which stands below it", order[file]);
         }
     }
 }
