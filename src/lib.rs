@@ -112,3 +112,8 @@ pub use dispatch::{Broadcast, Dispatcher, Echo, Outbox};
 pub use net::server::Server;
 pub use peers::PeerId;
 pub use protocol::message::Message;
+
+/// The code of the README, compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,7 +5,7 @@
 //! 7f 9f 4d 51 58 | payload data, unmasked: 48 65 6c 6c 6f 'Hello'
 //! ```
 //!
-//! A [`Lane`] follows the bytes of one direction with the library's own frame parser, however the reads
+//! A lane follows the bytes of one direction with the library's own frame parser, however the reads
 //! split them.
 
 use std::fmt::Write as _;
@@ -99,7 +99,8 @@ impl Lane {
                 Reading::Headers => self.feed_header(bytes, &mut show),
                 Reading::Payload { .. } => self.feed_payload(bytes, &mut show),
                 Reading::Body => {
-                    bytes.split(|&byte| byte == b'\n').for_each(|line| show(&Part::Body(line)));
+                    let lines = bytes.trim_ascii_end().split(|&byte| byte == b'\n');
+                    lines.for_each(|line| show(&Part::Body(line.trim_ascii_end())));
                     return;
                 }
                 Reading::Nothing => return,

@@ -8,7 +8,8 @@ use std::path::Path;
 fn reading_order() -> Vec<String> {
     let map = fs::read_to_string("src/lib.rs").expect("the library has a root");
     let list = map.split("# The journey").next().expect("a first part");
-    let names = list.lines().filter_map(|line| line.strip_prefix("//! ")?.split_whitespace().next());
+    let names =
+        list.lines().filter_map(|line| line.strip_prefix("//! ")?.split_whitespace().next());
     names.filter(|name| name.ends_with(".rs")).map(str::to_owned).collect()
 }
 
