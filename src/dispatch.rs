@@ -145,7 +145,9 @@ impl<'a> Outbox<'a> {
     #[inline]
     pub fn send(&mut self, to: PeerId, message: Message<'_>) -> bool {
         let length = message.bytes().len();
-        let Some(connection) = room_for(self.peers, to, length) else { return false };
+        let Some(connection) = room_for(self.peers, to, to == self.peer, length) else {
+            return false;
+        };
         let sender = connection.sender_mut();
         if length >= WRITE_THROUGH && sender.is_empty() && !sender.is_masking() {
             self.write_through(to, message);
@@ -175,7 +177,9 @@ impl<'a> Outbox<'a> {
         // Nothing in this walk joins or leaves, so places stay what they are.
         for place in 0.. {
             let Some(member) = self.peers.member(group, place) else { break };
-            if except.contains(&member) || room_for(self.peers, member, frame.len()).is_none() {
+            let own = member == self.peer;
+            if except.contains(&member) || room_for(self.peers, member, own, frame.len()).is_none()
+            {
                 continue;
             }
             self.peers.lend_buffer(member);
@@ -189,7 +193,7 @@ impl<'a> Outbox<'a> {
 
     /// Pings the peer of this callback with at most 125 bytes; the pong is handled by the protocol.
     pub fn ping(&mut self, payload: &[u8]) -> bool {
-        room_for(self.peers, self.peer, payload.len())
+        room_for(self.peers, self.peer, true, payload.len())
             .is_some_and(|connection| connection.sender_mut().ping(payload))
     }
 
@@ -292,16 +296,19 @@ impl<'a> Outbox<'a> {
     }
 }
 
-/// The connection, if it is open and may hold `length` bytes more. One that others have filled beyond
-/// its bound is failed here: a gap in its stream would be worse than its end.
+/// The connection, if it is open and may hold `length` bytes more.
+///
+/// One that others have filled beyond its bound is failed here: a gap in its stream would be worse than
+/// its end. Its own replies may go over it by one, since it is not read while half of it is full.
 #[inline]
-fn room_for(peers: &mut Peers, to: PeerId, length: usize) -> Option<&mut Connection> {
+fn room_for(peers: &mut Peers, to: PeerId, own: bool, length: usize) -> Option<&mut Connection> {
     let connection = peers.get(to)?;
     if connection.state() != State::Open {
         return None;
     }
     let sender = connection.sender();
-    if sender.is_blocked() && sender.queued() + length > connection.config().max_output {
+    let wanted = if own { sender.queued() } else { sender.queued() + length };
+    if sender.is_blocked() && wanted > connection.config().max_output {
         peers.get_mut(to)?.fail(Violation::OutputLimit);
         peers.mark(to);
         return None;

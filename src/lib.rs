@@ -111,6 +111,11 @@ pub use config::Config;
 pub use dispatch::{Broadcast, Dispatcher, Echo, Outbox};
 pub use net::server::Server;
 pub use peers::PeerId;
+pub use protocol::close::CloseCode;
+pub use protocol::connection::{Closed, Connection};
+pub use protocol::handshake::server::Answer;
+pub use protocol::http::request::Request;
+pub use protocol::http::response::Response;
 pub use protocol::message::Message;
 
 /// The code of the README, compiled with the tests.

@@ -230,8 +230,6 @@ impl<D: Dispatcher, O: Observer> Server<D, O> {
                 self.listeners[token - FIRST_LISTENER].ready = true;
                 continue;
             }
-            // Readiness noted just before its socket was closed may meet the next one in the slot, who
-            // finds nothing to read and loses nothing.
             let Some(socket) = self.sockets.in_slot(token) else { continue };
             socket.readable |= event.is_readable() || event.is_error();
             socket.writable |= event.is_writable() || event.is_error();
@@ -303,6 +301,7 @@ impl<D: Dispatcher, O: Observer> Server<D, O> {
             connection.sender_mut().unblock();
             flush(connection, &mut self.sockets, id);
         }
+        self.resume(id);
         if !self.is_held_back(id) {
             self.read(id);
         }
@@ -356,7 +355,7 @@ impl<D: Dispatcher, O: Observer> Server<D, O> {
         self.buffer = buffer;
     }
 
-    /// The bytes of one read, as far as they hold whole messages.
+    /// The bytes of one read.
     fn received(&mut self, id: PeerId, bytes: &mut [u8]) {
         self.sockets.observer.bytes(id, Direction::In, bytes);
         if let Some(socket) = self.sockets.get(id)
@@ -368,11 +367,35 @@ impl<D: Dispatcher, O: Observer> Server<D, O> {
             }
             return;
         }
+        self.process(id, bytes);
+    }
+
+    /// Goes on with what was read before the peer was held back.
+    fn resume(&mut self, id: PeerId) {
+        if !self.is_held_back(id)
+            && let Some(socket) = self.sockets.get(id)
+            && !socket.unprocessed.is_empty()
+        {
+            let mut bytes = mem::take(&mut socket.unprocessed);
+            self.process(id, &mut bytes);
+        }
+    }
+
+    /// Takes the events out of bytes and acts on each, until the peer has to be held back.
+    fn process(&mut self, id: PeerId, bytes: &mut [u8]) {
         self.peers.lend_buffer(id);
         let mut unread = bytes;
-        while let Some(event) =
-            self.peers.get_mut(id).and_then(|connection| connection.next(&mut unread))
-        {
+        loop {
+            if self.is_held_back(id) {
+                if let Some(socket) = self.sockets.get(id) {
+                    socket.unprocessed = unread.to_vec();
+                }
+                return;
+            }
+            let connection = self.peers.get_mut(id);
+            let Some(event) = connection.and_then(|connection| connection.next(&mut unread)) else {
+                return;
+            };
             let notice = match &event {
                 Event::Request(head) => {
                     self.open(id, head);

@@ -51,6 +51,8 @@ pub(crate) struct Socket {
     pub(crate) took_bytes: bool,
     /// Bytes read and thrown away while lingering.
     pub(crate) discarded: usize,
+    /// What was read when the peer had to be held back: at most one buffer of it.
+    pub(crate) unprocessed: Vec<u8>,
 }
 
 impl Socket {
@@ -65,6 +67,7 @@ impl Socket {
             in_turns: false,
             took_bytes: false,
             discarded: 0,
+            unprocessed: Vec::new(),
         }
     }
 }

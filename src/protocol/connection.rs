@@ -294,6 +294,9 @@ impl Connection {
     }
 
     fn fail_with(&mut self, code: CloseCode, reason: &str, cause: Cause) -> Closed {
+        if let Some(closed) = self.closed() {
+            return closed.clone();
+        }
         if self.opening.is_none() {
             // RFC 6455 §7.1.7-5; no second Close if one was sent before.
             self.sender.close(code, reason).expect("codes and reasons of failures may be sent");
