@@ -42,13 +42,14 @@
 //! net/timers.rs                  deadlines in constant time
 //! net/listen.rs                  binding addresses, and what an error of accept means
 //! net/sockets.rs                 the sockets of one loop
-//! net/server.rs                  the loop
+//! net/turn.rs                    one peer's turn: flush, read, dispatch, settle
+//! net/server.rs                  the loop: readiness, accepting, turns, deadlines
 //! ```
 //!
 //! # The journey of a byte
 //!
 //! ```text
-//! kernel ──read──> net/server.rs, one buffer for all peers
+//! kernel ──read──> net/turn.rs, one buffer for all peers
 //!                     │ &mut [u8]
 //!                     v
 //!                  protocol/connection.rs ── receive.rs ── frame.rs, mask.rs, utf8.rs

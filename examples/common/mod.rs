@@ -9,8 +9,8 @@ use framewise::config::{Config, OriginPolicy};
 use framewise::console::{Console, Printer};
 use framewise::dispatch::Dispatcher;
 use framewise::lang::{self, Lang, Text};
-use framewise::net::listen::lan_address;
-use framewise::net::server::{Server, StartError};
+use framewise::net::listen::{StartError, lan_address};
+use framewise::net::server::Server;
 use framewise::observe::Observer;
 
 /// The options of an example server.

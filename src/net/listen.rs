@@ -1,12 +1,14 @@
-//! Where a server listens, and what an error of `accept` means.
+//! Where a server listens, how it accepts, and what an error of `accept` means.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
 
-use mio::net::TcpListener;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::lang::{self, Lang};
 
 /// The sockets that a server listens on.
@@ -50,6 +52,37 @@ impl std::error::Error for ListenError {
         Some(&self.source)
     }
 }
+
+/// Why a server could not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting cannot work.
+    Config(ConfigError),
+    /// It cannot listen where it should.
+    Listen(ListenError),
+    /// The system has no readiness queue to give.
+    Poll(io::Error),
+}
+
+impl StartError {
+    /// One line that names what is wrong.
+    pub fn text(&self, lang: Lang) -> String {
+        match self {
+            StartError::Config(error) => error.text(lang),
+            StartError::Listen(error) => error.text(lang),
+            StartError::Poll(error) => lang::CANNOT_LISTEN.with(lang, &[&"epoll", error]),
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.text(Lang::En))
+    }
+}
+
+impl std::error::Error for StartError {}
 
 /// How often a free port of IPv4 may turn out to be taken on IPv6 before it is an error.
 const PORT_TRIES: usize = 10;
@@ -117,6 +150,94 @@ pub fn classify(error: &io::Error) -> AcceptFailure {
         io::ErrorKind::WouldBlock => AcceptFailure::Drained,
         io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => AcceptFailure::TryNext,
         _ => AcceptFailure::Pause,
+    }
+}
+
+/// How long accepting rests after an error that no new readiness follows.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Listeners have the tokens from here up, slots of peers those below.
+const FIRST_TOKEN: usize = usize::MAX - 1;
+
+/// Takes connections from the listeners until none waits.
+pub(crate) struct Acceptor {
+    listeners: Vec<Listener>,
+    without_ipv6: bool,
+    /// Accepting rests until then.
+    rests_until: Option<Instant>,
+}
+
+struct Listener {
+    socket: TcpListener,
+    /// Connections may be waiting.
+    ready: bool,
+}
+
+impl Acceptor {
+    pub(crate) fn new(bound: Listeners, registry: &Registry) -> io::Result<Acceptor> {
+        let mut listeners = Vec::new();
+        for (i, mut socket) in bound.sockets.into_iter().enumerate() {
+            registry.register(&mut socket, Token(FIRST_TOKEN + i), Interest::READABLE)?;
+            listeners.push(Listener { socket, ready: false });
+        }
+        Ok(Acceptor { listeners, without_ipv6: bound.without_ipv6, rests_until: None })
+    }
+
+    pub(crate) fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.listeners.iter().filter_map(|listener| listener.socket.local_addr().ok())
+    }
+
+    pub(crate) fn is_without_ipv6(&self) -> bool {
+        self.without_ipv6
+    }
+
+    /// Remembers that a listener is ready; false if the token is not one of a listener.
+    pub(crate) fn note_readiness(&mut self, token: usize) -> bool {
+        let which = token.checked_sub(FIRST_TOKEN);
+        let listener = which.and_then(|which| self.listeners.get_mut(which));
+        listener.map(|listener| listener.ready = true).is_some()
+    }
+
+    /// A connection may be waiting, and nothing keeps it from being accepted.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.rests_until.is_none() && self.listeners.iter().any(|listener| listener.ready)
+    }
+
+    pub(crate) fn rests_until(&self) -> Option<Instant> {
+        self.rests_until
+    }
+
+    /// A descriptor is free again, so accepting may work again.
+    pub(crate) fn descriptor_freed(&mut self) {
+        self.rests_until = None;
+    }
+
+    /// The next connection, if one waits.
+    ///
+    /// # Errors
+    ///
+    /// Accepting has to rest for a while.
+    pub(crate) fn accept(&mut self, now: Instant) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+        if self.rests_until.is_some_and(|until| now < until) {
+            return Ok(None);
+        }
+        self.rests_until = None;
+        for listener in &mut self.listeners {
+            while listener.ready {
+                match listener.socket.accept() {
+                    Ok(connection) => return Ok(Some(connection)),
+                    Err(error) => match classify(&error) {
+                        AcceptFailure::Drained => listener.ready = false,
+                        AcceptFailure::TryNext => {}
+                        AcceptFailure::Pause => {
+                            self.rests_until = Some(now + PAUSE);
+                            return Err(error);
+                        }
+                    },
+                }
+            }
+        }
+        Ok(None)
     }
 }
 

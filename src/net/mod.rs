@@ -4,3 +4,4 @@ pub mod listen;
 pub mod server;
 pub(crate) mod sockets;
 pub mod timers;
+pub(crate) mod turn;
