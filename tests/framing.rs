@@ -1,0 +1,283 @@
+//! RFC 6455 §5: frames, fragments and control frames, over real sockets and byte for byte.
+
+mod support;
+
+use framewise::config::Config;
+use framewise::{Echo, protocol::violation::Violation};
+use support::*;
+
+/// The Close that a violation is answered with.
+fn broken(violation: Violation) -> Vec<u8> {
+    failure(violation.code(), &violation.reason())
+}
+
+/// Every row of literal bytes that ends in 1002, with the reason it has to name.
+#[test]
+fn each_broken_rule_is_answered_with_its_section() {
+    let server = TestServer::echo();
+    let rows: &[(&str, &[u8], &str)] = &[
+        // F1. RFC 6455 §5.1-2
+        ("unmasked", b"\x81\x02Hi", "RFC 6455 5.1: a client must mask every frame"),
+        // F2. RFC 6455 §5.2-3
+        ("RSV1", b"\xc1\x80\0\0\0\0", "RFC 6455 5.2: RSV bits must be 0 without an extension"),
+        ("RSV2", b"\xa1\x80\0\0\0\0", "RFC 6455 5.2: RSV bits must be 0 without an extension"),
+        ("RSV3", b"\x91\x80\0\0\0\0", "RFC 6455 5.2: RSV bits must be 0 without an extension"),
+        // F4. RFC 6455 §5.2-6
+        (
+            "5 in two bytes",
+            b"\x81\xfe\0\x05\0\0\0\0hello",
+            "RFC 6455 5.2: the length must use the fewest bytes",
+        ),
+        (
+            "125 in two bytes",
+            b"\x81\xfe\0\x7d\0\0\0\0",
+            "RFC 6455 5.2: the length must use the fewest bytes",
+        ),
+        (
+            "5 in eight",
+            b"\x81\xff\0\0\0\0\0\0\0\x05\0\0\0\0",
+            "RFC 6455 5.2: the length must use the fewest bytes",
+        ),
+        (
+            "65535 in eight",
+            b"\x81\xff\0\0\0\0\0\0\xff\xff\0\0\0\0",
+            "RFC 6455 5.2: the length must use the fewest bytes",
+        ),
+        // F9. RFC 6455 §5.5-1
+        (
+            "ping of 126",
+            b"\x89\xfe\0\x7e\0\0\0\0",
+            "RFC 6455 5.5: a control frame has at most 125 bytes",
+        ),
+        (
+            "ping in the 127 form",
+            b"\x89\xff\0\0\0\0\0\x01\0\0\0\0\0\0",
+            "RFC 6455 5.5: a control frame has at most 125 bytes",
+        ),
+        // F10. RFC 6455 §5.5-2
+        (
+            "fragmented ping",
+            b"\x09\x80\0\0\0\0",
+            "RFC 6455 5.5: a control frame must not be fragmented",
+        ),
+        (
+            "fragmented close",
+            b"\x08\x80\0\0\0\0",
+            "RFC 6455 5.5: a control frame must not be fragmented",
+        ),
+        // F11. RFC 6455 §5.4-4
+        (
+            "nothing to continue",
+            b"\x80\x80\0\0\0\0",
+            "RFC 6455 5.4: continuation without a message to continue",
+        ),
+        (
+            "nothing to continue yet",
+            b"\0\x80\0\0\0\0",
+            "RFC 6455 5.4: continuation without a message to continue",
+        ),
+        (
+            "new text, FIN=1",
+            b"\x01\x81\0\0\0\0a\x81\x81\0\0\0\0b",
+            "RFC 6455 5.4: new message before the last one ended",
+        ),
+        (
+            "new text, FIN=0",
+            b"\x01\x81\0\0\0\0a\x01\x81\0\0\0\0b",
+            "RFC 6455 5.4: new message before the last one ended",
+        ),
+        (
+            "new binary",
+            b"\x01\x80\0\0\0\0\x82\x80\0\0\0\0",
+            "RFC 6455 5.4: new message before the last one ended",
+        ),
+    ];
+    for (name, input, reason) in rows {
+        println!("{name}");
+        ends_with(&server, input, &failure(1002, reason));
+    }
+}
+
+/// F3. RFC 6455 §5.2-4: the first byte is enough, whatever length follows.
+#[test]
+fn reserved_opcodes_end_at_the_first_byte() {
+    let server = TestServer::echo();
+    for opcode in [0x3, 0x4, 0x5, 0x6, 0x7, 0xb, 0xc, 0xd, 0xe, 0xf] {
+        let close = broken(Violation::ReservedOpcode);
+        ends_with(&server, &[0x80 | opcode], &close);
+        ends_with(&server, &[&[0x80 | opcode, 0xff][..], &[0x7f; 8], &[0; 4]].concat(), &close);
+    }
+}
+
+/// CVE-2026-19204: the opcode is checked before anything is set aside for the announced length.
+#[test]
+fn cve_2026_19204_a_reserved_opcode_with_a_huge_length() {
+    let server = TestServer::echo();
+    let input = b"\x83\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0";
+    ends_with(&server, input, &broken(Violation::ReservedOpcode));
+}
+
+/// F5, CVE-2020-13935, CVE-2026-27889. RFC 6455 §5.2-5: a length with its top bit set is not a negative number.
+#[test]
+fn cve_2020_13935_and_cve_2026_27889_the_top_bit_of_a_length() {
+    let server = TestServer::echo();
+    let close = broken(Violation::LengthTopBit);
+    ends_with(&server, b"\x82\xff\x80\0\0\0\0\0\0\0\0\0\0\0", &close);
+    ends_with(&server, b"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", &close);
+}
+
+/// F6. RFC 6455 §10.4-1: the header alone is refused; no payload is waited for.
+#[test]
+fn a_huge_announcement_is_too_big_at_once() {
+    let server = TestServer::echo();
+    let close = broken(Violation::MessageTooBig);
+    ends_with(&server, b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", &close);
+    let wraps = b"\x02\x81\0\0\0\0a\x80\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0";
+    ends_with(&server, wraps, &close);
+}
+
+/// F7. RFC 6455 §10.4-1: the limit is the last size that is accepted.
+#[test]
+fn the_message_limit_is_exact() {
+    let server = TestServer::start(Config { max_message: 1000, ..any_origin() }, Echo::default());
+    let most = vec![b'x'; 1000];
+    answers_with(&server, &frame(0x82, &most), &server_frame(0x82, &most));
+    let halves = [frame(0x02, &most[..500]), frame(0x80, &most[500..])].concat();
+    answers_with(&server, &halves, &server_frame(0x82, &most));
+    let close = broken(Violation::MessageTooBig);
+    ends_with(&server, &frame(0x82, &vec![b'x'; 1001]), &close);
+    ends_with(&server, &[frame(0x02, &most[..501]), frame(0x80, &most[500..])].concat(), &close);
+}
+
+/// F8. RFC 6455 §7.1.1-1: who keeps writing still reads the Close, and no reset before it.
+#[test]
+fn a_peer_that_keeps_writing_reads_the_close() {
+    let server = TestServer::echo();
+    let mut client = Client::open(server.address);
+    let mut writer = client.stream.try_clone().expect("a second handle");
+    client.send(b"\x82\xff\0\0\0\0\0\x10\0\x01\0\0\0\0");
+    let flood = std::thread::spawn(move || {
+        for _ in 0..64 {
+            if std::io::Write::write_all(&mut writer, &[0; 64 * 1024]).is_err() {
+                return false;
+            }
+        }
+        writer.shutdown(std::net::Shutdown::Write).is_ok()
+    });
+    client.expect_end(&broken(Violation::MessageTooBig));
+    assert!(flood.join().expect("the writer ends"), "4 MiB were taken without a reset");
+    server.is_back_to_baseline();
+}
+
+/// F9. RFC 6455 §5.5.2-2: the pong repeats the ping.
+#[test]
+fn pings_of_every_length_are_answered() {
+    let server = TestServer::echo();
+    for length in [0, 1, 5, 124, 125] {
+        let payload: Vec<u8> = (0..length).map(|n| n as u8 | 0x80).collect();
+        answers_with(&server, &frame(0x89, &payload), &server_frame(0x8a, &payload));
+    }
+}
+
+/// F12. RFC 6455 §5.4-5, §5.4-7: the pong does not wait for the message around it.
+#[test]
+fn a_ping_inside_a_message_is_answered_at_once() {
+    let server = TestServer::echo();
+    let mut client = Client::open(server.address);
+    client.send(&[frame(0x01, b"Hel"), frame(0x89, b"?")].concat());
+    client.expect(b"\x8a\x01?");
+    client.send(&frame(0x80, b"lo"));
+    client.expect(b"\x81\x05Hello");
+    client.leave();
+    let input = [frame(0x01, b"Hel"), frame(0x89, b"?"), frame(0x80, b"lo")].concat();
+    answers_with(&server, &input, b"\x8a\x01?\x81\x05Hello");
+}
+
+/// F13, CVE-2014-9374, CVE-2018-7287: an empty frame is a frame.
+#[test]
+fn cve_2014_9374_and_cve_2018_7287_empty_messages() {
+    let server = TestServer::echo();
+    answers_with(&server, &frame(0x81, b""), b"\x81\0");
+    answers_with(&server, &frame(0x82, b""), b"\x82\0");
+    answers_with(&server, &[frame(0x81, b"a"), frame(0x81, b"")].concat(), b"\x81\x01a\x81\0");
+    let fragments = [frame(0x01, b""), frame(0x00, b""), frame(0x80, b"")].concat();
+    answers_with(&server, &fragments, b"\x81\0");
+}
+
+/// F14. RFC 6455 §5.2-6: every form of the length, with a key that is not zero.
+#[test]
+fn every_size_is_echoed_exactly() {
+    let server = TestServer::echo();
+    let key = [0x37, 0xfa, 0x21, 0x3d];
+    for length in [0, 1, 125, 126, 127, 65_535, 65_536, 300_000] {
+        let clear: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+        let masked: Vec<u8> = clear.iter().enumerate().map(|(n, byte)| byte ^ key[n % 4]).collect();
+        let mut input = frame(0x82, &masked);
+        let at = input.len() - length - 4;
+        input[at..at + 4].copy_from_slice(&key);
+        answers_with(&server, &input, &server_frame(0x82, &clear));
+    }
+}
+
+/// F14: every place at which a read can end.
+#[test]
+fn a_message_arrives_whole_at_every_cut() {
+    let server = TestServer::echo();
+    let input =
+        [frame(0x01, b"Hel"), frame(0x89, b"?"), frame(0x80, b"lo"), frame(0x82, &[7; 126])]
+            .concat();
+    let output = [&b"\x8a\x01?\x81\x05Hello"[..], &server_frame(0x82, &[7; 126])].concat();
+    let mut client = Client::open(server.address);
+    for cut in 0..input.len() {
+        client.send(&input[..cut]);
+        client.send(&input[cut..]);
+        client.expect(&output);
+    }
+    client.leave();
+    server.is_back_to_baseline();
+}
+
+/// F15. RFC 6455 §5.5.3-2: a pong that nobody asked for is passed over.
+#[test]
+fn a_million_pongs_are_silent() {
+    let server = TestServer::echo();
+    let mut client = Client::open(server.address);
+    let thousand = frame(0x8a, b"hi").repeat(1000);
+    for _ in 0..1000 {
+        client.send(&thousand);
+    }
+    client.send(&frame(0x81, b"still here"));
+    client.expect(b"\x81\x0astill here");
+    client.leave();
+    server.is_back_to_baseline();
+}
+
+/// F19, CVE-2026-48779, CVE-2026-12151. RFC 6455 §10.4-2: a message has a limit of fragments, not only of bytes.
+#[test]
+fn cve_2026_48779_and_cve_2026_12151_fragments_are_counted() {
+    let server = TestServer::echo();
+    for payload in [&b""[..], b"a"] {
+        let most = [frame(0x01, payload), frame(0x00, payload).repeat(4094), frame(0x80, payload)]
+            .concat();
+        let whole = payload.repeat(4096);
+        let mut client = Client::open(server.address);
+        client.send(&most);
+        client.expect(&server_frame(0x81, &whole));
+        client.leave();
+
+        let mut client = Client::open(server.address);
+        client.send(&frame(0x01, payload));
+        client.send(&frame(0x00, payload).repeat(1_000_000));
+        client.expect_end(&broken(Violation::TooManyFragments));
+    }
+    server.is_back_to_baseline();
+}
+
+/// Replies to what came before a violation go out before the Close.
+#[test]
+fn earlier_replies_precede_the_close() {
+    let server = TestServer::echo();
+    let input = [frame(0x81, b"one"), frame(0x89, b"two"), b"\x83\x80".to_vec()].concat();
+    let output = [&b"\x81\x03one\x8a\x03two"[..], &broken(Violation::ReservedOpcode)].concat();
+    ends_with(&server, &input, &output);
+}
