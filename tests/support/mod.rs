@@ -78,7 +78,7 @@ impl TestServer {
     }
 
     /// I2: every peer slot and membership is given back. I5: the loop sleeps afterwards: one more visitor
-    /// costs a handful of passes. The visitor's echo also shows that the server still serves.
+    /// costs a handful of passes. The visit also shows that the server still serves.
     pub fn is_back_to_baseline(&self) {
         let idle = self.wait_for("baseline", |now| now.peers == 0 && now.memberships == 0);
         Client::open(self.address).leave();

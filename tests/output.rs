@@ -1,0 +1,199 @@
+//! What waits for slow readers: bounds, backpressure and a stream without gaps. And what a dispatcher that
+//! fails costs.
+
+mod support;
+
+use std::io::Read;
+
+use framewise::config::Config;
+use framewise::{Broadcast, Dispatcher, Echo, Message, Outbox, Request};
+use support::*;
+
+/// Sends to everybody in the group, the speaker too.
+struct ToAll;
+
+impl Dispatcher for ToAll {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Request<'_>) {
+        outbox.join("all").expect("joins");
+    }
+
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        outbox.publish("all", message, &[]);
+    }
+}
+
+/// A broadcast goes to all but its sender, as it was.
+#[test]
+fn a_broadcast_reaches_all_others_unchanged() {
+    let server = TestServer::start(any_origin(), Broadcast);
+    let mut clients: Vec<Client> = (0..4).map(|_| Client::open(server.address)).collect();
+    let large = vec![7; 70_000];
+    let messages: [(u8, &[u8]); 4] =
+        [(0x81, "olá".as_bytes()), (0x82, b"\0\xff"), (0x82, &large), (0x81, b"")];
+    for (first, payload) in messages {
+        clients[0].send(&frame(first, payload));
+        for client in &mut clients[1..] {
+            client.expect(&server_frame(first, payload));
+        }
+    }
+    for client in clients {
+        // The speaker, too, hears its Close and nothing before it.
+        client.leave();
+    }
+    server.is_back_to_baseline();
+}
+
+/// R1, RUSTSEC-2020-0043: a member that never reads is disconnected at the bound; the rest lose nothing.
+#[test]
+fn rustsec_2020_0043_a_member_that_never_reads_is_disconnected() {
+    let config = Config { max_output: 64 * 1024, ..any_origin() };
+    let server = TestServer::start(config, ToAll);
+    let mut silent = Client::open(server.address);
+    let mut reader = Client::open(server.address);
+    let payload = vec![b'm'; 16 * 1024];
+    let expected = server_frame(0x82, &payload);
+    let mut rounds = 0;
+    while server.snapshot().memberships == 2 {
+        reader.send(&frame(0x82, &payload));
+        reader.expect(&expected);
+        rounds += 1;
+        assert!(rounds < 10_000, "the bound never came");
+    }
+    for _ in 0..10 {
+        reader.send(&frame(0x82, &payload));
+        reader.expect(&expected);
+    }
+    reader.leave();
+    // What did reach the silent one is whole messages, then the Close that says why.
+    let mut stream = silent.read_to_end();
+    let close = failure(1008, "RFC 6455 10.4: output limit reached, the peer reads too slowly");
+    assert!(stream.ends_with(&close));
+    stream.truncate(stream.len() - close.len());
+    assert!(stream.chunks(expected.len()).all(|message| message == expected));
+    server.is_back_to_baseline();
+}
+
+/// R2: replies to a peer that reads late: nothing is lost, nothing is out of order, and it is not cut off.
+#[test]
+fn a_peer_that_reads_late_gets_every_reply() {
+    let config = Config { max_output: 64 * 1024, read_buffer: 16 * 1024, ..any_origin() };
+    let server = TestServer::start(config, Echo::default());
+    let mut client = Client::open(server.address);
+    let mut writer = Client { stream: client.stream.try_clone().expect("a second handle") };
+    const MESSAGES: u32 = 100_000;
+    let flood = std::thread::spawn(move || {
+        // 10 MB, far more than all buffers on the way hold.
+        for first in (0..MESSAGES).step_by(1000) {
+            let frames =
+                (first..first + 1000).flat_map(|n| frame(0x82, &n.to_be_bytes().repeat(25)));
+            writer.send(&frames.collect::<Vec<u8>>());
+        }
+    });
+    for n in 0..MESSAGES {
+        if n % 10_000 == 0 {
+            // A pause that ends with an event: a visitor has been served meanwhile.
+            let mut visitor = Client::open(server.address);
+            visitor.send(&frame(0x81, b"meanwhile"));
+            visitor.expect(b"\x81\x09meanwhile");
+        }
+        client.expect(&server_frame(0x82, &n.to_be_bytes().repeat(25)));
+    }
+    flood.join().expect("the writer ends");
+    client.leave();
+    server.is_back_to_baseline();
+}
+
+/// R4. RFC 6455 §5.5.2-2: a peer that reads gets a pong for each ping.
+#[test]
+fn ten_pings_in_one_write_get_ten_pongs() {
+    let server = TestServer::echo();
+    let pings: Vec<u8> = (0..10).flat_map(|n| frame(0x89, &[n])).collect();
+    let pongs: Vec<u8> = (0..10).flat_map(|n| server_frame(0x8a, &[n])).collect();
+    answers_with(&server, &pings, &pongs);
+}
+
+/// R4, CVE-2026-11586: pings from a peer that never reads do not pile pongs up.
+#[test]
+fn cve_2026_11586_a_ping_flood_is_answered_within_the_bound() {
+    let server =
+        TestServer::start(Config { max_output: 32 * 1024, ..any_origin() }, Echo::default());
+    let mut client = Client::open(server.address);
+    let payload = [b'p'; 125];
+    let mut reader = client.stream.try_clone().expect("a second handle");
+    client.send(&frame(0x89, &payload).repeat(200_000));
+    client.send(&frame(0x88, b"\x03\xe8"));
+    let mut stream = Vec::new();
+    reader.read_to_end(&mut stream).expect("a clean end");
+    let pong = server_frame(0x8a, &payload);
+    let pongs = stream.strip_suffix(b"\x88\x02\x03\xe8").expect("the Close comes last");
+    assert!(pongs.chunks(pong.len()).all(|chunk| chunk == pong), "only whole pongs");
+    assert!(pongs.len() / pong.len() <= 200_000);
+    server.is_back_to_baseline();
+}
+
+/// R11: large messages go through sockets that take them in parts.
+#[test]
+fn large_messages_arrive_whole() {
+    let server = TestServer::echo();
+    let mut client = Client::open(server.address);
+    for length in [16 * 1024 - 1, 16 * 1024, 64 * 1024, 256 * 1024, 1 << 20] {
+        let payload: Vec<u8> = (0..length).map(|n| (n % 253) as u8).collect();
+        let mut writer = Client { stream: client.stream.try_clone().expect("a second handle") };
+        let sent = frame(0x82, &payload).repeat(3);
+        let flood = std::thread::spawn(move || writer.send(&sent));
+        client.expect(&server_frame(0x82, &payload).repeat(3));
+        flood.join().expect("the writer ends");
+    }
+    client.leave();
+    server.is_back_to_baseline();
+}
+
+/// R18: a dispatcher that panics costs the peer that it was called for, and nobody else.
+#[test]
+fn a_panic_costs_one_peer() {
+    struct Fragile {
+        closes: usize,
+    }
+    impl Dispatcher for Fragile {
+        fn on_open(&mut self, outbox: &mut Outbox<'_>, request: &Request<'_>) {
+            outbox.join("all").expect("joins");
+            assert_ne!(request.path(), "/panic", "asked for");
+        }
+
+        fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+            outbox.reply(message);
+            assert_ne!(message, Message::Text("panic"), "asked for");
+            if message == Message::Text("closes") {
+                outbox.reply(Message::Text(&self.closes.to_string()));
+            }
+        }
+
+        fn on_close(&mut self, outbox: &mut Outbox<'_>, _: &framewise::Closed) {
+            self.closes += 1;
+            outbox.publish("all", Message::Text("one less"), &[]);
+        }
+    }
+    let server = TestServer::start(any_origin(), Fragile { closes: 0 });
+    let mut witness = Client::open(server.address);
+    let internal = failure(1011, "internal error");
+
+    let mut client = Client::open(server.address);
+    client.send(&[frame(0x81, b"panic"), frame(0x81, b"never seen")].concat());
+    client.expect_end(&[&b"\x81\x05panic"[..], &internal].concat());
+    witness.expect(b"\x81\x08one less");
+
+    let mut client = Client::connect(server.address);
+    client.send(
+        String::from_utf8(request(""))
+            .expect("ASCII")
+            .replacen("GET /", "GET /panic", 1)
+            .as_bytes(),
+    );
+    client.expect_end(&[SWITCHING, &internal].concat());
+    witness.expect(b"\x81\x08one less");
+
+    witness.send(&frame(0x81, b"closes"));
+    witness.expect(b"\x81\x06closes\x81\x012");
+    witness.leave();
+    server.wait_for("everyone is gone", |now| now.peers == 0 && now.memberships == 0);
+}
