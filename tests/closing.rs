@@ -143,6 +143,7 @@ fn both_sides_close_at_once() {
     let mut client = Client::open(server.address);
     client.send(&[frame(0x81, b"go"), frame(0x89, b"?"), frame(0x88, b"\x03\xe8")].concat());
     client.expect_end(&failure(4001, "enough"));
+    drop(client);
     server.is_back_to_baseline();
 }
 
@@ -306,5 +307,6 @@ fn a_handler_may_end_anyone_in_any_callback() {
     brief.expect(&failure(4000, "at once"));
     brief.send(&frame(0x88, b""));
     brief.expect_end(b"");
+    drop((others, last, brief));
     server.wait_for("everyone is gone", |now| now.peers == 0 && now.memberships == 0);
 }
