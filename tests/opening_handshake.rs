@@ -1,0 +1,551 @@
+//! RFC 6455 §4: the opening handshake, over real sockets and byte for byte.
+
+mod support;
+
+use std::time::Duration;
+
+use framewise::config::{Config, KeyPolicy, OriginPolicy};
+use framewise::{Answer as Decision, Dispatcher, Echo, Message, Outbox, Request, Response};
+use support::{Answer as Reply, *};
+
+/// The valid request with one header line replaced, or left out if `line` is empty.
+fn with(name: &str, line: &str) -> Vec<u8> {
+    let text = String::from_utf8(request("")).expect("ASCII");
+    let (mut replaced, mut kept) = (false, String::new());
+    for original in text.split_inclusive("\r\n") {
+        if original.starts_with(&format!("{name}: ")) {
+            replaced = true;
+            kept += line;
+            kept += if line.is_empty() { "" } else { "\r\n" };
+        } else {
+            kept += original;
+        }
+    }
+    assert!(replaced, "the valid request has a {name}");
+    kept.into_bytes()
+}
+
+/// The valid request with another first line.
+fn first_line(line: &str) -> Vec<u8> {
+    let text = String::from_utf8(request("")).expect("ASCII");
+    text.replacen("GET / HTTP/1.1", line, 1).into_bytes()
+}
+
+/// Sends a request in each of the three ways and expects a refusal that teaches; answers the last one.
+#[track_caller]
+fn refused(server: &TestServer, input: &[u8], status: u16) -> Reply {
+    let mut last = None;
+    for how in How::all(input.len()) {
+        let mut client = Client::connect(server.address);
+        client.send_as(how, input);
+        let answer = client.answer();
+        assert_eq!(answer.status, status, "{how:?} {}: {}", show(input), answer.body);
+        assert_eq!(answer.header("Content-Type"), "text/plain; charset=utf-8");
+        assert_eq!(answer.header("Content-Length"), answer.body.len().to_string());
+        assert_eq!(
+            (answer.header("Content-Language"), answer.header("Vary")),
+            ("en", "Accept-Language")
+        );
+        assert!(answer.header("Date").ends_with(" GMT"));
+        let connection = if status == 426 { "Upgrade, close" } else { "close" };
+        assert_eq!(answer.header("Connection"), connection);
+        let labels: Vec<&str> =
+            answer.body.lines().filter_map(|line| Some(line.split_once(": ")?.0)).collect();
+        assert_eq!(labels, ["rule", "section", "found", "fix"]);
+        last = Some(answer);
+    }
+    server.is_back_to_baseline();
+    last.expect("three ways")
+}
+
+/// Sends a request in each of the three ways, expects 101, an echo, and answers the head of the 101.
+#[track_caller]
+fn accepted(server: &TestServer, input: &[u8]) -> Reply {
+    let mut last = None;
+    for how in How::all(input.len()) {
+        let mut client = Client::connect(server.address);
+        client.send_as(how, input);
+        client.send(&[frame(0x81, b"hi"), frame(0x88, b"")].concat());
+        let bytes = client.read_to_end();
+        let head = bytes.strip_suffix(b"\x81\x02hi\x88\0");
+        let head = head.unwrap_or_else(|| panic!("{how:?} {}: {}", show(input), show(&bytes)));
+        let answer = Reply::parse(head);
+        assert_eq!((answer.status, answer.header("Sec-WebSocket-Accept")), (101, ACCEPT));
+        last = Some(answer);
+    }
+    server.is_back_to_baseline();
+    last.expect("three ways")
+}
+
+/// H1. RFC 6455 §4.2.2-12: the answer, byte for byte.
+#[test]
+fn the_example_of_the_standard() {
+    let server = TestServer::echo();
+    for how in How::all(200) {
+        let mut client = Client::connect(server.address);
+        client.send_as(how, &request(""));
+        client.expect(SWITCHING);
+        client.leave();
+    }
+    server.is_back_to_baseline();
+}
+
+/// H2. RFC 6455 §4.1-20
+#[test]
+fn methods() {
+    let server = TestServer::echo();
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"] {
+        let answer = refused(&server, &first_line(&format!("{method} / HTTP/1.1")), 405);
+        assert_eq!(answer.header("Allow"), "GET, HEAD");
+    }
+    refused(&server, &first_line("BREW / HTTP/1.1"), 501);
+    refused(&server, &first_line("get / HTTP/1.1"), 501);
+}
+
+/// H3. RFC 6455 §4.1-21
+#[test]
+fn versions_of_http() {
+    let server = TestServer::echo();
+    refused(&server, &first_line("GET / HTTP/1.0"), 400);
+    refused(&server, &first_line("GET / HTTP/2.0"), 505);
+    refused(&server, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505);
+    refused(&server, &first_line("GET / HTTP/1.1 "), 400);
+    refused(&server, &first_line("GET /"), 400);
+}
+
+/// H4, H5. RFC 6455 §4.2.1, §4.1-22, §4.1-23
+#[test]
+fn hosts_and_targets() {
+    let server = TestServer::echo();
+    refused(&server, &with("Host", ""), 400);
+    refused(&server, &with("Host", "Host: a\r\nHost: a"), 400);
+    refused(&server, &with("Host", "Host: a b"), 400);
+    for target in ["http://h/chat", "https://h:99/chat", "HTTP://h", "/chat?x=%0d%0a", "//x"] {
+        accepted(&server, &first_line(&format!("GET {target} HTTP/1.1")));
+    }
+    for target in ["ws://h/chat", "*", "h:80", "http://", "http://u@h/", "chat", "/a#b", "/\u{e9}"]
+    {
+        refused(&server, &first_line(&format!("GET {target} HTTP/1.1")), 400);
+    }
+}
+
+/// H5, H19: an absolute target leads to the same route, and its query stays encoded.
+#[test]
+fn the_dispatcher_sees_the_path_as_sent() {
+    struct Route;
+    impl Dispatcher for Route {
+        fn on_open(&mut self, outbox: &mut Outbox<'_>, request: &Request<'_>) {
+            let seen = format!("{} {} {:?}", request.host(), request.path(), request.query());
+            outbox.reply(Message::Text(&seen));
+        }
+        fn on_message(&mut self, _: &mut Outbox<'_>, _: Message<'_>) {}
+    }
+    let server = TestServer::start(any_origin(), Route);
+    for (line, seen) in [
+        ("GET /chat?a=%0d%0aX:1 HTTP/1.1", "localhost /chat Some(\"a=%0d%0aX:1\")"),
+        ("GET http://other:1/chat HTTP/1.1", "other:1 /chat None"),
+    ] {
+        let mut client = Client::connect(server.address);
+        client.send(&first_line(line));
+        client.expect(&[SWITCHING, &server_frame(0x81, seen.as_bytes())].concat());
+        client.leave();
+    }
+}
+
+/// H6: a plain GET where only WebSocket is served; HEAD is answered without the body.
+#[test]
+fn a_plain_get_learns_what_is_served() {
+    let server = TestServer::echo();
+    let answer = refused(&server, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 426);
+    assert_eq!(answer.header("Upgrade"), "websocket");
+    assert_eq!(answer.header("Sec-WebSocket-Version"), "13");
+    assert_eq!(answer.taught("section"), "RFC 9110 15.5.22");
+    refused(&server, b"GET / HTTP/1.0\r\n\r\n", 426);
+    let mut client = Client::connect(server.address);
+    client.send(b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
+    let head = client.answer();
+    assert_eq!((head.status, head.body.as_str()), (426, ""));
+    assert_eq!(head.header("Content-Length"), answer.body.len().to_string());
+}
+
+/// H7. RFC 6455 §4.1-25, §4.1-27
+#[test]
+fn upgrade_and_connection_are_lists() {
+    let server = TestServer::echo();
+    accepted(&server, &with("Upgrade", "Upgrade: WebSocket, foo"));
+    accepted(&server, &with("Connection", "Connection: keep-alive, Upgrade"));
+    accepted(&server, &with("Connection", "Connection: keep-alive\r\nconnection:UPGRADE"));
+    refused(&server, &with("Connection", "Connection: keep-alive"), 400);
+    refused(&server, &with("Connection", ""), 400);
+    refused(&server, &with("Upgrade", "Upgrade: websockets"), 400);
+    refused(&server, &with("Upgrade", ""), 400);
+}
+
+/// H8. RFC 6455 §4.4-1, §4.2.2-6, §11.3.5-2
+#[test]
+fn versions_of_websocket() {
+    let server = TestServer::echo();
+    for version in ["8", "14", "0", "13, 8", "013", "", "x"] {
+        let line = format!("Sec-WebSocket-Version: {version}");
+        let answer = refused(&server, &with("Sec-WebSocket-Version", &line), 426);
+        assert_eq!(
+            (answer.header("Sec-WebSocket-Version"), answer.header("Upgrade")),
+            ("13", "websocket")
+        );
+    }
+    refused(&server, &with("Sec-WebSocket-Version", ""), 426);
+    let twice = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 13";
+    refused(&server, &with("Sec-WebSocket-Version", twice), 400);
+}
+
+/// H9. RFC 6455 §4.1-29, §11.3.1-1
+#[test]
+fn keys() {
+    let server = TestServer::echo();
+    for (key, found) in [
+        ("MTIzNDU2Nzg5MDEyMzQ1", "a key of 15 bytes"),
+        ("MTIzNDU2Nzg5MDEyMzQ1Njc=", "a key of 17 bytes"),
+        ("", "a key of 0 bytes"),
+        ("not base64", "not base64"),
+        ("dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ"),
+    ] {
+        let line = format!("Sec-WebSocket-Key: {key}");
+        let answer = refused(&server, &with("Sec-WebSocket-Key", &line), 400);
+        assert_eq!(answer.taught("found"), found);
+    }
+    refused(&server, &with("Sec-WebSocket-Key", ""), 400);
+    let twice = format!("Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Key: {KEY}");
+    refused(&server, &with("Sec-WebSocket-Key", &twice), 400);
+}
+
+/// A server for classes takes the 13 bytes that a well-known line of curl sends, and says so.
+#[test]
+fn a_lenient_server_names_the_fault_and_goes_on() {
+    let config = Config { key_policy: KeyPolicy::Lenient, ..any_origin() };
+    let server = TestServer::start(config, Echo::default());
+    let mut client = Client::connect(server.address);
+    client.send(&with("Sec-WebSocket-Key", "Sec-WebSocket-Key: SGVsbG8sIHdvcmxkIQ=="));
+    client.expect(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Accept: qGEgH3En71di5rrssAZTmtRTyFk=\r\nFramewise-Note: Sec-WebSocket-Key \
+          decodes to 13 bytes; RFC 6455 section 4.2.1 asks for 16\r\n\r\n",
+    );
+    client.leave();
+    for (line, name) in
+        [("", "absent"), ("Sec-WebSocket-Key: ?", "not base64"), ("Sec-WebSocket-Key: ", "empty")]
+    {
+        println!("{name}");
+        refused(&server, &with("Sec-WebSocket-Key", line), 400);
+    }
+}
+
+/// H10: what a line of a head must not be.
+#[test]
+fn broken_lines() {
+    let server = TestServer::echo();
+    let lines = [
+        "A: b\nC: d",
+        "A: b\rc",
+        "A: b\r\n folded",
+        " A: b",
+        "A : b",
+        "A: b\0",
+        "A: \x1b[2J",
+        ": b",
+        "no colon",
+        "A\tb: c",
+    ];
+    for line in lines {
+        refused(&server, &request(&format!("{line}\r\n")), 400);
+    }
+    let bare = String::from_utf8(request("")).expect("ASCII").replace("\r\n", "\n");
+    refused(&server, bare.as_bytes(), 400);
+}
+
+/// H11: bytes beyond ASCII are opaque in a value and refused in a name.
+#[test]
+fn bytes_beyond_ascii() {
+    let server = TestServer::echo();
+    let line = |bytes: &[u8]| {
+        let mut head = request("");
+        head.truncate(head.len() - 2);
+        [&head, bytes, b"\r\n\r\n"].concat()
+    };
+    accepted(&server, &line(b"X: \x80\xfe\xff"));
+    refused(&server, &line(b"X\xc3\xa9: y"), 400);
+}
+
+/// H12. CVE-2024-37890: an Upgrade header that stands beyond the limit of headers is not missed, but refused.
+#[test]
+fn cve_2024_37890_limits_of_the_head() {
+    let server = TestServer::echo();
+    let long = |length: usize| first_line(&format!("GET /{} HTTP/1.1", "a".repeat(length - 14)));
+    accepted(&server, &long(4096));
+    refused(&server, &long(4097), 414);
+
+    let filled = |size: usize| {
+        let empty = request("A: \r\n").len();
+        request(&format!("A: {}\r\n", "a".repeat(size - empty)))
+    };
+    accepted(&server, &filled(8192));
+    refused(&server, &filled(8193), 431);
+
+    // The valid request has five header fields.
+    accepted(&server, &request(&"A: b\r\n".repeat(59)));
+    refused(&server, &request(&"A: b\r\n".repeat(60)), 431);
+    let upgrade_last = format!(
+        "GET / HTTP/1.1\r\nHost: h\r\n{}Upgrade: websocket\r\n\r\n",
+        "A: b\r\n".repeat(2000)
+    );
+    refused(&server, upgrade_last.as_bytes(), 431);
+}
+
+/// H13: the limit is answered when it is crossed, to a client that keeps writing.
+#[test]
+fn an_endless_header_is_refused_while_it_is_sent() {
+    let server = TestServer::echo();
+    let mut client = Client::connect(server.address);
+    client.send(b"GET / HTTP/1.1\r\nHost: h\r\nA: ");
+    for _ in 0..8 * 1024 {
+        client.send(&[b'a'; 1024]);
+    }
+    client.finish();
+    assert_eq!(client.answer().status, 431);
+    server.is_back_to_baseline();
+}
+
+/// H14: a request with a body is refused, and nothing inside it is taken for a request.
+#[test]
+fn smuggled_requests() {
+    let server = TestServer::echo();
+    let inner = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    for lines in [
+        "Content-Length: 30\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Content-Length: 30\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Length: +1\r\n",
+        "Content-Length: 0\r\nContent-Length: 0\r\n",
+        "Content-Length: 00\r\n",
+    ] {
+        // One answer: the length is checked against the body by `refused`, which reads to the end.
+        refused(&server, &[request(lines), inner.into()].concat(), 400);
+    }
+    accepted(&server, &request("Content-Length: 0\r\n"));
+}
+
+/// H15, H16, ws-rs#47: what is glued to the request is not lost.
+#[test]
+fn ws_rs_47_bytes_glued_to_the_request() {
+    let server = TestServer::echo();
+    let reserved = failure(1002, "RFC 6455 5.2: reserved opcode");
+    let rsv = failure(1002, "RFC 6455 5.2: RSV bits must be 0 without an extension");
+    let echo = [frame(0x81, b"hi"), frame(0x88, b"")].concat();
+    for (glued, expected) in [
+        (echo, b"\x81\x02hi\x88\0".to_vec()),
+        (b"\x83\x80\0\0\0\0".to_vec(), reserved),
+        (request(""), rsv),
+    ] {
+        let input = [request(""), glued].concat();
+        for how in How::all(input.len()) {
+            let mut client = Client::connect(server.address);
+            client.send_as(how, &input);
+            client.expect_end(&[SWITCHING, &expected].concat());
+        }
+    }
+    server.is_back_to_baseline();
+}
+
+/// H17, CVE-2021-32640, CVE-2020-7662. RFC 6455 §9.1-1, §9.1-2, §4.1-36, §4.1-37: lists are walked once, and
+/// offers that are well-formed are passed over.
+#[test]
+fn cve_2021_32640_and_cve_2020_7662_lists_in_headers() {
+    let server = TestServer::echo();
+    let escapes = format!("a; b=\"{}\"", "\\c".repeat(3000));
+    for offer in
+        ["permessage-deflate; client_max_window_bits", "constructor", "a, b; c=d", &escapes]
+    {
+        let answer = accepted(&server, &request(&format!("Sec-WebSocket-Extensions: {offer}\r\n")));
+        assert_eq!(answer.headers("Sec-WebSocket-Extensions").count(), 0);
+    }
+    let commas = ",".repeat(5000);
+    let unended = format!("a; b=\"{}", "\\c".repeat(3000));
+    for offer in [",;x", "a; b=\"", &commas, &unended] {
+        refused(&server, &request(&format!("Sec-WebSocket-Extensions: {offer}\r\n")), 400);
+    }
+    let spaces = format!("b{}x", " ".repeat(7900));
+    for offer in [spaces.as_str(), "a, b, a", "a/b", ""] {
+        refused(&server, &request(&format!("Sec-WebSocket-Protocol: {offer}\r\n")), 400);
+    }
+}
+
+/// H18. RFC 6455 §4.2.2-8, §4.2.2-9: the client's order is its preference; what nobody speaks is not answered.
+#[test]
+fn subprotocols() {
+    let subprotocols = vec!["chat".to_owned(), "superchat".to_owned()];
+    let server = TestServer::start(Config { subprotocols, ..any_origin() }, Echo::default());
+    let chosen = |lines: &str| {
+        let answer = accepted(&server, &request(lines));
+        answer.headers("Sec-WebSocket-Protocol").map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(chosen("Sec-WebSocket-Protocol: superchat, chat\r\n"), ["superchat"]);
+    assert_eq!(chosen("Sec-WebSocket-Protocol: x\r\nSec-WebSocket-Protocol: chat\r\n"), ["chat"]);
+    assert_eq!(chosen("Sec-WebSocket-Protocol: nobody\r\n"), [""; 0]);
+    assert_eq!(chosen(""), [""; 0]);
+}
+
+/// H20. RFC 6455 §10.2-1, §10.2-2, §4.2.2-5
+#[test]
+fn origins() {
+    let origin = |origin: &str| request(&format!("Origin: {origin}\r\n"));
+    let same = TestServer::start(Config::default(), Echo::default());
+    accepted(&same, &request(""));
+    accepted(&same, &origin("http://localhost"));
+    accepted(&same, &origin("HTTP://LocalHost:80"));
+    for foreign in
+        ["https://evil.example", "null", "http://localhost:81", "good`evil", "http://good`evil", ""]
+    {
+        refused(&same, &origin(foreign), 403);
+    }
+    refused(&same, &request("Origin: http://localhost\r\nOrigin: http://localhost\r\n"), 400);
+
+    let list = OriginPolicy::List(vec!["https://good.example".to_owned()]);
+    let listed =
+        TestServer::start(Config { origin_policy: list, ..Config::default() }, Echo::default());
+    accepted(&listed, &origin("https://good.example:443"));
+    refused(&listed, &origin("http://good.example"), 403);
+    refused(&listed, &origin("http://localhost"), 403);
+
+    accepted(&TestServer::echo(), &origin("https://evil.example"));
+}
+
+/// H21: whoever goes away in the middle of a request leaves nothing behind.
+#[test]
+fn a_request_may_end_at_every_byte() {
+    let server = TestServer::echo();
+    let whole = request("");
+    for end in 0..whole.len() {
+        let mut client = Client::connect(server.address);
+        client.send(&whole[..end]);
+        client.finish();
+        client.expect_end(b"");
+    }
+    for _ in 0..100 {
+        drop(Client::connect(server.address));
+    }
+    server.is_back_to_baseline();
+}
+
+/// H22: the deadline of a handshake is absolute; it does not matter what was sent before it.
+#[test]
+fn a_handshake_has_a_deadline() {
+    let config = Config { handshake_timeout: Duration::from_millis(200), ..any_origin() };
+    let server = TestServer::start(config, Echo::default());
+    let mut silent = Client::connect(server.address);
+    let mut slow = Client::connect(server.address);
+    slow.send(b"GET / HT");
+    silent.expect_end(b"");
+    slow.expect_end(b"");
+    server.wait_for("both slots are given back", |now| now.peers == 0);
+}
+
+/// H23: TLS on the plain port is answered at its first byte.
+#[test]
+fn a_client_hello_is_refused() {
+    let server = TestServer::echo();
+    let answer = refused(&server, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400);
+    assert_eq!(answer.taught("found"), "\\x16");
+}
+
+/// H24: of many requests in a row the first is answered; the rest is thrown away.
+#[test]
+fn pipelined_requests_are_not_answered() {
+    let server = TestServer::echo();
+    let mut client = Client::connect(server.address);
+    client.send(&b"GET / HTTP/1.1\r\nHost: h\r\n\r\n".repeat(10_000));
+    client.finish();
+    let answer = client.answer();
+    assert_eq!(answer.status, 426);
+    assert_eq!(answer.body.len().to_string(), answer.header("Content-Length"));
+    server.is_back_to_baseline();
+}
+
+/// The body is in the language that the request asks for, else in the server's.
+#[test]
+fn refusals_speak_the_readers_language() {
+    let server = TestServer::echo();
+    let mut client = Client::connect(server.address);
+    client.send(&with("Sec-WebSocket-Key", "Accept-Language: pt-BR,pt;q=0.9,en;q=0.5"));
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.header("Content-Language")), (400, "pt"));
+    let labels: Vec<&str> =
+        answer.body.lines().filter_map(|line| Some(line.split_once(": ")?.0)).collect();
+    assert_eq!(labels, ["regra", "seção", "encontrado", "correção"]);
+    assert_eq!(answer.taught("encontrado"), "nada");
+}
+
+/// An application that answers over HTTP, refuses, chooses, and fails.
+struct Site;
+
+impl Dispatcher for Site {
+    fn on_request(&mut self, request: &Request<'_>) -> Decision {
+        match request.path() {
+            "/page" => Decision::Respond(Response::new(200, "text/html", "<p>olá</p>")),
+            "/gone" => Decision::Respond(Response::new(404, "text/plain", "no such room")),
+            "/choose" => Decision::AcceptAs("b".to_owned()),
+            "/fail" => Decision::Fail,
+            "/panic" => panic!("asked for"),
+            _ => Decision::Accept,
+        }
+    }
+
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        outbox.reply(message);
+    }
+}
+
+/// RFC 6455 §4.2.2-7: the dispatcher decides; what it decides is answered and the connection closed.
+#[test]
+fn the_dispatcher_decides() {
+    let server = TestServer::start(any_origin(), Site);
+    let ask = |head: &[u8]| {
+        let mut client = Client::connect(server.address);
+        client.send(head);
+        client.answer()
+    };
+    let page = ask(b"GET /page HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!((page.status, page.body.as_str()), (200, "<p>olá</p>"));
+    assert_eq!((page.header("Content-Type"), page.header("Connection")), ("text/html", "close"));
+    let head = ask(b"HEAD /page HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!((head.status, head.body.as_str(), head.header("Content-Length")), (200, "", "11"));
+    assert_eq!(ask(&first_line("GET /gone HTTP/1.1")).status, 404);
+    assert_eq!(ask(&first_line("GET /fail HTTP/1.1")).status, 500);
+    assert_eq!(ask(&first_line("GET /panic HTTP/1.1")).status, 500);
+    assert_eq!(ask(&first_line("GET /choose HTTP/1.1")).status, 500, "nobody offered it");
+    let choose = first_line("GET /choose HTTP/1.1");
+    let offer = String::from_utf8(choose)
+        .expect("ASCII")
+        .replace("Upgrade: ", "Sec-WebSocket-Protocol: a, b\r\nUpgrade: ");
+    assert_eq!(accepted(&server, offer.as_bytes()).header("Sec-WebSocket-Protocol"), "b");
+}
+
+/// Beyond its caps a server lets connections wait, and takes them when there is room again.
+#[test]
+fn accepting_pauses_at_the_caps_and_goes_on() {
+    for config in [
+        Config { max_connections: Some(2), ..any_origin() },
+        Config { max_handshakes: 2, ..any_origin() },
+    ] {
+        let server = TestServer::start(config, Echo::default());
+        let first = Client::connect(server.address);
+        let second = Client::connect(server.address);
+        server.wait_for("the cap is reached", |now| now.peers == 2);
+        let mut third = Client::connect(server.address);
+        third.send(&[request(""), frame(0x81, b"hi")].concat());
+        assert_eq!(server.snapshot().peers, 2);
+        drop(first);
+        third.expect(&[SWITCHING, b"\x81\x02hi"].concat());
+        drop(second);
+        third.leave();
+        server.is_back_to_baseline();
+    }
+}
