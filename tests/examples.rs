@@ -1,0 +1,338 @@
+//! The example servers as a newcomer meets them: their console in both languages, their options, their errors.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use support::*;
+
+/// Cargo builds the examples before it runs this; they stand beside the folder of the tests.
+fn example(name: &str) -> Command {
+    let test = std::env::current_exe().expect("this test is a file");
+    let profile = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
+    let path: PathBuf = [profile.as_os_str(), "examples".as_ref(), name.as_ref()].iter().collect();
+    let mut command = Command::new(path);
+    for variable in ["LC_ALL", "LC_MESSAGES", "LANG", "HOST", "PORT"] {
+        command.env_remove(variable);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A running example; stopped when dropped.
+struct Running {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Running {
+    /// Starts an example on 127.0.0.1 and a free port.
+    fn start(command: &mut Command) -> Running {
+        let mut child =
+            command.args(["--host", "127.0.0.1", "--port", "0"]).spawn().expect("it starts");
+        let lines = BufReader::new(child.stdout.take().expect("piped"));
+        Running { child, lines }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("text");
+        line.trim_end_matches('\n').to_owned()
+    }
+
+    #[track_caller]
+    fn expect(&mut self, lines: &[&str]) {
+        for line in lines {
+            assert_eq!(self.line(), *line);
+        }
+    }
+
+    /// Reads up to the line that says where it listens.
+    fn address(&mut self) -> SocketAddr {
+        loop {
+            let line = self.line();
+            assert!(!line.is_empty(), "it ended before it listened");
+            if let Some(address) = line.rsplit(' ').next().and_then(|word| word.parse().ok()) {
+                return address;
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs an example that ends by itself.
+fn output(command: &mut Command) -> Output {
+    command.output().expect("it starts")
+}
+
+fn conversation(address: SocketAddr, reply: &str) -> u16 {
+    let mut client = Client::open(address);
+    let port = client.stream.local_addr().expect("connected").port();
+    client.send(&frame(0x81, "Olá, servidor!".as_bytes()));
+    client.expect(&server_frame(0x81, reply.as_bytes()));
+    client.leave();
+    port
+}
+
+#[test]
+fn the_echo_console_in_portuguese() {
+    let mut echo = Running::start(example("echo").args(["--lang", "pt"]));
+    let address = echo.address();
+    echo.expect(&["Aguardando mensagens... (Ctrl+C para encerrar)"]);
+    let port = conversation(address, "Echo: Olá, servidor!");
+    echo.expect(&[
+        &format!("Conexão de ('127.0.0.1', {port})"),
+        "Handshake WebSocket concluído!",
+        "Mensagem recebida: Olá, servidor!",
+        "Resposta enviada: Echo: Olá, servidor!",
+        "Conexão fechada pelo cliente",
+        "Conexão encerrada",
+    ]);
+}
+
+#[test]
+fn the_echo_console_in_english() {
+    let mut echo = Running::start(&mut example("echo"));
+    let first = echo.line();
+    let address = first.strip_prefix("WebSocket listening on ").expect("the first line").parse();
+    echo.expect(&["Waiting for messages... (Ctrl+C to stop)"]);
+    let port = conversation(address.expect("an address"), "Echo: Olá, servidor!");
+    echo.expect(&[
+        &format!("Connection from ('127.0.0.1', {port})"),
+        "WebSocket handshake complete!",
+        "Message received: Olá, servidor!",
+        "Reply sent: Echo: Olá, servidor!",
+        "Connection closed by the client",
+        "Connection ended",
+    ]);
+}
+
+#[test]
+fn quiet_prints_only_the_start() {
+    for quiet in ["-q", "--quiet"] {
+        let mut echo = Running::start(example("echo").arg(quiet));
+        let address = echo.address();
+        conversation(address, "Echo: Olá, servidor!");
+        echo.child.kill().expect("it still runs");
+        let mut rest = String::new();
+        echo.lines.read_to_string(&mut rest).expect("text");
+        assert_eq!(rest, "Waiting for messages... (Ctrl+C to stop)\n");
+    }
+}
+
+#[test]
+fn trace_explains_handshake_and_frames() {
+    let mut echo = Running::start(example("echo").args(["--trace", "--raw"]));
+    let address = echo.address();
+    let mut client = Client::open(address);
+    client.send(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+    client.expect(b"\x81\x05Hello");
+    client.leave();
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|line| line != "Connection ended") {
+        seen.push(echo.line());
+    }
+    let seen = seen.join("\n");
+    for part in [
+        &format!("[0.0] < {} bytes read", request("").len()),
+        "[0.0] <   GET / HTTP/1.1",
+        "[0.0] <   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "[0.0] =   key + GUID: dGhlIHNhbXBsZSBub25jZQ==258EAFA5-E914-47DA-95CA-C5AB0DC85B11",
+        "[0.0] =   SHA-1: b3 7a 4f 2c c0 62 4f 16 90 f6 46 06 cf 38 59 45 b2 be c4 ea",
+        "[0.0] =   base64: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+        "[0.0] >   HTTP/1.1 101 Switching Protocols",
+        "[0.0] <   81 85 37 fa 21 3d | FIN=1 RSV=000 opcode=1 (text) MASK=1 length=5 key=37 fa 21 3d",
+        "[0.0] <   7f 9f 4d 51 58 | payload data, unmasked: 48 65 6c 6c 6f 'Hello'",
+        "[0.0] >   81 05 | FIN=1 RSV=000 opcode=1 (text) MASK=0 length=5",
+        "[0.0] >   88 02 | FIN=1 RSV=000 opcode=8 (close) MASK=0 length=2",
+    ] {
+        assert!(seen.contains(part), "no {part:?} in:\n{seen}");
+    }
+}
+
+#[test]
+fn broadcast_has_a_title_and_speaks_to_the_others() {
+    let mut broadcast = Running::start(example("broadcast").args(["--lang=pt"]));
+    let title = broadcast.line();
+    let address = broadcast.address();
+    assert_eq!(title, format!("Servidor WebSocket iniciado em ws://{address}"));
+    let (mut speaker, mut listener) = (Client::open(address), Client::open(address));
+    speaker.send(&frame(0x81, "Olá, turma!".as_bytes()));
+    listener.expect(&server_frame(0x81, "Olá, turma!".as_bytes()));
+    speaker.leave();
+    listener.leave();
+}
+
+/// The first of the three that is not empty decides, and `--lang` decides before them.
+#[test]
+fn the_language_comes_from_the_environment() {
+    let rows = [
+        (vec![("LANG", "pt_BR.UTF-8")], vec![], "Servidor de eco"),
+        (vec![("LC_ALL", "C"), ("LANG", "pt_BR.UTF-8")], vec![], "Echo server"),
+        (vec![("LC_ALL", ""), ("LC_MESSAGES", "pt"), ("LANG", "en_US")], vec![], "Servidor de eco"),
+        (vec![], vec![], "Echo server"),
+        (vec![("LANG", "pt_BR.UTF-8")], vec!["--lang", "en"], "Echo server"),
+        (vec![], vec!["--lang", "pt"], "Servidor de eco"),
+    ];
+    for (variables, arguments, expected) in rows {
+        let output = output(example("echo").envs(variables.clone()).args(arguments).arg("--help"));
+        let text = String::from_utf8(output.stdout).expect("text");
+        assert!(output.status.success() && text.starts_with(expected), "{variables:?}: {text}");
+        for option in
+            ["--host", "--port", "--lang", "--trace", "--quiet", "--max-output", "--strict"]
+        {
+            assert!(text.contains(option), "{option} is not explained");
+        }
+    }
+}
+
+/// R14: one clear line that names what is wrong, and an exit code that is not 0.
+#[test]
+fn mistakes_are_named_in_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    let rows: [(&[&str], &str); 10] = [
+        (&["--nonsense"], "error: unknown option '--nonsense' (--help lists them)"),
+        (&["--trace=yes"], "error: unknown option '--trace=yes' (--help lists them)"),
+        (&["--port"], "error: --port needs a value"),
+        (
+            &["--port", "70000"],
+            "error: value '70000' for --port: a port is a number from 0 to 65535",
+        ),
+        (&["--max-message", "x"], "error: value 'x' for --max-message: a whole number is wanted"),
+        (&["--max-message", "0"], "error: setting 'max_message': at least 1 is needed"),
+        (&["--lang", "fr"], "error: value 'fr' for --lang: the languages are en and pt"),
+        (&["--host", "192.0.2.1"], "error: host '192.0.2.1' is not an address of this machine"),
+        (&["--host", ""], "error: setting 'host': it must not be empty"),
+        (&["--port", &port], "error: address 127.0.0.1:"),
+    ];
+    for (arguments, expected) in rows {
+        let output = output(example("echo").args(arguments));
+        let error = String::from_utf8(output.stderr).expect("text");
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(error.starts_with(expected), "{arguments:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    let output = output(example("echo").env("PORT", "x").args(["--lang", "pt"]));
+    let error = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(error, "erro: valor 'x' para PORT: uma porta é um número de 0 a 65535\n");
+}
+
+/// HOST and PORT of the environment are defaults: flags come before them.
+#[test]
+fn host_and_port_come_from_the_environment() {
+    let mut child =
+        example("echo").envs([("HOST", "127.0.0.1"), ("PORT", "0")]).spawn().expect("it starts");
+    let lines = BufReader::new(child.stdout.take().expect("piped"));
+    let mut echo = Running { child, lines };
+    assert!(echo.address().ip().is_loopback());
+    let mut overruled =
+        Running::start(example("echo").envs([("HOST", "192.0.2.1"), ("PORT", "1")]));
+    conversation(overruled.address(), "Echo: Olá, servidor!");
+}
+
+#[test]
+fn options_of_echo_change_the_reply() {
+    let mut echo = Running::start(example("echo").args(["--prefix", "eco> "]));
+    conversation(echo.address(), "eco> Olá, servidor!");
+    let mut echo = Running::start(example("echo").arg("--raw"));
+    conversation(echo.address(), "Olá, servidor!");
+    let mut echo = Running::start(example("echo").args(["--max-message", "10"]));
+    let mut client = Client::open(echo.address());
+    client.send(&frame(0x81, &[b'x'; 11]));
+    client.expect_end(&failure(1009, "RFC 6455 10.4: message larger than the limit"));
+
+    let short_key =
+        String::from_utf8(request("")).expect("ASCII").replace(KEY, "SGVsbG8sIHdvcmxkIQ==");
+    let status = |arguments: &[&str]| {
+        let mut echo = Running::start(example("echo").args(arguments));
+        let mut client = Client::connect(echo.address());
+        client.send(short_key.as_bytes());
+        client.finish();
+        client.answer().status
+    };
+    assert_eq!((status(&[]), status(&["--strict"])), (101, 400));
+}
+
+/// R17: whoever reads the console may go away; the server goes on.
+#[test]
+fn a_closed_stdout_costs_lines_only() {
+    let mut child = example("echo")
+        .args(["--host", "127.0.0.1", "--port", "0", "--trace"])
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped"));
+    let mut first = String::new();
+    lines.read_line(&mut first).expect("text");
+    drop(lines);
+    let address = first.trim_end().rsplit(' ').next().and_then(|word| word.parse().ok());
+    for _ in 0..20 {
+        conversation(address.expect("an address"), "Echo: Olá, servidor!");
+    }
+    assert_eq!(child.try_wait().expect("a child"), None, "it still runs");
+    child.kill().and_then(|()| child.wait()).expect("it ends");
+}
+
+/// R17: nobody reads the console, and the pipe is full; the loop does not wait for it.
+#[test]
+fn a_full_stdout_does_not_stop_the_loop() {
+    let mut echo = Running::start(example("echo").arg("--raw"));
+    let mut client = Client::open(echo.address());
+    for _ in 0..20_000 {
+        client.send(&frame(0x81, b"more than a pipe holds"));
+        client.expect(b"\x81\x16more than a pipe holds");
+    }
+    client.leave();
+}
+
+/// Text from a peer can neither move the cursor nor reorder the line.
+#[test]
+fn hostile_text_is_escaped() {
+    let mut echo = Running::start(example("echo").arg("--raw"));
+    let mut client = Client::open(echo.address());
+    let text = "\x1b[2J\u{202e}\u{9b}".as_bytes();
+    client.send(&frame(0x81, text));
+    client.expect(&server_frame(0x81, text));
+    let received = loop {
+        let line = echo.line();
+        if line.starts_with("Message received") {
+            break line;
+        }
+    };
+    assert_eq!(received, "Message received: \\u{1b}[2J\\u{202e}\\u{9b}");
+}
+
+/// The READMEs show answers as they are really given.
+#[test]
+fn the_readmes_show_what_is_answered() {
+    let mut echo = Running::start(&mut example("echo"));
+    let address = echo.address();
+    let ask = |lines: &str| {
+        let mut client = Client::connect(address);
+        client.send(format!("GET / HTTP/1.1\r\nHost: localhost:8765\r\n{lines}\r\n").as_bytes());
+        client.finish();
+        String::from_utf8(client.read_to_end()).expect("text").replace("\r\n", "\n")
+    };
+    let upgrade = ask(&format!(
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n"
+    ));
+    let without_date = |text: &str| {
+        text.lines().filter(|line| !line.starts_with("Date: ")).collect::<Vec<_>>().join("\n")
+    };
+    for (file, plain) in
+        [("README.md", ask("")), ("README.pt-BR.md", ask("Accept-Language: pt-BR\r\n"))]
+    {
+        let page = without_date(&std::fs::read_to_string(file).expect("a page"));
+        assert!(page.contains(upgrade.trim_end()), "{file} and\n{upgrade}");
+        assert!(page.contains(&without_date(&plain)), "{file} and\n{plain}");
+    }
+}
