@@ -60,7 +60,8 @@ pub struct Config {
     /// Longest group name in bytes.
     pub max_group_name: usize,
     /// Size in bytes of the one buffer that a loop reads into; also the most that one peer may take in
-    /// one turn before the others have theirs.
+    /// one turn before the others have theirs, and the most that is kept unprocessed of a peer that is
+    /// held back.
     pub read_buffer: usize,
 }
 

@@ -327,7 +327,10 @@ impl<D: Dispatcher, O: Observer> Turns<D, O> {
         let Some(socket) = self.sockets.get(id) else { return };
         if matches!(socket.stage, Stage::Opening | Stage::Open) {
             let was_open = mem::replace(&mut socket.stage, Stage::Ending) == Stage::Open;
-            self.timers.arm(id.slot(), Deadline::Close, self.now);
+            // One that began to close earlier keeps the deadline that it has.
+            if self.timers.armed(id.slot()) != Some(Deadline::Close) {
+                self.timers.arm(id.slot(), Deadline::Close, self.now);
+            }
             if was_open {
                 self.tell_closed(id);
             } else {

@@ -1,0 +1,208 @@
+//! The protocol alone: a client and a server drive each other in memory, without sockets and without a clock.
+
+use framewise::config::Config;
+use framewise::protocol::connection::{Cause, Event, State};
+use framewise::protocol::handshake::client::{ClientRequest, Rejection};
+use framewise::protocol::mask::random_keys;
+use framewise::protocol::url::Url;
+use framewise::protocol::violation::Violation;
+use framewise::{CloseCode, Connection, Message};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+const NONCE: [u8; 16] = *b"the sample nonce";
+
+/// Both ends, before the request is sent. Masking keys count up from 1.
+fn ends() -> (Connection, Connection) {
+    let config = Config { subprotocols: vec!["chat".to_owned()], ..Config::default() };
+    let config = config.validate().expect("valid");
+    let url = Url::parse("ws://server.example.com/chat").expect("valid");
+    let request = ClientRequest::new(url).subprotocol("chat").expect("a token");
+    let mut next = 0u32;
+    let keys = Box::new(move || {
+        next += 1;
+        next.to_be_bytes()
+    });
+    (Connection::client(config.clone(), &request, NONCE, keys), Connection::server(config))
+}
+
+/// Both ends, open.
+fn open() -> (Connection, Connection) {
+    let (mut client, mut server) = ends();
+    assert_eq!(events(&mut client, &mut server), ["Opened(Some(\"chat\"))"]);
+    assert_eq!(events(&mut server, &mut client), ["Opened(Some(\"chat\"))"]);
+    assert_eq!((client.state(), server.state()), (State::Open, State::Open));
+    (client, server)
+}
+
+/// Moves what one end has to say to the other, and tells what the other made of it.
+fn events(from: &mut Connection, to: &mut Connection) -> Vec<String> {
+    let mut seen = Vec::new();
+    to.receive(&mut from.sender_mut().take(), |event, _| seen.push(told(&event)));
+    seen
+}
+
+fn told(event: &Event<'_>) -> String {
+    match event {
+        Event::Message(message) => format!("{:?}", message.as_message()),
+        Event::Closed(closed) => {
+            format!("Closed({}, {:?}, {:?})", closed.code, closed.reason, closed.cause)
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// RFC 6455 §5.1-1, §5.1-4, §6.2-7: what a client sends is masked, what a server sends is not.
+#[test]
+fn messages_go_both_ways() {
+    let (mut client, mut server) = open();
+    assert!(client.sender_mut().message(Message::Text("olá")));
+    assert!(client.sender_mut().message(Message::Binary(b"\0\xff")));
+    let mut wire = client.sender_mut().take();
+    assert_eq!(wire, b"\x81\x84\0\0\0\x01ol\xc3\xa0\x82\x82\0\0\0\x02\0\xff");
+    let mut seen = Vec::new();
+    server.receive(&mut wire, |event, sender| {
+        seen.push(told(&event));
+        if let Event::Message(message) = event {
+            sender.message(message.as_message());
+        }
+    });
+    assert_eq!(seen, ["Text(\"olá\")", "Binary([0, 255])"]);
+    assert_eq!(events(&mut server, &mut client), seen);
+}
+
+/// RFC 6455 §5.5.2-2: either end answers pings by itself.
+#[test]
+fn pings_are_answered_by_both_ends() {
+    let (mut client, mut server) = open();
+    client.sender_mut().ping(b"a");
+    server.sender_mut().ping(b"b");
+    assert_eq!(events(&mut client, &mut server), ["Ping([97])"]);
+    assert_eq!(events(&mut server, &mut client), ["Ping([98])", "Pong([97])"]);
+    assert_eq!(events(&mut client, &mut server), ["Pong([98])"]);
+    assert!(!client.sender_mut().ping(&[0; 126]), "a control frame has at most 125 bytes");
+}
+
+/// RFC 6455 §5.5.1-6, §7.1.2-1: the closing handshake, begun by either end and by both at once.
+#[test]
+fn the_closing_handshake() {
+    let (mut client, mut server) = open();
+    assert_eq!(client.close(CloseCode::NORMAL, "bye"), Ok(true));
+    assert_eq!(client.state(), State::Closing);
+    assert!(!client.sender_mut().message(Message::Text("too late")));
+    assert_eq!(events(&mut client, &mut server), ["Closed(1000, \"bye\", Peer)"]);
+    assert_eq!(events(&mut server, &mut client), ["Closed(1000, \"bye\", ThisEnd)"]);
+    assert_eq!((client.state(), server.state()), (State::Closed, State::Closed));
+
+    let (mut client, mut server) = open();
+    client.close(CloseCode(4000), "").expect("valid");
+    server.close(CloseCode(4001), "").expect("valid");
+    assert_eq!(events(&mut client, &mut server), ["Closed(4000, \"\", ThisEnd)"]);
+    assert_eq!(events(&mut server, &mut client), ["Closed(4001, \"\", ThisEnd)"]);
+    assert!(client.sender().is_empty() && server.sender().is_empty(), "one Close each");
+
+    let (client, mut server) = open();
+    server.lost();
+    let closed = server.closed().expect("it ended");
+    assert_eq!((closed.code, &closed.cause), (CloseCode::ABNORMAL, &Cause::Lost));
+    drop(client);
+}
+
+/// What arrives after this end has sent a Close is read, but its application has stopped listening.
+#[test]
+fn messages_after_our_close_are_dropped() {
+    let (mut client, mut server) = open();
+    client.sender_mut().message(Message::Text("crossing"));
+    client.close(CloseCode::NORMAL, "").expect("valid");
+    server.close(CloseCode::GOING_AWAY, "").expect("valid");
+    assert_eq!(events(&mut client, &mut server), ["Closed(1000, \"\", ThisEnd)"]);
+}
+
+/// F16. RFC 6455 §5.1-5: a client fails on a masked frame, and says so in a masked one.
+#[test]
+fn a_client_fails_on_a_masked_frame() {
+    let (mut client, mut server) = open();
+    let mut seen = Vec::new();
+    client.receive(&mut b"\x81\x82\0\0\0\0hi".to_vec(), |event, _| seen.push(told(&event)));
+    let reason = Violation::MaskedFrame.reason();
+    let failed = format!("Closed(1002, {reason:?}, Violation(MaskedFrame))");
+    assert_eq!(seen, [failed]);
+    assert_eq!(events(&mut client, &mut server), [format!("Closed(1002, {reason:?}, Peer)")]);
+}
+
+/// RFC 6455 §4.1-41 to §4.1-47: an answer that is not the one asked for never opens the connection.
+#[test]
+fn a_client_rejects_a_wrong_answer() {
+    let answer = |text: &str| {
+        let (mut client, _) = ends();
+        client.sender_mut().take();
+        client.receive(&mut text.as_bytes().to_vec(), |_, _| {});
+        assert!(
+            client.sender().is_empty(),
+            "nothing is said to a server that does not speak WebSocket"
+        );
+        client.closed().map(|closed| closed.cause.clone())
+    };
+    let wrong_key = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n";
+    assert_eq!(answer(wrong_key), Some(Cause::Rejected(Rejection::Accept)));
+    assert_eq!(answer("HTTP/1.1 200 OK\r\n\r\n"), Some(Cause::Rejected(Rejection::Status(200))));
+    assert!(matches!(answer("HTTP/1.1 101 x\n\n"), Some(Cause::Rejected(Rejection::Malformed(_)))));
+    assert_eq!(answer("HTTP/1.1 101 x\r\n"), None, "not whole yet");
+}
+
+/// Random messages, cut anywhere on their way: each arrives once, whole and in order.
+#[test]
+fn random_traffic_survives_random_cuts() {
+    for seed in 0..40 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let (mut client, mut server) = open();
+        let mut sent = Vec::new();
+        for _ in 0..20 {
+            let length = [0, 1, 125, 126, 127, 1000, 70_000][random.random_range(0..7)];
+            let text: String =
+                "aé€😀".chars().cycle().skip(random.random_range(0..4)).take(length / 2).collect();
+            let message = match random.random_range(0..3) {
+                0 => Message::Binary(text.as_bytes()),
+                _ => Message::Text(&text),
+            };
+            client.sender_mut().message(message);
+            sent.push(format!("{message:?}"));
+            if random.random_range(0..4) == 0 {
+                client.sender_mut().ping(b"?");
+            }
+        }
+        let wire = client.sender_mut().take();
+        let (mut rest, mut seen) = (wire.as_slice(), Vec::new());
+        while !rest.is_empty() {
+            let most = [1, 3, 20, 5000, 100_000][random.random_range(0..5)];
+            let (piece, after) = rest.split_at(random.random_range(1..=most).min(rest.len()));
+            rest = after;
+            server.receive(&mut piece.to_vec(), |event, _| {
+                if let Event::Message(message) = event {
+                    seen.push(format!("{:?}", message.as_message()));
+                }
+            });
+        }
+        assert!(seen == sent, "seed {seed}");
+    }
+}
+
+/// RFC 6455 §5.3-3: the generator that programs use serves a connection.
+#[test]
+fn random_keys_mask_what_a_client_sends() {
+    let config = Config::default().validate().expect("valid");
+    let request = ClientRequest::new(Url::parse("ws://h/").expect("valid"));
+    let keys = random_keys().expect("the system has randomness");
+    let mut client = Connection::client(config.clone(), &request, NONCE, keys);
+    let mut server = Connection::server(config);
+    events(&mut client, &mut server);
+    events(&mut server, &mut client);
+    let mut wires = Vec::new();
+    for _ in 0..10 {
+        client.sender_mut().message(Message::Text("the same text"));
+        wires.push(client.sender_mut().take());
+    }
+    assert!(wires.windows(2).all(|pair| pair[0] != pair[1]), "no two frames look alike");
+    assert!(wires.iter().all(|wire| wire[1] == 0x80 | 13));
+}
