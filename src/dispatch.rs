@@ -145,20 +145,17 @@ impl<'a> Outbox<'a> {
     #[inline]
     pub fn send(&mut self, to: PeerId, message: Message<'_>) -> bool {
         let length = message.bytes().len();
-        let Some(connection) = room_for(self.peers, to, to == self.peer, length) else {
+        if !has_room(self.peers, to, to == self.peer, length) {
             return false;
-        };
+        }
+        let Some(connection) = self.peers.with_buffer(to) else { return false };
         let sender = connection.sender_mut();
         if length >= WRITE_THROUGH && sender.is_empty() && !sender.is_masking() {
-            self.write_through(to, message);
+            write_through(connection, self.wire, to, message);
         } else {
-            if sender.wants_buffer() {
-                self.peers.lend_buffer(to);
-            }
-            let connection = self.peers.get_mut(to).expect("found above");
-            connection.sender_mut().message(message);
+            sender.message(message);
         }
-        self.queued(to);
+        self.after_queueing(to);
         true
     }
 
@@ -178,14 +175,12 @@ impl<'a> Outbox<'a> {
         for place in 0.. {
             let Some(member) = self.peers.member(group, place) else { break };
             let own = member == self.peer;
-            if except.contains(&member) || room_for(self.peers, member, own, frame.len()).is_none()
-            {
+            if except.contains(&member) || !has_room(self.peers, member, own, frame.len()) {
                 continue;
             }
-            self.peers.lend_buffer(member);
-            let connection = self.peers.get_mut(member).expect("found above");
+            let Some(connection) = self.peers.with_buffer(member) else { continue };
             connection.sender_mut().encoded(frame);
-            self.queued(member);
+            self.after_queueing(member);
             sent += 1;
         }
         sent
@@ -193,8 +188,11 @@ impl<'a> Outbox<'a> {
 
     /// Pings the peer of this callback with at most 125 bytes; the pong is handled by the protocol.
     pub fn ping(&mut self, payload: &[u8]) -> bool {
-        room_for(self.peers, self.peer, true, payload.len())
-            .is_some_and(|connection| connection.sender_mut().ping(payload))
+        if !has_room(self.peers, self.peer, true, payload.len()) {
+            return false;
+        }
+        let connection = self.peers.with_buffer(self.peer);
+        connection.is_some_and(|connection| connection.sender_mut().ping(payload))
     }
 
     // Groups.
@@ -259,61 +257,63 @@ impl<'a> Outbox<'a> {
         Ok(closing)
     }
 
-    /// After something was queued: a full sender is written out, another peer's is noted for later.
+    /// A full sender is written out at once; the loop sees to another peer's at the end of its pass.
     #[inline]
-    fn queued(&mut self, to: PeerId) {
-        if to != self.peer {
-            self.peers.mark(to);
-        }
-        let Some(connection) = self.peers.get_mut(to) else { return };
-        if connection.sender().queued() >= FLUSH_AT {
+    fn after_queueing(&mut self, to: PeerId) {
+        if let Some(connection) = self.peers.get_mut(to)
+            && connection.sender().queued() >= FLUSH_AT
+        {
             flush(connection, self.wire, to);
         }
-    }
-
-    /// Writes header and payload from where they lie; only what the socket refuses is copied.
-    fn write_through(&mut self, to: PeerId, message: Message<'_>) {
-        let (header, length) = server_header(message);
-        let (header, payload) = (&header[..length], message.bytes());
-        let written = self.wire.write(to, &[header, payload]);
-        let Some(connection) = self.peers.get_mut(to) else { return };
-        let sender = connection.sender_mut();
-        match written {
-            Written::Bytes(taken) if taken == length + payload.len() => {}
-            Written::Bytes(taken) => {
-                sender.message(message);
-                sender.advance(taken);
-            }
-            Written::Refused => {
-                sender.message(message);
-                sender.block();
-            }
-            Written::Broken => {
-                connection.broken();
-                self.peers.mark(to);
-            }
+        if to != self.peer {
+            self.peers.mark(to);
         }
     }
 }
 
-/// The connection, if it is open and may hold `length` bytes more.
+/// Whether a connection is open and may hold `length` bytes more.
 ///
 /// One that others have filled beyond its bound is failed here: a gap in its stream would be worse than
 /// its end. Its own replies may go over it by one, since it is not read while half of it is full.
 #[inline]
-fn room_for(peers: &mut Peers, to: PeerId, own: bool, length: usize) -> Option<&mut Connection> {
-    let connection = peers.get(to)?;
+fn has_room(peers: &mut Peers, to: PeerId, own: bool, length: usize) -> bool {
+    let Some(connection) = peers.get_mut(to) else { return false };
     if connection.state() != State::Open {
-        return None;
+        return false;
     }
     let sender = connection.sender();
     let wanted = if own { sender.queued() } else { sender.queued() + length };
     if sender.is_blocked() && wanted > connection.config().max_output {
-        peers.get_mut(to)?.fail(Violation::OutputLimit);
+        connection.fail(Violation::OutputLimit);
         peers.mark(to);
-        return None;
+        return false;
     }
-    peers.get_mut(to)
+    true
+}
+
+/// Writes header and payload from where they lie; only what the socket refuses is copied.
+fn write_through(
+    connection: &mut Connection,
+    wire: &mut dyn Wire,
+    to: PeerId,
+    message: Message<'_>,
+) {
+    let (header, length) = server_header(message);
+    let (header, payload) = (&header[..length], message.bytes());
+    let written = wire.write(to, &[header, payload]);
+    let sender = connection.sender_mut();
+    match written {
+        Written::Bytes(taken) if taken == length + payload.len() => {}
+        Written::Bytes(taken) => {
+            sender.message(message);
+            sender.advance(taken);
+        }
+        Written::Refused => {
+            sender.message(message);
+            sender.block();
+        }
+        Written::Broken => connection.broken(),
+    }
 }
 
 /// Writes what waits until nothing does or the socket refuses; true if it took anything.

@@ -332,17 +332,18 @@ impl Peers {
 
     // Output buffers, which belong to the loop and not to idle peers.
 
-    /// Makes sure that this peer's sender has a buffer, from the spare ones if there is one.
+    /// The connection of this id, if it lives, with a buffer for its sender if a spare one is there.
     #[inline]
-    pub(crate) fn lend_buffer(&mut self, id: PeerId) {
+    pub(crate) fn with_buffer(&mut self, id: PeerId) -> Option<&mut Connection> {
         let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.generation == id.generation());
-        let Some(connection) = slot.and_then(|slot| slot.connection.as_mut()) else { return };
+        let connection = slot?.connection.as_mut()?;
         if connection.sender().wants_buffer()
             && let Some(buffer) = self.spare.pop()
         {
             self.spare_bytes -= buffer.capacity();
             connection.sender_mut().lend(buffer);
         }
+        Some(connection)
     }
 
     /// Takes the buffer of a sender back once all of it is written.

@@ -215,7 +215,6 @@ impl<D: Dispatcher, O: Observer> Turns<D, O> {
 
     /// Takes the events out of bytes and acts on each, until the peer has to be held back.
     fn process(&mut self, id: PeerId, bytes: &mut [u8]) {
-        self.peers.lend_buffer(id);
         let mut unread = bytes;
         loop {
             if self.is_held_back(id) {
@@ -224,7 +223,7 @@ impl<D: Dispatcher, O: Observer> Turns<D, O> {
                 }
                 return;
             }
-            let connection = self.peers.get_mut(id);
+            let connection = self.peers.with_buffer(id);
             let Some(event) = connection.and_then(|connection| connection.next(&mut unread)) else {
                 return;
             };

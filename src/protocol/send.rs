@@ -329,12 +329,11 @@ impl Sender {
 
     // Whose buffer it is.
 
-    /// Gives an empty sender a buffer to fill, so that it need not allocate one.
+    /// Gives a sender that [wants](Sender::wants_buffer) one a buffer to fill, so that it need not
+    /// allocate it.
     #[inline]
     pub(crate) fn lend(&mut self, buffer: Vec<u8>) {
-        if self.tail.capacity() == 0 {
-            self.tail = buffer;
-        }
+        self.tail = buffer;
     }
 
     /// Takes the buffer back once all of it was written; an idle connection owns none.
@@ -347,7 +346,7 @@ impl Sender {
         Some(mem::take(&mut self.tail))
     }
 
-    /// Whether [`lend`](Sender::lend) would take a buffer.
+    /// Has no buffer for its tail, so the next frame would allocate one.
     #[inline]
     pub(crate) fn wants_buffer(&self) -> bool {
         self.tail.capacity() == 0
