@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -30,47 +30,40 @@ const MAX_WAITING: usize = 1024;
 /// Prints lines from a thread of its own, so that whoever prints never waits for a terminal.
 #[derive(Clone, Debug)]
 pub struct Printer {
-    lines: SyncSender<Option<String>>,
+    lines: SyncSender<String>,
     dropped: Arc<AtomicUsize>,
 }
 
-/// Writes what waits when it is dropped.
-#[derive(Debug)]
-pub struct PrinterThread {
-    lines: SyncSender<Option<String>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
 impl Printer {
-    /// Starts the thread. Keep its handle for as long as lines are to be written.
-    pub fn start(lang: Lang) -> (Printer, PrinterThread) {
+    /// Starts the thread, which ends when the last clone of the printer is gone.
+    pub fn start(lang: Lang) -> Printer {
+        let (printer, waiting) = Printer::new();
+        let dropped = Arc::clone(&printer.dropped);
+        thread::spawn(move || print_lines(&waiting, &dropped, lang, &mut io::stdout()));
+        printer
+    }
+
+    fn new() -> (Printer, Receiver<String>) {
         let (lines, waiting) = sync_channel(MAX_WAITING);
-        let dropped = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&dropped);
-        let thread = thread::spawn(move || print_lines(&waiting, &counter, lang));
-        let handle = PrinterThread { lines: lines.clone(), thread: Some(thread) };
-        (Printer { lines, dropped }, handle)
+        (Printer { lines, dropped: Arc::default() }, waiting)
     }
 
     /// Prints a line, unless too many wait already: then it is counted.
     pub fn line(&self, line: impl fmt::Display) {
-        if self.lines.try_send(Some(line.to_string())).is_err() {
+        if self.lines.try_send(line.to_string()).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-impl Drop for PrinterThread {
-    fn drop(&mut self) {
-        let _ = self.lines.send(None);
-        let _ = self.thread.take().map(thread::JoinHandle::join);
-    }
-}
-
-/// Runs until the sentinel. A closed or full stdout costs lines, never the server.
-fn print_lines(waiting: &Receiver<Option<String>>, dropped: &AtomicUsize, lang: Lang) {
-    let mut out = io::stdout();
-    while let Ok(Some(line)) = waiting.recv() {
+/// Writes each line as it comes. A closed or full stdout costs lines, never the server.
+fn print_lines(
+    waiting: &Receiver<String>,
+    dropped: &AtomicUsize,
+    lang: Lang,
+    out: &mut dyn io::Write,
+) {
+    while let Ok(line) = waiting.recv() {
         let _ = writeln!(out, "{line}");
         let missed = dropped.swap(0, Ordering::Relaxed);
         if missed > 0 {
@@ -226,5 +219,26 @@ fn arrow(direction: Direction) -> char {
     match direction {
         Direction::In => '<',
         Direction::Out => '>',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_beyond_the_limit_are_counted_and_reported() {
+        let (printer, waiting) = Printer::new();
+        (0..MAX_WAITING + 10).for_each(|n| printer.line(n));
+        let dropped = Arc::clone(&printer.dropped);
+        drop(printer);
+        let mut out = Vec::new();
+        print_lines(&waiting, &dropped, Lang::En, &mut out);
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(text.lines().count(), MAX_WAITING + 1);
+        assert_eq!(
+            text.lines().nth(1),
+            Some("[10 lines not shown: the console was slower than the server]")
+        );
     }
 }

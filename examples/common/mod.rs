@@ -117,7 +117,7 @@ impl Options {
         title: Option<Text>,
         console: impl FnOnce(Console) -> Console,
     ) -> ! {
-        let (printer, _thread) = Printer::start(self.lang);
+        let printer = Printer::start(self.lang);
         let config = self.config.clone();
         if self.quiet && !self.trace {
             self.run(Server::bind(config, dispatchers), &printer, title)
