@@ -199,6 +199,7 @@ fn read_up_to(stream: &mut TcpStream, bytes: &mut [u8]) -> usize {
         match stream.read(&mut bytes[read..]) {
             Ok(0) => break,
             Ok(count) => read += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("after {} bytes {:?}: {error}", read, show(&bytes[..read])),
         }
     }
