@@ -149,12 +149,8 @@ impl<D: Dispatcher, O: Observer> Turns<D, O> {
         }
     }
 
-    /// A peer that does not read its replies is not read either: TCP passes the pressure on to it.
     fn is_held_back(&self, id: PeerId) -> bool {
-        self.peers.get(id).is_some_and(|connection| {
-            let sender = connection.sender();
-            sender.is_blocked() && sender.queued() >= self.config.max_output / 2
-        })
+        self.peers.get(id).is_some_and(is_held_back)
     }
 
     fn read(&mut self, id: PeerId) {
@@ -217,16 +213,14 @@ impl<D: Dispatcher, O: Observer> Turns<D, O> {
     fn process(&mut self, id: PeerId, bytes: &mut [u8]) {
         let mut unread = bytes;
         loop {
-            if self.is_held_back(id) {
+            let Some(connection) = self.peers.with_buffer(id) else { return };
+            if is_held_back(connection) {
                 if let Some(socket) = self.sockets.get(id) {
                     socket.unprocessed = unread.to_vec();
                 }
                 return;
             }
-            let connection = self.peers.with_buffer(id);
-            let Some(event) = connection.and_then(|connection| connection.next(&mut unread)) else {
-                return;
-            };
+            let Some(event) = connection.next(&mut unread) else { return };
             let notice = match &event {
                 Event::Request(head) => {
                     self.open(id, head);
@@ -381,6 +375,13 @@ impl<D: Dispatcher, O: Observer> Turns<D, O> {
         self.descriptor_freed = true;
         self.sockets.observer.notice(Some(id), &Notice::Disconnected);
     }
+}
+
+/// A peer that does not read its replies is not read either: TCP passes the pressure on to it.
+#[inline]
+fn is_held_back(connection: &Connection) -> bool {
+    let sender = connection.sender();
+    sender.is_blocked() && sender.queued() >= connection.config().max_output / 2
 }
 
 fn unix_seconds() -> Option<u64> {
