@@ -201,10 +201,12 @@ fn the_language_comes_from_the_environment() {
 fn mistakes_are_named_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port().to_string();
-    let rows: [(&[&str], &str); 10] = [
+    let rows: [(&[&str], &str); 12] = [
         (&["--nonsense"], "error: unknown option '--nonsense' (--help lists them)"),
         (&["--trace=yes"], "error: unknown option '--trace=yes' (--help lists them)"),
         (&["--port"], "error: --port needs a value"),
+        (&["--lang"], "error: --lang needs a value"),
+        (&["--a\x1b[2J\nb"], "error: unknown option '--a\\u{1b}[2J\\u{a}b'"),
         (
             &["--port", "70000"],
             "error: value '70000' for --port: a port is a number from 0 to 65535",

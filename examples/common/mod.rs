@@ -1,6 +1,7 @@
 //! What the example servers share: their options, their first lines, and how they stop.
 
 use std::fmt::Display;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::exit;
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use framewise::lang::{self, Lang, Text};
 use framewise::net::listen::{StartError, lan_address};
 use framewise::net::server::Server;
 use framewise::observe::Observer;
+use framewise::trace::printable;
 
 /// The options of an example server.
 pub struct Options {
@@ -65,7 +67,10 @@ impl Help {
 impl Options {
     /// Reads the command line. `own` takes the options that only one example has.
     pub fn parse(help: &Help, mut own: impl FnMut(&str, &mut Values) -> bool) -> Options {
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        // What is not UTF-8 is no option and no value here; it is named in the error like any other.
+        let arguments = std::env::args_os().skip(1);
+        let arguments: Vec<String> =
+            arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
         let config = Config { origin_policy: OriginPolicy::Any, ..Config::default() };
         let mut options =
             Options { lang: wanted_lang(&arguments), config, trace: false, quiet: false };
@@ -94,8 +99,9 @@ impl Options {
                 "--trace" => options.trace = true,
                 "-q" | "--quiet" => options.quiet = true,
                 "-h" | "--help" => {
-                    println!("{}\n{}", help.get(options.lang), COMMON_HELP.get(options.lang));
-                    exit(0);
+                    let (own, common) = (help.get(options.lang), COMMON_HELP.get(options.lang));
+                    let written = writeln!(io::stdout(), "{own}\n{common}");
+                    exit(i32::from(written.is_err()));
                 }
                 other => {
                     if !own(other, &mut values) {
@@ -217,7 +223,8 @@ impl Values {
 
 /// Ends the program with one clear line.
 fn fail(lang: Lang, why: impl Display) -> ! {
-    eprintln!("{}", lang::ERROR.with(lang, &[&why]));
+    // What was typed may hold line breaks and escapes; the error stays one harmless line.
+    eprintln!("{}", lang::ERROR.with(lang, &[&printable(&why.to_string())]));
     exit(2)
 }
 
@@ -227,7 +234,10 @@ fn wanted_lang(arguments: &[String]) -> Lang {
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let tag = match argument.strip_prefix("--lang") {
-            Some("") => arguments.next().map_or("", String::as_str),
+            Some("") => match arguments.next() {
+                Some(tag) => tag,
+                None => fail(from_env, lang::MISSING_VALUE.with(from_env, &[&"--lang"])),
+            },
             Some(value) if value.starts_with('=') => &value[1..],
             _ => continue,
         };
