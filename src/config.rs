@@ -47,14 +47,25 @@ pub struct Config {
     pub max_output: usize,
     /// How long a socket may refuse output without taking a byte before the connection is closed.
     pub write_timeout: Duration,
+    /// How often an open connection is pinged; `None` never. A peer that vanished without a word shows
+    /// only when it is asked.
+    pub ping_interval: Option<Duration>,
+    /// How long the pong may take; beyond it 1008.
+    pub pong_timeout: Duration,
+    /// How long a peer may send no message before its connection is closed with 1001; `None` for ever.
+    pub idle_timeout: Option<Duration>,
     /// How long a closing connection may take, from the first Close to the end of TCP.
     pub close_timeout: Duration,
     /// Most bytes that are read and discarded after the last byte was sent, so that the peer can read
     /// the Close before the connection disappears.
     pub max_discard: usize,
 
-    /// Most connections at once; `None` is the descriptor limit of the process less 64.
+    /// Most connections at once; `None` is the descriptor limit of the process less 64. Up to 32 more are
+    /// accepted only to be answered 503, then accepting pauses.
     pub max_connections: Option<usize>,
+    /// Most connections at once from one IP address, the others are answered 429; `None` for no limit: a
+    /// class often shares one address.
+    pub max_per_address: Option<usize>,
     /// Most groups that one peer may join.
     pub max_groups_per_peer: usize,
     /// Longest group name in bytes.
@@ -106,9 +117,13 @@ impl Default for Config {
             max_fragments: 4096,
             max_output: 1 << 20,
             write_timeout: Duration::from_secs(20),
+            ping_interval: Some(Duration::from_secs(20)),
+            pong_timeout: Duration::from_secs(20),
+            idle_timeout: None,
             close_timeout: Duration::from_secs(5),
             max_discard: 16 << 20,
             max_connections: None,
+            max_per_address: None,
             max_groups_per_peer: 64,
             max_group_name: 64,
             read_buffer: 256 * 1024,
@@ -136,12 +151,16 @@ impl Config {
         in_range("max_output", self.max_output, 1024, 1 << 30)?;
         in_range("max_discard", self.max_discard, 0, 1 << 30)?;
         in_range("max_connections", self.max_connections.unwrap_or(1), 1, MAX_CONNECTIONS)?;
+        in_range("max_per_address", self.max_per_address.unwrap_or(1), 1, MAX_CONNECTIONS)?;
         in_range("max_groups_per_peer", self.max_groups_per_peer, 1, 1 << 16)?;
         in_range("max_group_name", self.max_group_name, 1, 1 << 16)?;
         in_range("read_buffer", self.read_buffer, 1024, 64 << 20)?;
-        longer_than_zero("handshake_timeout", self.handshake_timeout)?;
-        longer_than_zero("write_timeout", self.write_timeout)?;
-        longer_than_zero("close_timeout", self.close_timeout)?;
+        possible_time("handshake_timeout", self.handshake_timeout)?;
+        possible_time("write_timeout", self.write_timeout)?;
+        possible_time("close_timeout", self.close_timeout)?;
+        possible_time("pong_timeout", self.pong_timeout)?;
+        possible_time("ping_interval", self.ping_interval.unwrap_or(LONGEST))?;
+        possible_time("idle_timeout", self.idle_timeout.unwrap_or(LONGEST))?;
         for (i, name) in self.subprotocols.iter().enumerate() {
             if !is_token(name.as_bytes()) {
                 return Err(ConfigError::about("subprotocols", lang::WANTED_TOKEN, name));
@@ -163,8 +182,11 @@ impl Config {
     }
 }
 
-/// Slot numbers have 24 bits (`peers.rs`).
-const MAX_CONNECTIONS: usize = (1 << 24) - 1;
+/// Slot numbers have 24 bits (`peers.rs`), and some are for connections that are refused.
+const MAX_CONNECTIONS: usize = (1 << 24) - 64;
+
+/// No time-out is longer: a moment that far away can still be told on every clock.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A [`Config`] that was checked; cheap to clone, read like the config itself.
 #[derive(Clone, Debug)]
@@ -242,11 +264,14 @@ fn in_range(
     }
 }
 
-fn longer_than_zero(setting: &'static str, value: Duration) -> Result<(), ConfigError> {
+fn possible_time(setting: &'static str, value: Duration) -> Result<(), ConfigError> {
     if value.is_zero() {
-        return Err(ConfigError::new(setting, lang::WANTED_LONGER_THAN_ZERO));
+        Err(ConfigError::new(setting, lang::WANTED_LONGER_THAN_ZERO))
+    } else if value > LONGEST {
+        Err(ConfigError::about(setting, lang::WANTED_AT_MOST, format_args!("{LONGEST:?}")))
+    } else {
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -164,24 +164,40 @@ impl<'a> Outbox<'a> {
     /// The frame is encoded once.
     pub fn publish(&mut self, group: &str, message: Message<'_>, except: &[PeerId]) -> usize {
         match self.peers.group(group) {
-            Some(group) => self.publish_frame(group, &EncodedFrame::new(message), except),
+            Some(group) => self.publish_to(group, &EncodedFrame::new(message), except),
             None => 0,
         }
     }
 
-    fn publish_frame(&mut self, group: GroupId, frame: &EncodedFrame, except: &[PeerId]) -> usize {
+    /// As [`publish`](Outbox::publish), for a frame that is encoded already.
+    pub fn publish_encoded(
+        &mut self,
+        group: &str,
+        frame: &EncodedFrame,
+        except: &[PeerId],
+    ) -> usize {
+        self.peers.group(group).map_or(0, |group| self.publish_to(group, frame, except))
+    }
+
+    /// Sends a frame that is encoded already to one peer.
+    pub fn send_encoded(&mut self, to: PeerId, frame: &EncodedFrame) -> bool {
+        if !has_room(self.peers, to, to == self.peer, frame.len()) {
+            return false;
+        }
+        let Some(connection) = self.peers.with_buffer(to) else { return false };
+        connection.sender_mut().encoded(frame);
+        self.after_queueing(to);
+        true
+    }
+
+    fn publish_to(&mut self, group: GroupId, frame: &EncodedFrame, except: &[PeerId]) -> usize {
         let mut sent = 0;
         // Nothing in this walk joins or leaves, so places stay what they are.
         for place in 0.. {
             let Some(member) = self.peers.member(group, place) else { break };
-            let own = member == self.peer;
-            if except.contains(&member) || !has_room(self.peers, member, own, frame.len()) {
-                continue;
+            if !except.contains(&member) && self.send_encoded(member, frame) {
+                sent += 1;
             }
-            let Some(connection) = self.peers.with_buffer(member) else { continue };
-            connection.sender_mut().encoded(frame);
-            self.after_queueing(member);
-            sent += 1;
         }
         sent
     }

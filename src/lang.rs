@@ -242,6 +242,10 @@ table! {
     ORIGIN_ONCE_FIX: "send the field once", "envie o campo uma só vez";
     UPGRADE_REQUIRED_RULE: "only WebSocket is served here", "aqui só se serve WebSocket";
     UPGRADE_REQUIRED_FIX: "connect with a WebSocket client, for example: wscat -c ws://localhost:8765", "conecte-se com um cliente WebSocket, por exemplo: wscat -c ws://localhost:8765";
+    TOO_MANY_CONNECTIONS_RULE: "this server has a limit of connections", "este servidor tem um limite de conexões";
+    TOO_MANY_CONNECTIONS_FIX: "try again in a moment", "tente de novo daqui a pouco";
+    TOO_MANY_FROM_ADDRESS_RULE: "this server has a limit of connections from one address", "este servidor tem um limite de conexões por endereço";
+    TOO_MANY_FROM_ADDRESS_FIX: "close another connection, or try again in a moment", "feche outra conexão ou tente de novo daqui a pouco";
     INTERNAL_RULE: "the server must be able to answer", "o servidor precisa conseguir responder";
     INTERNAL_FIX: "the fault is on the server's side: its console tells more", "a falha é do servidor: o console dele diz mais";
 }

@@ -41,8 +41,13 @@
 //! console.rs                     the console of the example servers
 //! net/timers.rs                  deadlines in constant time
 //! net/listen.rs                  binding addresses, and what an error of accept means
+//! net/admission.rs               who may come in, and who is told why not
 //! net/sockets.rs                 the sockets of one loop
+//! net/turns.rs                   what one loop holds
+//! net/settle.rs                  what a turn leaves behind, and the end of a connection
 //! net/turn.rs                    one peer's turn: flush, read, dispatch, settle
+//! net/pass.rs                    turns for all that are due, then deadlines
+//! net/handle.rs                  the way in from other threads
 //! net/server.rs                  the loop: readiness, accepting, turns, deadlines
 //! ```
 //!
@@ -110,6 +115,7 @@ pub mod trace;
 
 pub use config::Config;
 pub use dispatch::{Broadcast, Dispatcher, Echo, Outbox};
+pub use net::handle::Handle;
 pub use net::server::Server;
 pub use peers::PeerId;
 pub use protocol::close::CloseCode;

@@ -24,13 +24,16 @@ pub struct PeerId(u64);
 impl PeerId {
     const SLOT_BITS: u32 = 24;
 
+    /// Names no connection: who acts from outside of the loop.
+    pub(crate) const NOBODY: PeerId = PeerId(u64::MAX);
+
     fn new(slot: usize, generation: u32) -> PeerId {
         PeerId((slot as u64) << 32 | u64::from(generation))
     }
 
     /// The place in the table; at most one living peer has it.
     #[inline]
-    pub(crate) fn slot(self) -> usize {
+    pub fn slot(self) -> usize {
         ((self.0 >> 32) & ((1 << PeerId::SLOT_BITS) - 1)) as usize
     }
 
@@ -191,7 +194,7 @@ impl Peers {
 
     /// The id of the connection in a slot.
     #[inline]
-    pub(crate) fn in_slot(&self, slot: usize) -> Option<PeerId> {
+    pub fn in_slot(&self, slot: usize) -> Option<PeerId> {
         let found = self.slots.get(slot)?;
         found.connection.as_ref().map(|_| PeerId::new(slot, found.generation))
     }

@@ -527,25 +527,3 @@ fn the_dispatcher_decides() {
         .replace("Upgrade: ", "Sec-WebSocket-Protocol: a, b\r\nUpgrade: ");
     assert_eq!(accepted(&server, offer.as_bytes()).header("Sec-WebSocket-Protocol"), "b");
 }
-
-/// Beyond its caps a server lets connections wait, and takes them when there is room again.
-#[test]
-fn accepting_pauses_at_the_caps_and_goes_on() {
-    for config in [
-        Config { max_connections: Some(2), ..any_origin() },
-        Config { max_handshakes: 2, ..any_origin() },
-    ] {
-        let server = TestServer::start(config, Echo::default());
-        let first = Client::connect(server.address);
-        let second = Client::connect(server.address);
-        server.wait_for("the cap is reached", |now| now.peers == 2);
-        let mut third = Client::connect(server.address);
-        third.send(&[request(""), frame(0x81, b"hi")].concat());
-        assert_eq!(server.snapshot().peers, 2);
-        drop(first);
-        third.expect(&[SWITCHING, b"\x81\x02hi"].concat());
-        drop(second);
-        third.leave();
-        server.is_back_to_baseline();
-    }
-}

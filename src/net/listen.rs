@@ -156,7 +156,7 @@ pub fn classify(error: &io::Error) -> AcceptFailure {
 /// How long accepting rests after an error that no new readiness follows.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Listeners have the tokens from here up, slots of peers those below.
+/// Listeners have the tokens from here up; slots of peers have those from 0.
 const FIRST_TOKEN: usize = usize::MAX - 1;
 
 /// Takes connections from the listeners until none waits.
@@ -201,6 +201,12 @@ impl Acceptor {
     /// A connection may be waiting, and nothing keeps it from being accepted.
     pub(crate) fn is_ready(&self) -> bool {
         self.rests_until.is_none() && self.listeners.iter().any(|listener| listener.ready)
+    }
+
+    /// Listens no more; the port is free again.
+    pub(crate) fn stop(&mut self) {
+        self.listeners.clear();
+        self.rests_until = None;
     }
 
     pub(crate) fn rests_until(&self) -> Option<Instant> {

@@ -8,14 +8,43 @@
 //!                                  '- the WebSocket is over; output still goes out
 //! ```
 
-use std::io::{ErrorKind, IoSlice, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::Shutdown;
 
 use mio::net::TcpStream;
 
 use crate::dispatch::{Wire, Written};
 use crate::observe::{Direction, Observer};
 use crate::peers::PeerId;
+use crate::protocol::refusal::Rule;
 use crate::protocol::send::MAX_SLICES;
+
+/// A byte stream that never blocks: a TCP socket, or a script in a test.
+pub trait Stream: Read + Write {
+    /// Says that nothing more will be written.
+    ///
+    /// # Errors
+    ///
+    /// The stream is of no use any more.
+    fn end_output(&mut self) -> io::Result<()>;
+}
+
+impl Stream for TcpStream {
+    fn end_output(&mut self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+/// What the system says of a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Bytes, or the end of them, wait to be read.
+    pub readable: bool,
+    /// Output that was refused may be taken now.
+    pub writable: bool,
+    /// The peer will send no more than what waits already.
+    pub ends: bool,
+}
 
 /// How far a connection has come, as seen from its socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +63,11 @@ pub(crate) enum Stage {
 ///
 /// Readiness is reported once, when it begins (edge-triggered): these flags remember it until the kernel
 /// answers that there is no more.
-pub(crate) struct Socket {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Socket<S> {
+    pub(crate) stream: S,
     pub(crate) stage: Stage,
+    /// Accepted only to be told why it cannot stay.
+    pub(crate) surplus: Option<Rule>,
     /// Bytes, or the end, may be waiting to be read.
     pub(crate) readable: bool,
     /// The kernel may take output that it refused before.
@@ -49,23 +80,30 @@ pub(crate) struct Socket {
     pub(crate) in_turns: bool,
     /// Took bytes since the loop last looked at its write deadline.
     pub(crate) took_bytes: bool,
+    /// Sent bytes since the last ping.
+    pub(crate) heard: bool,
+    /// Sent a message since its idle deadline was armed.
+    pub(crate) spoke: bool,
     /// Bytes read and thrown away while lingering.
     pub(crate) discarded: usize,
     /// What was read when the peer had to be held back: at most one buffer of it.
     pub(crate) unprocessed: Vec<u8>,
 }
 
-impl Socket {
-    pub(crate) fn new(stream: TcpStream) -> Socket {
+impl<S> Socket<S> {
+    pub(crate) fn new(stream: S, surplus: Option<Rule>) -> Socket<S> {
         Socket {
             stream,
             stage: Stage::Opening,
+            surplus,
             readable: false,
             writable: false,
             end_announced: false,
             ended: false,
             in_turns: false,
             took_bytes: false,
+            heard: false,
+            spoke: false,
             discarded: 0,
             unprocessed: Vec::new(),
         }
@@ -73,39 +111,39 @@ impl Socket {
 }
 
 /// All sockets, and the observer that sees their bytes.
-pub(crate) struct Sockets<O> {
-    table: Vec<Option<Socket>>,
+pub(crate) struct Sockets<S, O> {
+    table: Vec<Option<Socket<S>>>,
     pub(crate) observer: O,
 }
 
-impl<O: Observer> Sockets<O> {
-    pub(crate) fn new(observer: O) -> Sockets<O> {
+impl<S, O> Sockets<S, O> {
+    pub(crate) fn new(observer: O) -> Sockets<S, O> {
         Sockets { table: Vec::new(), observer }
     }
 
-    pub(crate) fn insert(&mut self, id: PeerId, socket: Socket) {
+    pub(crate) fn insert(&mut self, id: PeerId, socket: Socket<S>) {
         if self.table.len() <= id.slot() {
             self.table.resize_with(id.slot() + 1, || None);
         }
         self.table[id.slot()] = Some(socket);
     }
 
-    pub(crate) fn remove(&mut self, id: PeerId) -> Option<Socket> {
+    pub(crate) fn remove(&mut self, id: PeerId) -> Option<Socket<S>> {
         self.table.get_mut(id.slot())?.take()
     }
 
     #[inline]
-    pub(crate) fn in_slot(&mut self, slot: usize) -> Option<&mut Socket> {
+    pub(crate) fn in_slot(&mut self, slot: usize) -> Option<&mut Socket<S>> {
         self.table.get_mut(slot)?.as_mut()
     }
 
     #[inline]
-    pub(crate) fn get(&mut self, id: PeerId) -> Option<&mut Socket> {
+    pub(crate) fn get(&mut self, id: PeerId) -> Option<&mut Socket<S>> {
         self.in_slot(id.slot())
     }
 }
 
-impl<O: Observer> Wire for Sockets<O> {
+impl<S: Stream, O: Observer> Wire for Sockets<S, O> {
     fn write(&mut self, peer: PeerId, slices: &[&[u8]]) -> Written {
         let Some(Some(socket)) = self.table.get_mut(peer.slot()) else { return Written::Broken };
         loop {

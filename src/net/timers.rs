@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! Handshake   slot 7 (12.1 s) <-> slot 2 (12.3 s) <-> slot 9 (14.0 s)
+//! Ping        slot 3 (11.9 s) <-> slot 5 (25.0 s)
+//! Pong        empty
 //! Write       empty
 //! Close       slot 4 (11.8 s) <-> slot 1 (13.0 s)
 //! ```
@@ -17,13 +19,26 @@ use std::time::{Duration, Instant};
 pub enum Deadline {
     /// The end of the opening handshake.
     Handshake,
+    /// The time has come to ask whether the peer is still there.
+    Ping,
+    /// The answer to that.
+    Pong,
     /// A socket that refuses output has to take some.
     Write,
     /// A closing connection has to be gone.
     Close,
+    /// A message, which may be long in coming.
+    Idle,
 }
 
-const KINDS: [Deadline; 3] = [Deadline::Handshake, Deadline::Write, Deadline::Close];
+const KINDS: [Deadline; 6] = [
+    Deadline::Handshake,
+    Deadline::Ping,
+    Deadline::Pong,
+    Deadline::Write,
+    Deadline::Close,
+    Deadline::Idle,
+];
 
 /// The end of a list.
 const NONE: u32 = u32::MAX;
@@ -138,8 +153,10 @@ mod tests {
     fn seconds(kind: Deadline) -> Duration {
         Duration::from_secs(match kind {
             Deadline::Handshake => 10,
-            Deadline::Write => 20,
+            Deadline::Ping | Deadline::Pong => 20,
+            Deadline::Write => 19,
             Deadline::Close => 5,
+            Deadline::Idle => 60,
         })
     }
 
@@ -154,7 +171,7 @@ mod tests {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let now = start + Duration::from_millis(step * 40);
             let slot = (random >> 8) as usize % plain.len();
-            match (random >> 24) % 4 {
+            match (random >> 24) % 7 {
                 0 => {
                     timers.disarm(slot);
                     plain[slot] = None;

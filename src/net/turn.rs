@@ -1,4 +1,4 @@
-//! One peer's turn: flush what waited, read once, process, settle. And its end.
+//! One peer's turn: flush what waited, read once, process, settle.
 //!
 //! ```text
 //!           blocked and half full: wait for the socket
@@ -13,115 +13,24 @@
 //! left waits in the queue of turns, because no second readiness will come; whatever a turn queued goes
 //! out in one write at its end.
 
-use std::collections::VecDeque;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::mem;
-use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use mio::event::Event as Readiness;
-use mio::net::TcpStream;
-
-use crate::config::ValidConfig;
-use crate::dispatch::{Dispatcher, Outbox, flush};
-use crate::net::sockets::{Socket, Sockets, Stage};
-use crate::net::timers::{Deadline, Timers};
+use crate::dispatch::{Dispatcher, flush};
+use crate::net::sockets::{Stage, Stream};
+use crate::net::timers::Deadline;
+use crate::net::turns::Turns;
 use crate::observe::{Direction, Notice, Observer};
-use crate::peers::{PeerId, Peers};
-use crate::protocol::connection::{Connection, Event, Head, State};
+use crate::peers::PeerId;
+use crate::protocol::connection::{Connection, Event, Head};
 use crate::protocol::handshake::server::{Answer, Outcome};
+use crate::protocol::refusal::{Found, Refusal};
 
-/// The peers of one loop, and everything that serving them takes.
-pub(crate) struct Turns<D, O> {
-    config: ValidConfig,
-    dispatcher: D,
-    pub(crate) peers: Peers,
-    pub(crate) sockets: Sockets<O>,
-    pub(crate) timers: Timers,
-    /// Connections in their opening handshake.
-    pub(crate) opening: usize,
-    /// Slots that have something to read or write, in the order in which they get their turn.
-    queue: VecDeque<usize>,
-    /// The one buffer that everything is read into.
-    buffer: Box<[u8]>,
-    /// The time of this pass.
-    pub(crate) now: Instant,
-    /// A descriptor was closed since the loop last asked.
-    pub(crate) descriptor_freed: bool,
-}
-
-impl<D: Dispatcher, O: Observer> Turns<D, O> {
-    pub(crate) fn new(config: ValidConfig, dispatcher: D, observer: O) -> Turns<D, O> {
-        Turns {
-            dispatcher,
-            peers: Peers::new(config.clone()),
-            sockets: Sockets::new(observer),
-            timers: Timers::new(|kind| match kind {
-                Deadline::Handshake => config.handshake_timeout,
-                Deadline::Write => config.write_timeout,
-                Deadline::Close => config.close_timeout,
-            }),
-            opening: 0,
-            queue: VecDeque::new(),
-            buffer: vec![0; config.read_buffer].into_boxed_slice(),
-            now: Instant::now(),
-            descriptor_freed: false,
-            config,
-        }
-    }
-
-    /// Some peer has its turn yet to come.
-    pub(crate) fn are_due(&self) -> bool {
-        !self.queue.is_empty()
-    }
-
-    /// A place for a connection just accepted.
-    pub(crate) fn reserve(&mut self) -> PeerId {
-        self.peers.insert(Connection::server(self.config.clone()))
-    }
-
-    /// Serves an accepted connection from now on.
-    pub(crate) fn add(&mut self, id: PeerId, stream: TcpStream, address: SocketAddr) {
-        self.sockets.insert(id, Socket::new(stream));
-        self.opening += 1;
-        self.timers.arm(id.slot(), Deadline::Handshake, self.now);
-        self.sockets.observer.notice(Some(id), &Notice::Connected(address));
-    }
-
-    /// Remembers what a socket is ready for; its peer gets a turn.
-    pub(crate) fn note_readiness(&mut self, slot: usize, event: &Readiness) {
-        let Some(socket) = self.sockets.in_slot(slot) else { return };
-        socket.readable |= event.is_readable() || event.is_error();
-        socket.writable |= event.is_writable() || event.is_error();
-        socket.end_announced |= event.is_read_closed() || event.is_error();
-        if !mem::replace(&mut socket.in_turns, true) {
-            self.queue.push_back(slot);
-        }
-    }
-
-    /// One turn for each peer that is due now; whoever has more to read is due again.
-    pub(crate) fn take_all(&mut self) {
-        for _ in 0..self.queue.len() {
-            if let Some(slot) = self.queue.pop_front() {
-                self.turn(slot);
-            }
-        }
-        self.settle_marked();
-    }
-
-    /// Closes every connection whose deadline has passed.
-    pub(crate) fn judge_deadlines(&mut self) {
-        while let Some((slot, _)) = self.timers.expired(self.now) {
-            if let Some(id) = self.peers.in_slot(slot) {
-                self.abandon(id);
-            }
-        }
-        self.settle_marked();
-    }
-
+impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
     /// What a peer gets to do in one pass: its output first, then one read.
-    fn turn(&mut self, slot: usize) {
+    pub(super) fn turn(&mut self, slot: usize) {
         let (Some(id), Some(socket)) = (self.peers.in_slot(slot), self.sockets.in_slot(slot))
         else {
             return;
@@ -171,6 +80,7 @@ impl<D: Dispatcher, O: Observer> Turns<D, O> {
                 // On Linux a short read has emptied the socket, and more bytes bring new readiness.
                 let emptied = count < buffer.len() && cfg!(target_os = "linux");
                 socket.readable = !emptied || socket.end_announced;
+                socket.heard = true;
                 self.received(id, &mut buffer[..count]);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => socket.readable = false,
@@ -228,12 +138,20 @@ impl<D: Dispatcher, O: Observer> Turns<D, O> {
                 }
                 Event::Message(received) => {
                     let message = received.as_message();
+                    if let Some(socket) = self.sockets.get(id) {
+                        socket.spoke = true;
+                    }
                     self.sockets.observer.notice(Some(id), &Notice::Message(message));
                     self.guarded(id, |dispatcher, outbox| dispatcher.on_message(outbox, message));
                     continue;
                 }
                 Event::Ping(payload) => Notice::Ping(payload),
-                Event::Pong(payload) => Notice::Pong(payload),
+                Event::Pong(payload) => {
+                    if self.timers.armed(id.slot()) == Some(Deadline::Pong) {
+                        self.timers.arm(id.slot(), Deadline::Ping, self.now);
+                    }
+                    Notice::Pong(payload)
+                }
                 // The end is told when the connection is settled, whoever brought it about.
                 Event::Closed(_) | Event::Opened(_) => continue,
             };
@@ -243,18 +161,23 @@ impl<D: Dispatcher, O: Observer> Turns<D, O> {
 
     /// Answers a request and, if it opened a WebSocket, introduces the peer to the dispatcher.
     fn open(&mut self, id: PeerId, head: &Head<'_>) {
-        let Some(connection) = self.peers.get_mut(id) else { return };
+        let (Some(connection), Some(socket)) = (self.peers.get_mut(id), self.sockets.get(id))
+        else {
+            return;
+        };
         let dispatcher = &mut self.dispatcher;
-        let outcome = connection.answer(head, unix_seconds(), |request| {
-            catch_unwind(AssertUnwindSafe(|| dispatcher.on_request(request)))
-                .unwrap_or(Answer::Fail)
+        let outcome = connection.answer(head, unix_seconds(), |request| match socket.surplus {
+            Some(rule) => Answer::Refuse(Refusal::measured(rule, Found::Nothing)),
+            None => catch_unwind(AssertUnwindSafe(|| dispatcher.on_request(request)))
+                .unwrap_or(Answer::Fail),
         });
         match outcome {
             Outcome::Opened(opened) => {
+                socket.stage = Stage::Open;
                 self.opening -= 1;
-                self.timers.disarm(id.slot());
-                if let Some(socket) = self.sockets.get(id) {
-                    socket.stage = Stage::Open;
+                self.rest(id);
+                if self.config.idle_timeout.is_some() {
+                    self.idle.arm(id.slot(), Deadline::Idle, self.now);
                 }
                 let subprotocol = opened.subprotocol.as_deref();
                 let notice = Notice::Opened { key_bytes: opened.key_bytes, subprotocol };
@@ -268,112 +191,6 @@ impl<D: Dispatcher, O: Observer> Turns<D, O> {
                 self.sockets.observer.notice(Some(id), &Notice::Refused(&refusal));
             }
         }
-    }
-
-    /// Calls the dispatcher about one peer; if it panics, that peer alone is failed.
-    #[inline]
-    fn guarded(&mut self, id: PeerId, call: impl FnOnce(&mut D, &mut Outbox<'_>)) {
-        let dispatcher = &mut self.dispatcher;
-        let mut outbox = Outbox::new(&mut self.peers, &mut self.sockets, id);
-        if catch_unwind(AssertUnwindSafe(|| call(dispatcher, &mut outbox))).is_err()
-            && let Some(connection) = self.peers.get_mut(id)
-            && connection.state() != State::Closed
-        {
-            connection.fail_internal();
-        }
-    }
-
-    // What a turn leaves behind.
-
-    fn settle_marked(&mut self) {
-        while let Some(id) = self.peers.take_marked() {
-            self.settle(id);
-        }
-    }
-
-    /// Writes out what waits, tells the dispatcher of an end, and arms the deadline of what comes next.
-    fn settle(&mut self, id: PeerId) {
-        let Some(connection) = self.peers.get_mut(id) else { return };
-        flush(connection, &mut self.sockets, id);
-        if connection.state() == State::Closed {
-            self.end(id);
-            return;
-        }
-        let (closing, blocked) =
-            (connection.state() == State::Closing, connection.sender().is_blocked());
-        let Some(socket) = self.sockets.get(id) else { return };
-        let progress = mem::take(&mut socket.took_bytes);
-        match self.timers.armed(id.slot()) {
-            Some(Deadline::Close | Deadline::Handshake) => {}
-            _ if closing => self.timers.arm(id.slot(), Deadline::Close, self.now),
-            Some(Deadline::Write) if !blocked => self.timers.disarm(id.slot()),
-            armed if blocked && (armed.is_none() || progress) => {
-                self.timers.arm(id.slot(), Deadline::Write, self.now);
-            }
-            _ => {}
-        }
-        self.peers.reclaim_buffer(id);
-    }
-
-    /// One step further towards the end of a connection whose WebSocket is over.
-    fn end(&mut self, id: PeerId) {
-        let Some(socket) = self.sockets.get(id) else { return };
-        if matches!(socket.stage, Stage::Opening | Stage::Open) {
-            let was_open = mem::replace(&mut socket.stage, Stage::Ending) == Stage::Open;
-            // One that began to close earlier keeps the deadline that it has.
-            if self.timers.armed(id.slot()) != Some(Deadline::Close) {
-                self.timers.arm(id.slot(), Deadline::Close, self.now);
-            }
-            if was_open {
-                self.tell_closed(id);
-            } else {
-                self.opening -= 1;
-            }
-        }
-        let (Some(socket), Some(connection)) = (self.sockets.get(id), self.peers.get(id)) else {
-            return;
-        };
-        if !connection.sender().is_empty() {
-            // A socket of no use has discarded its output, so this one will take it or run out of time.
-            return;
-        }
-        if !socket.ended && socket.stage == Stage::Ending {
-            // RFC 6455 §7.1.1-3, §5.5.1-11: the server ends TCP first, and §7.1.1-1: cleanly.
-            socket.stage = Stage::Lingering;
-            socket.ended = socket.stream.shutdown(Shutdown::Write).is_err();
-        }
-        if socket.ended {
-            self.remove(id);
-        } else {
-            self.peers.reclaim_buffer(id);
-        }
-    }
-
-    fn tell_closed(&mut self, id: PeerId) {
-        self.peers.leave_all(id);
-        let Some(closed) = self.peers.get(id).and_then(|connection| connection.closed().cloned())
-        else {
-            return;
-        };
-        self.sockets.observer.notice(Some(id), &Notice::Closed(&closed));
-        self.guarded(id, |dispatcher, outbox| dispatcher.on_close(outbox, &closed));
-    }
-
-    /// Closes the descriptor at once: a deadline has passed or the peer never stops sending.
-    fn abandon(&mut self, id: PeerId) {
-        if let (Some(socket), Some(connection)) = (self.sockets.get(id), self.peers.get_mut(id)) {
-            (socket.readable, socket.ended) = (false, true);
-            connection.broken();
-            self.end(id);
-        }
-    }
-
-    fn remove(&mut self, id: PeerId) {
-        self.timers.disarm(id.slot());
-        drop(self.sockets.remove(id));
-        self.peers.remove(id);
-        self.descriptor_freed = true;
-        self.sockets.observer.notice(Some(id), &Notice::Disconnected);
     }
 }
 

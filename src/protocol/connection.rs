@@ -169,6 +169,11 @@ impl Connection {
         &self.config
     }
 
+    /// Whether the peer is in the middle of a frame, so that not even a pong could arrive (§5.4-5).
+    pub fn is_mid_frame(&self) -> bool {
+        self.receiver.is_mid_frame()
+    }
+
     /// What goes out.
     #[inline]
     pub fn sender(&self) -> &Sender {

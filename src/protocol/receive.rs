@@ -133,9 +133,9 @@ impl Receiver {
         }
     }
 
-    /// Whether a message has begun and not ended.
-    pub fn is_mid_message(&self) -> bool {
-        self.message.is_some() || self.frame.is_some() || self.header_len > 0
+    /// Whether a frame has begun and not ended: nothing else can arrive before its last byte.
+    pub fn is_mid_frame(&self) -> bool {
+        self.frame.is_some() || self.header_len > 0
     }
 
     /// A whole header, from `unread` alone or from what earlier reads left over.
@@ -251,7 +251,7 @@ mod tests {
             }
             let expected = [text("Hello"), Incoming::Ping(Cow::Borrowed(b"hi")), text("Hello")];
             assert_eq!(seen, expected.map(|incoming| format!("{incoming:?}")), "cut at {cut}");
-            assert!(!receiver.is_mid_message());
+            assert!(!receiver.is_mid_frame());
         }
     }
 

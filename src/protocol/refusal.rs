@@ -43,6 +43,8 @@ pub enum Rule {
     Origin,
     OriginOnce,
     UpgradeRequired,
+    TooManyConnections,
+    TooManyFromAddress,
     Internal,
 }
 
@@ -106,6 +108,8 @@ impl Rule {
             Origin             => (403, "RFC 6455 10.2",      ORIGIN_RULE,                ORIGIN_FIX),
             OriginOnce         => (400, "RFC 6454 7.3",       ORIGIN_ONCE_RULE,           ORIGIN_ONCE_FIX),
             UpgradeRequired    => (426, "RFC 9110 15.5.22",   UPGRADE_REQUIRED_RULE,      UPGRADE_REQUIRED_FIX),
+            TooManyConnections => (503, "RFC 9110 15.6.4",    TOO_MANY_CONNECTIONS_RULE,  TOO_MANY_CONNECTIONS_FIX),
+            TooManyFromAddress => (429, "RFC 6585 4",         TOO_MANY_FROM_ADDRESS_RULE, TOO_MANY_FROM_ADDRESS_FIX),
             Internal           => (500, "RFC 9110 15.6.1",    INTERNAL_RULE,              INTERNAL_FIX),
         };
         Row { status, section, rule, fix }

@@ -44,6 +44,8 @@ pub enum Violation {
     TooManyFragments,
     /// The peer reads too slowly: what waits for it has reached the output limit.
     OutputLimit,
+    /// The peer did not answer a ping in time.
+    PingUnanswered,
 }
 
 /// What the table says about one [`Violation`].
@@ -61,7 +63,7 @@ const TOO_BIG: u16 = 1009;
 
 impl Violation {
     /// Every variant, in the order of the table.
-    pub const ALL: [Violation; 17] = [
+    pub const ALL: [Violation; 18] = [
         Violation::ReservedBits,
         Violation::ReservedOpcode,
         Violation::UnmaskedFrame,
@@ -79,6 +81,7 @@ impl Violation {
         Violation::MessageTooBig,
         Violation::TooManyFragments,
         Violation::OutputLimit,
+        Violation::PingUnanswered,
     ];
 
     /// The section of RFC 6455 that states the rule, for example `5.1`.
@@ -127,6 +130,7 @@ impl Violation {
             MessageTooBig      => ("10.4",  "10.4-1",  TOO_BIG,        "message larger than the limit"),
             TooManyFragments   => ("10.4",  "10.4-2",  POLICY,         "more fragments than the limit"),
             OutputLimit        => ("10.4",  "10.4-1",  POLICY,         "output limit reached, the peer reads too slowly"),
+            PingUnanswered     => ("5.5.2", "5.5.2-2", POLICY,         "no pong in time"),
         };
         Rule { section, clause, code, text }
     }

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use framewise::config::{Config, OriginPolicy};
 use framewise::dispatch::{Dispatcher, Echo};
+use framewise::net::handle::Handle;
 use framewise::net::server::Server;
+use framewise::net::turns;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -21,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A server that runs in a thread until the test process ends.
 pub struct TestServer {
     pub address: SocketAddr,
+    pub handle: Handle,
     state: Arc<(Mutex<Snapshot>, Condvar)>,
 }
 
@@ -30,6 +33,9 @@ pub struct Snapshot {
     pub peers: usize,
     pub memberships: usize,
     pub passes: usize,
+    pub stopped: bool,
+    /// Everything that has to be given back one day.
+    pub held: turns::Snapshot,
 }
 
 impl TestServer {
@@ -40,19 +46,23 @@ impl TestServer {
         let mut server =
             Server::bind(config, || dispatcher.take().expect("one loop")).expect("a free port");
         let address = server.local_addrs().next().expect("one address");
+        let handle = server.handle();
         let state = Arc::new((Mutex::new(Snapshot::default()), Condvar::new()));
         let shared = Arc::clone(&state);
         thread::spawn(move || {
-            for passes in 1.. {
+            let mut passes = 0;
+            while !server.has_stopped() {
                 server.pass(None).expect("the loop runs");
-                let peers = server.peers();
-                let snapshot =
-                    Snapshot { peers: peers.len(), memberships: peers.memberships(), passes };
-                *shared.0.lock().expect("not poisoned") = snapshot;
+                passes += 1;
+                let held = server.snapshot();
+                let (peers, memberships) = (held.connections(), held.memberships);
+                let stopped = server.has_stopped();
+                *shared.0.lock().expect("not poisoned") =
+                    Snapshot { peers, memberships, passes, stopped, held };
                 shared.1.notify_all();
             }
         });
-        TestServer { address, state }
+        TestServer { address, handle, state }
     }
 
     /// An echo server with the defaults of the library, any origin.
@@ -80,7 +90,8 @@ impl TestServer {
     /// I2: every peer slot and membership is given back. I5: the loop sleeps afterwards: one more visitor
     /// costs a handful of passes. The visit also shows that the server still serves.
     pub fn is_back_to_baseline(&self) {
-        let idle = self.wait_for("baseline", |now| now.peers == 0 && now.memberships == 0);
+        let idle = self
+            .wait_for("baseline", |now| now.passes > 0 && now.held == turns::Snapshot::default());
         Client::open(self.address).leave();
         let after = self
             .wait_for("baseline after a visitor", |now| now.peers == 0 && now.passes > idle.passes);

@@ -27,6 +27,8 @@ pub enum Answer {
     AcceptAs(String),
     /// Answer over HTTP and close: a page, a redirect, a 404.
     Respond(Response),
+    /// Refuse, with a status and a body that teaches.
+    Refuse(Refusal),
     /// The application could not decide: 500.
     Fail,
 }
@@ -91,6 +93,7 @@ fn examine<'h>(
     if !request.is_handshake() {
         return match decide(&request) {
             Answer::Respond(response) => Ok(Verdict::Respond(response)),
+            Answer::Refuse(refusal) => Err(refusal),
             Answer::Fail => Err(Refusal::measured(Rule::Internal, Found::Nothing)),
             Answer::Accept | Answer::AcceptAs(_) => {
                 Err(Refusal::of(Rule::UpgradeRequired, request.path().as_bytes()))
@@ -100,6 +103,7 @@ fn examine<'h>(
     let handshake = validate(&request, config)?;
     let subprotocol = match decide(&request) {
         Answer::Respond(response) => return Ok(Verdict::Respond(response)),
+        Answer::Refuse(refusal) => return Err(refusal),
         Answer::Fail => return Err(Refusal::measured(Rule::Internal, Found::Nothing)),
         Answer::Accept => handshake.choose(&config.subprotocols),
         // RFC 6455 §4.2.2-8: only what the client offered.
@@ -290,6 +294,9 @@ fn switching_protocols(handshake: &Handshake<'_>, opened: &Opened<'_>) -> Vec<u8
     answer.into_bytes()
 }
 
+/// Seconds after which a crowded server may have room again.
+const RETRY_AFTER: &str = "5";
+
 /// The answer to a refused request: a status, what HTTP wants beside it, and the body that teaches.
 fn explain(refusal: &Refusal, lang: Lang) -> Response {
     let mut headers = vec![("Content-Language", lang.tag()), ("Vary", "Accept-Language")];
@@ -297,6 +304,7 @@ fn explain(refusal: &Refusal, lang: Lang) -> Response {
         405 => headers.push(("Allow", "GET, HEAD")),
         // RFC 6455 §4.4-1
         426 => headers.extend([("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]),
+        429 | 503 => headers.push(("Retry-After", RETRY_AFTER)),
         _ => {}
     }
     let plain = "text/plain; charset=utf-8";

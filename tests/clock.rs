@@ -1,0 +1,255 @@
+//! Every deadline, on a clock that the test is in charge of: opening handshake, ping and pong, idleness, output,
+//! closing handshake, and the end of the server.
+
+#[path = "support/script.rs"]
+mod script;
+mod support;
+
+use std::time::Duration;
+
+use framewise::config::Config;
+use framewise::net::turns::Snapshot;
+use framewise::{Broadcast, Echo};
+use script::{Actor, Stage};
+use support::{SWITCHING, any_origin, failure, frame, request, server_frame, show};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+const PING: &[u8] = b"\x89\0";
+
+fn stage(config: Config) -> Stage<Echo> {
+    Stage::new(config.validate().expect("valid"), Echo::default())
+}
+
+/// An open connection.
+fn open(stage: &mut Stage<impl framewise::Dispatcher>) -> Actor {
+    let actor = stage.connect();
+    stage.send(&actor, &request(""));
+    stage.pass();
+    assert_eq!(show(&stage.heard(&actor)), show(SWITCHING));
+    actor
+}
+
+/// I2: everything was given back.
+#[track_caller]
+fn is_back_to_baseline(stage: &Stage<impl framewise::Dispatcher>) {
+    assert_eq!(stage.turns.snapshot(), Snapshot::default());
+    assert_eq!(stage.turns.next_deadline(), None);
+}
+
+/// H22: ten seconds from accept, however often a byte comes.
+#[test]
+fn a_dripping_handshake_ends_at_its_deadline() {
+    let mut stage = stage(any_origin());
+    let (drip, silent) = (stage.connect(), stage.connect());
+    for byte in request("").iter().take(9) {
+        stage.wait(SECOND);
+        stage.send(&drip, &[*byte]);
+        stage.pass();
+    }
+    assert!(stage.holds(&drip) && stage.holds(&silent));
+    stage.wait(SECOND);
+    assert!(!stage.holds(&drip) && !stage.holds(&silent));
+    assert!(stage.heard(&silent).is_empty());
+    is_back_to_baseline(&stage);
+}
+
+/// RFC 6455 §5.5.2: an open connection is asked every 20 s whether it is still there.
+#[test]
+fn who_answers_pings_stays() {
+    let mut stage = stage(any_origin());
+    let actor = open(&mut stage);
+    for _ in 0..5 {
+        stage.wait(19 * SECOND);
+        assert_eq!(stage.heard(&actor), b"");
+        stage.wait(SECOND);
+        assert_eq!(stage.heard(&actor), PING);
+        stage.send(&actor, &frame(0x8a, b""));
+        stage.pass();
+    }
+    assert_eq!(stage.turns.snapshot().open, 1);
+}
+
+/// R12. RFC 6455 §5.5.2-2: who does not learns it, and is gone five seconds later.
+#[test]
+fn an_unanswered_ping_ends_the_connection() {
+    let mut stage = stage(any_origin());
+    let actor = open(&mut stage);
+    stage.wait(20 * SECOND);
+    // It speaks, but it does not answer.
+    stage.send(&actor, &frame(0x81, b"hi"));
+    stage.wait(19 * SECOND);
+    assert_eq!(show(&stage.heard(&actor)), show(&[PING, b"\x81\x02hi"].concat()));
+    stage.wait(SECOND);
+    let late = failure(1008, "RFC 6455 5.5.2: no pong in time");
+    assert_eq!(show(&stage.heard(&actor)), show(&late));
+    assert!(stage.is_shut(&actor) && stage.holds(&actor));
+    stage.wait(5 * SECOND);
+    is_back_to_baseline(&stage);
+}
+
+/// RFC 6455 §5.4-5: no control frame can stand inside another frame, so a long one excuses a late pong for as
+/// long as its bytes arrive.
+#[test]
+fn a_pong_may_wait_behind_a_long_frame() {
+    let mut stage = stage(any_origin());
+    let actor = open(&mut stage);
+    let long = frame(0x82, &[7; 1000]);
+    stage.send(&actor, &long[..100]);
+    stage.wait(20 * SECOND);
+    assert_eq!(stage.heard(&actor), PING);
+    for piece in long[100..].chunks(300) {
+        stage.wait(10 * SECOND);
+        stage.send(&actor, piece);
+        stage.wait(9 * SECOND);
+    }
+    stage.send(&actor, &frame(0x8a, b""));
+    stage.pass();
+    assert_eq!(stage.heard(&actor), server_frame(0x82, &[7; 1000]));
+
+    // One who begins a frame and falls silent is not excused.
+    stage.send(&actor, &long[..100]);
+    stage.wait(20 * SECOND);
+    assert_eq!(stage.heard(&actor), PING);
+    stage.wait(20 * SECOND);
+    assert!(stage.is_shut(&actor));
+    stage.finish(&actor);
+    stage.pass();
+    is_back_to_baseline(&stage);
+}
+
+/// R16: whoever wakes up late reads before it judges.
+#[test]
+fn a_late_wake_up_closes_nobody_who_has_answered() {
+    let mut stage = stage(any_origin());
+    let actors: Vec<Actor> = (0..3000).map(|_| open(&mut stage)).collect();
+    stage.wait(20 * SECOND);
+    for actor in &actors[1..] {
+        assert_eq!(stage.heard(actor), PING);
+        stage.send(actor, &frame(0x8a, b""));
+    }
+    stage.wait(60 * SECOND);
+    assert_eq!(stage.turns.snapshot().open, 2999);
+    assert!(stage.is_shut(&actors[0]), "only the silent one is judged");
+}
+
+/// Pings can be switched off.
+#[test]
+fn without_an_interval_nobody_is_pinged() {
+    let mut stage = stage(Config { ping_interval: None, ..any_origin() });
+    let actor = open(&mut stage);
+    assert_eq!(stage.turns.next_deadline(), None);
+    stage.wait(100_000 * SECOND);
+    assert_eq!(stage.heard(&actor), b"");
+    assert_eq!(stage.turns.snapshot().open, 1);
+}
+
+/// Only messages count against idleness: pongs show that the peer lives, not that it is of use.
+#[test]
+fn an_idle_peer_is_closed() {
+    let mut stage = stage(Config { idle_timeout: Some(60 * SECOND), ..any_origin() });
+    let actor = open(&mut stage);
+    for _ in 0..10 {
+        stage.wait(10 * SECOND);
+        stage.send(&actor, &[frame(0x8a, b""), frame(0x81, b"hi")].concat());
+        stage.pass();
+    }
+    stage.heard(&actor);
+    for _ in 0..5 {
+        stage.wait(10 * SECOND);
+        stage.send(&actor, &frame(0x8a, b""));
+        stage.pass();
+        assert!(!stage.heard(&actor).contains(&0x88));
+    }
+    stage.wait(10 * SECOND);
+    let idle = failure(1001, "idle for too long");
+    assert!(stage.heard(&actor).ends_with(&idle));
+    assert_eq!(stage.turns.snapshot().closing, 1);
+    stage.send(&actor, &frame(0x88, &idle[2..]));
+    stage.pass();
+    assert!(stage.is_shut(&actor));
+    stage.finish(&actor);
+    stage.pass();
+    is_back_to_baseline(&stage);
+}
+
+/// A socket may refuse output for 20 s on end; one byte taken starts them anew. A ping waits as long.
+#[test]
+fn a_socket_that_takes_nothing_is_given_up() {
+    let mut stage = stage(any_origin());
+    let actor = open(&mut stage);
+    stage.make_room(&actor, Some(3));
+    stage.send(&actor, &frame(0x81, b"hello"));
+    stage.pass();
+    for _ in 0..3 {
+        stage.wait(19 * SECOND);
+        stage.make_room(&actor, Some(1));
+        stage.pass();
+    }
+    assert_eq!(stage.heard(&actor), b"\x81\x05hell");
+    stage.wait(19 * SECOND);
+    assert!(stage.holds(&actor));
+    stage.wait(SECOND);
+    is_back_to_baseline(&stage);
+
+    let actor = open(&mut stage);
+    stage.make_room(&actor, Some(0));
+    stage.send(&actor, &frame(0x81, b"hello"));
+    stage.wait(19 * SECOND);
+    stage.make_room(&actor, None);
+    stage.pass();
+    assert_eq!(stage.heard(&actor), b"\x81\x05hello");
+    // It takes output again: pings go on.
+    stage.wait(20 * SECOND);
+    assert_eq!(stage.heard(&actor), PING);
+}
+
+/// C7: a Close that is not answered, and a peer that answers but never ends TCP.
+#[test]
+fn closing_takes_five_seconds_at_most() {
+    let mut stage = stage(any_origin());
+    let (mute, lingering) = (open(&mut stage), open(&mut stage));
+    stage
+        .turns
+        .act(|outbox| outbox.close_peer(mute.id, framewise::CloseCode::NORMAL, "").expect("valid"));
+    stage.send(&lingering, &frame(0x88, b"\x03\xe8"));
+    stage.pass();
+    assert_eq!(stage.heard(&mute), b"\x88\x02\x03\xe8");
+    assert!(stage.is_shut(&lingering) && !stage.is_shut(&mute));
+    stage.wait(5 * SECOND - Duration::from_millis(1));
+    assert!(stage.holds(&mute) && stage.holds(&lingering));
+    stage.wait(Duration::from_millis(1));
+    is_back_to_baseline(&stage);
+}
+
+/// R13: what waits goes out, then Close 1001; handshakes that are under way simply end.
+#[test]
+fn a_server_that_stops_says_so() {
+    let mut stage = Stage::new(any_origin().validate().expect("valid"), Broadcast);
+    let (reader, slow, half) = (open(&mut stage), open(&mut stage), stage.connect());
+    stage.send(&half, b"GET / HT");
+    stage.make_room(&slow, Some(2));
+    stage.send(&reader, &frame(0x81, b"last words"));
+    stage.pass();
+    stage.turns.close_all();
+    let stops = failure(1001, "the server stops");
+    assert_eq!(show(&stage.heard(&reader)), show(&stops));
+    assert!(!stage.holds(&half));
+    stage.make_room(&slow, None);
+    stage.pass();
+    let all = [server_frame(0x81, b"last words"), stops.clone()].concat();
+    assert_eq!(show(&stage.heard(&slow)), show(&all));
+    for actor in [&reader, &slow] {
+        stage.send(actor, &frame(0x88, &stops[2..]));
+        stage.finish(actor);
+    }
+    stage.pass();
+    is_back_to_baseline(&stage);
+
+    let (stubborn, silent) = (open(&mut stage), stage.connect());
+    stage.turns.close_all();
+    stage.pass();
+    stage.turns.abandon_all();
+    assert!(!stage.holds(&stubborn) && !stage.holds(&silent));
+    is_back_to_baseline(&stage);
+}
