@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::{Help, Options};
+use common::Help;
+use common::server::Options;
 use framewise::Broadcast;
 use framewise::lang::BROADCAST_STARTED;
 

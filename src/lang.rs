@@ -158,6 +158,43 @@ table! {
     WANTED_ONCE: "'{}' is named twice", "'{}' aparece duas vezes";
     WANTED_ORIGIN: "'{}' is not an origin such as https://example.org", "'{}' não é uma origem como https://exemplo.org";
 
+    // The example clients.
+    CLIENT_TITLE: "WebSocket Client - Testing the Connection", "Cliente WebSocket - Testando Conexão";
+    CLIENT_CONNECTING: "Connecting to the server {}...", "Conectando ao servidor {}...";
+    CLIENT_CONNECTED: "✓ WebSocket connection established!", "✓ Conexão WebSocket estabelecida!";
+    CLIENT_HANDSHAKE_DONE: "✓ WebSocket handshake completed successfully!", "✓ Handshake WebSocket concluído com sucesso!";
+    CLIENT_HELLO: "Hello, server!", "Olá, servidor!";
+    CLIENT_SECOND: "This is a test message", "Esta é uma mensagem de teste";
+    CLIENT_THIRD: "WebSocket works!", "WebSocket funcionando!";
+    CLIENT_SENDING: "{}. Sending message: {}", "{}. Enviando mensagem: {}";
+    CLIENT_REPLY: "Reply received: {}", "Resposta recebida: {}";
+    CLIENT_DONE: "Test completed successfully!", "Teste concluído com sucesso!";
+    CLIENT_CLOSED: "Connection closed.", "Conexão fechada.";
+    CLIENT_LOST: "the server closed the connection: {} {}", "o servidor fechou a conexão: {} {}";
+    CHAT_CONNECTED: "Connected to the WebSocket server!", "Conectado ao servidor WebSocket!";
+    START_A_SERVER: "Start a server first, in another terminal: cargo run --example echo",
+                    "Inicie antes um servidor, em outro terminal: cargo run --example echo";
+
+    // What keeps a client from connecting.
+    CANNOT_CONNECT: "cannot connect to {}: {}", "não foi possível conectar a {}: {}";
+    NO_ANSWER_IN_TIME: "the server did not answer in time", "o servidor não respondeu a tempo";
+    NO_ANSWER: "the server ended the connection without an answer", "o servidor encerrou a conexão sem responder";
+    NO_TLS: "wss:// needs TLS, which this client does not speak: use ws://", "wss:// exige TLS, que este cliente não fala: use ws://";
+    NO_RANDOMNESS: "the system has no randomness to give", "o sistema não tem aleatoriedade para oferecer";
+
+    URL_SCHEME: "a WebSocket address begins with ws:// or wss:// (RFC 6455 3)", "um endereço WebSocket começa com ws:// ou wss:// (RFC 6455 3)";
+    URL_AUTHORITY: "the host or port of the address is impossible (RFC 6455 3)", "o host ou a porta do endereço é impossível (RFC 6455 3)";
+    URL_FRAGMENT: "a WebSocket address has no #fragment (RFC 6455 3)", "um endereço WebSocket não tem #fragmento (RFC 6455 3)";
+    URL_RESOURCE: "the path or query has a space or control character", "o caminho ou a query tem um espaço ou caractere de controle";
+    ANSWER_REJECTED: "the answer does not open a WebSocket (RFC 6455 4.1): {}", "a resposta não abre um WebSocket (RFC 6455 4.1): {}";
+    ANSWER_STATUS_LINE: "the status line is not one of HTTP/1.1", "a linha de status não é de HTTP/1.1";
+    ANSWER_STATUS: "its status is {}, not 101", "o status é {}, e não 101";
+    ANSWER_UPGRADE: "Upgrade is not websocket", "Upgrade não é websocket";
+    ANSWER_CONNECTION: "Connection does not contain Upgrade", "Connection não contém Upgrade";
+    ANSWER_ACCEPT: "Sec-WebSocket-Accept does not answer the key", "Sec-WebSocket-Accept não corresponde à chave";
+    ANSWER_EXTENSION: "the server chose an extension that was not asked for", "o servidor escolheu uma extensão que não foi pedida";
+    ANSWER_SUBPROTOCOL: "the server chose a subprotocol that was not offered", "o servidor escolheu um subprotocolo que não foi oferecido";
+
     // The trace.
     TRACE_LEGEND: "Trace: < from the client, > to the client, = computed here", "Rastro: < vindo do cliente, > enviado ao cliente, = calculado aqui";
     TRACE_READ: "{} bytes read", "{} bytes lidos";

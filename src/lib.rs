@@ -49,6 +49,8 @@
 //! net/pass.rs                    turns for all that are due, then deadlines
 //! net/handle.rs                  the way in from other threads
 //! net/server.rs                  the loop: readiness, accepting, turns, deadlines
+//! net/connect.rs                 reaching a server, and what can go wrong
+//! net/client.rs                  the other end: a client that waits
 //! ```
 //!
 //! # The journey of a byte
@@ -115,6 +117,7 @@ pub mod trace;
 
 pub use config::Config;
 pub use dispatch::{Broadcast, Dispatcher, Echo, Outbox};
+pub use net::client::Client;
 pub use net::handle::Handle;
 pub use net::server::Server;
 pub use peers::PeerId;

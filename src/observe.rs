@@ -11,7 +11,7 @@ use crate::protocol::connection::Closed;
 use crate::protocol::message::Message;
 use crate::protocol::refusal::Refusal;
 
-/// Which way bytes went, seen from the server.
+/// Which way bytes went, seen from this end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the peer.

@@ -25,12 +25,16 @@ const MAX_HEX: usize = 32;
 /// Text from a peer, safe to print: what could move the cursor, hide or reorder text is escaped, and
 /// beyond 200 characters it is cut.
 pub fn printable(text: &str) -> String {
-    let mut shown = String::new();
-    for (n, character) in text.chars().enumerate() {
-        if n == MAX_SHOWN {
-            shown.push('…');
-            break;
-        }
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => escaped(&text[..end]) + "…",
+        None => escaped(text),
+    }
+}
+
+/// Text from a peer, safe to print, in its whole length.
+pub fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
         let reorders = matches!(character,
             '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if character.is_control() || reorders {

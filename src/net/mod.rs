@@ -1,6 +1,8 @@
 //! Sockets and time: everything that the protocol leaves out.
 
 pub(crate) mod admission;
+pub mod client;
+pub mod connect;
 pub mod handle;
 pub mod listen;
 pub(crate) mod pass;

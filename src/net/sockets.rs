@@ -146,35 +146,47 @@ impl<S, O> Sockets<S, O> {
 impl<S: Stream, O: Observer> Wire for Sockets<S, O> {
     fn write(&mut self, peer: PeerId, slices: &[&[u8]]) -> Written {
         let Some(Some(socket)) = self.table.get_mut(peer.slot()) else { return Written::Broken };
-        loop {
-            let result = match slices {
-                [one] => socket.stream.write(one),
-                many => {
-                    let mut vector = [IoSlice::new(&[]); MAX_SLICES];
-                    for (into, slice) in vector.iter_mut().zip(many) {
-                        *into = IoSlice::new(slice);
-                    }
-                    socket.stream.write_vectored(&vector[..many.len().min(MAX_SLICES)])
+        let written = write_slices(&mut socket.stream, slices, |bytes| {
+            self.observer.bytes(peer, Direction::Out, bytes);
+        });
+        socket.took_bytes |= matches!(written, Written::Bytes(_));
+        written
+    }
+}
+
+/// Writes slices, one after the other, as far as a stream takes them; `taken` sees what it took.
+pub(crate) fn write_slices(
+    stream: &mut impl Write,
+    slices: &[&[u8]],
+    mut taken: impl FnMut(&[u8]),
+) -> Written {
+    loop {
+        let result = match slices {
+            [one] => stream.write(one),
+            many => {
+                let mut vector = [IoSlice::new(&[]); MAX_SLICES];
+                for (into, slice) in vector.iter_mut().zip(many) {
+                    *into = IoSlice::new(slice);
                 }
-            };
-            match result {
-                Ok(0) => return Written::Broken,
-                Ok(taken) => {
-                    socket.took_bytes = true;
-                    let mut left = taken;
-                    for slice in slices {
-                        let seen = left.min(slice.len());
-                        if seen > 0 {
-                            self.observer.bytes(peer, Direction::Out, &slice[..seen]);
-                        }
-                        left -= seen;
-                    }
-                    return Written::Bytes(taken);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Written::Refused,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Written::Broken,
+                stream.write_vectored(&vector[..many.len().min(MAX_SLICES)])
             }
+        };
+        match result {
+            Ok(0) => return Written::Broken,
+            Ok(count) => {
+                let mut left = count;
+                for slice in slices {
+                    let seen = left.min(slice.len());
+                    if seen > 0 {
+                        taken(&slice[..seen]);
+                    }
+                    left -= seen;
+                }
+                return Written::Bytes(count);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Written::Refused,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return Written::Broken,
         }
     }
 }

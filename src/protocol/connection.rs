@@ -96,6 +96,20 @@ pub enum Event<'b> {
     Closed(Closed),
 }
 
+impl Event<'_> {
+    /// The event with bytes of its own.
+    pub fn into_owned(self) -> Event<'static> {
+        match self {
+            Event::Request(head) => Event::Request(head.map(|head| head.into_owned().into())),
+            Event::Opened(subprotocol) => Event::Opened(subprotocol),
+            Event::Message(message) => Event::Message(message.into_owned()),
+            Event::Ping(payload) => Event::Ping(payload.into_owned().into()),
+            Event::Pong(payload) => Event::Pong(payload.into_owned().into()),
+            Event::Closed(closed) => Event::Closed(closed),
+        }
+    }
+}
+
 /// One end of a connection: bytes in, events out, bytes out.
 #[derive(Debug)]
 pub struct Connection {

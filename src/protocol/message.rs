@@ -85,6 +85,14 @@ pub enum Received<'b> {
 }
 
 impl Received<'_> {
+    /// The message with bytes of its own.
+    pub fn into_owned(self) -> Received<'static> {
+        match self {
+            Received::Text(text) => Received::Text(Cow::Owned(text.into_owned())),
+            Received::Binary(bytes) => Received::Binary(Cow::Owned(bytes.into_owned())),
+        }
+    }
+
     /// The message, wherever its bytes lie.
     #[inline]
     pub fn as_message(&self) -> Message<'_> {

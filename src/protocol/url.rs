@@ -8,6 +8,7 @@
 
 use std::fmt::{self, Write};
 
+use crate::lang::{self, Lang};
 use crate::protocol::http::request::is_authority;
 
 /// A WebSocket address, taken apart.
@@ -32,14 +33,22 @@ pub enum InvalidUrl {
     Resource,
 }
 
+impl InvalidUrl {
+    /// One line that says what is wrong.
+    pub fn text(self, lang: Lang) -> &'static str {
+        let text = match self {
+            InvalidUrl::Scheme => lang::URL_SCHEME,
+            InvalidUrl::Authority => lang::URL_AUTHORITY,
+            InvalidUrl::Fragment => lang::URL_FRAGMENT,
+            InvalidUrl::Resource => lang::URL_RESOURCE,
+        };
+        text.get(lang)
+    }
+}
+
 impl fmt::Display for InvalidUrl {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            InvalidUrl::Scheme => "a WebSocket address begins with ws:// or wss:// (RFC 6455 3)",
-            InvalidUrl::Authority => "the host or port of the address is impossible (RFC 6455 3)",
-            InvalidUrl::Fragment => "a WebSocket address has no #fragment (RFC 6455 3)",
-            InvalidUrl::Resource => "the path or query has a space or control character",
-        })
+        out.write_str(self.text(Lang::En))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::config::is_token;
+use crate::lang::{self, Lang};
 use crate::protocol::handshake::key::{accept_key, encode_key};
 use crate::protocol::http::fields::Fields;
 use crate::protocol::refusal::Refusal;
@@ -125,23 +126,26 @@ pub enum Rejection {
     Subprotocol,
 }
 
+impl Rejection {
+    /// One line that says what is wrong with the answer.
+    pub fn text(&self, lang: Lang) -> String {
+        let why = match self {
+            Rejection::Malformed(refusal) => refusal.rule.text().get(lang).to_owned(),
+            Rejection::StatusLine => lang::ANSWER_STATUS_LINE.get(lang).to_owned(),
+            Rejection::Status(status) => lang::ANSWER_STATUS.with(lang, &[status]),
+            Rejection::Upgrade => lang::ANSWER_UPGRADE.get(lang).to_owned(),
+            Rejection::Connection => lang::ANSWER_CONNECTION.get(lang).to_owned(),
+            Rejection::Accept => lang::ANSWER_ACCEPT.get(lang).to_owned(),
+            Rejection::Extension => lang::ANSWER_EXTENSION.get(lang).to_owned(),
+            Rejection::Subprotocol => lang::ANSWER_SUBPROTOCOL.get(lang).to_owned(),
+        };
+        lang::ANSWER_REJECTED.with(lang, &[&why])
+    }
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rule = match self {
-            Rejection::Malformed(refusal) => {
-                return write!(out, "the answer is not HTTP/1.1: {:?}", refusal.rule);
-            }
-            Rejection::StatusLine => "the status line is not one of HTTP/1.1",
-            Rejection::Status(status) => {
-                return write!(out, "the server answered {status}, not 101");
-            }
-            Rejection::Upgrade => "Upgrade is not websocket",
-            Rejection::Connection => "Connection does not contain Upgrade",
-            Rejection::Accept => "Sec-WebSocket-Accept does not answer the key",
-            Rejection::Extension => "the server chose an extension that was not asked for",
-            Rejection::Subprotocol => "the server chose a subprotocol that was not offered",
-        };
-        write!(out, "RFC 6455 4.1: {rule}")
+        out.write_str(&self.text(Lang::En))
     }
 }
 

@@ -1,0 +1,343 @@
+//! The blocking client: against this library's server, and against servers that misbehave.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use framewise::config::Config;
+use framewise::net::connect::ConnectError;
+use framewise::protocol::connection::{Cause, Event};
+use framewise::protocol::handshake::client::{ClientRequest, Rejection};
+use framewise::protocol::handshake::key::accept_key;
+use framewise::protocol::url::Url;
+use framewise::protocol::violation::Violation;
+use framewise::{Broadcast, Client as WsClient, CloseCode, Echo, Message};
+use support::*;
+
+fn connect(server: &TestServer) -> WsClient {
+    WsClient::connect(&format!("ws://{}/", server.address)).expect("the server answers")
+}
+
+/// The next event, which has to come.
+fn next(client: &mut WsClient) -> Event<'static> {
+    client.next(Some(Duration::from_secs(30))).expect("it works").expect("it comes in time")
+}
+
+#[track_caller]
+fn expect_message(client: &mut WsClient, expected: Message<'_>) {
+    match next(client) {
+        Event::Message(message) => assert!(message.as_message() == expected),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn expect_closed(client: &mut WsClient, code: u16, cause: &Cause) {
+    // The end is told again and again.
+    for _ in 0..2 {
+        match next(client) {
+            Event::Closed(closed) => {
+                assert_eq!((closed.code, &closed.cause), (CloseCode(code), cause));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A server that was written for one test: reads the request, answers with `answer` (its Accept filled in), then
+/// does as it likes.
+fn odd_server(
+    answer: &'static str,
+    then: impl FnOnce(TcpStream) + Send + 'static,
+) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("ws://{}/", listener.local_addr().expect("bound"));
+    let thread = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("a request");
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).expect("text");
+        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
+        let accept = accept_key(key.expect("a key"));
+        stream.write_all(answer.replace("ACCEPT", &accept).as_bytes()).expect("it reads");
+        then(stream);
+    });
+    (url, thread)
+}
+
+const OPENS: &str = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Accept: ACCEPT\r\n\r\n";
+
+#[test]
+fn messages_of_any_size_come_back() {
+    let server = TestServer::echo();
+    let mut client = connect(&server);
+    let large: Vec<u8> = (0..1 << 20).map(|n| (n % 251) as u8).collect();
+    for message in
+        [Message::Text("olá"), Message::Text(""), Message::Binary(&large), Message::Binary(b"\0")]
+    {
+        assert!(client.send(message).expect("it is taken"));
+        expect_message(&mut client, message);
+    }
+    assert!(client.ping(b"there?"));
+    assert!(matches!(next(&mut client), Event::Pong(payload) if *payload == *b"there?"));
+    let closed = client.close(CloseCode(4000), "até logo").expect("a valid close");
+    assert_eq!((closed.code, closed.reason.as_str()), (CloseCode(4000), "até logo"));
+    assert_eq!(closed.cause, Cause::ThisEnd);
+    assert!(!client.send(Message::Text("too late")).expect("no error"));
+    assert!(!client.ping(b""));
+    server.is_back_to_baseline();
+}
+
+#[test]
+fn limits_subprotocols_and_headers_are_asked_for() {
+    let config = Config { subprotocols: vec!["chat".to_owned()], ..any_origin() };
+    let server = TestServer::start(config, Broadcast);
+    let url = Url::parse(&format!("ws://{}/x?y=z", server.address)).expect("valid");
+    let request = ClientRequest::new(url)
+        .subprotocol("other")
+        .and_then(|request| request.subprotocol("chat"))
+        .and_then(|request| request.header("Origin", "http://example.org"))
+        .expect("valid");
+    let small = Config { max_message: 10, ..Config::default() };
+    let mut ana = WsClient::open(&request, small, ()).expect("it opens");
+    assert_eq!(ana.subprotocol(), Some("chat"));
+    assert_eq!(ana.server_addr().expect("connected"), server.address);
+    let mut rui = connect(&server);
+    server.wait_for("both are members", |now| now.memberships == 2);
+    rui.send(Message::Text("short")).expect("it is taken");
+    expect_message(&mut ana, Message::Text("short"));
+    rui.send(Message::Text("longer than ten")).expect("it is taken");
+    expect_closed(&mut ana, 1009, &Cause::Violation(Violation::MessageTooBig));
+    rui.close(CloseCode::NORMAL, "").expect("a valid close");
+    server.is_back_to_baseline();
+}
+
+/// Another thread can end the waiting; so can time.
+#[test]
+fn waiting_ends_when_time_is_up_or_somebody_interrupts() {
+    let server = TestServer::echo();
+    let mut client = connect(&server);
+    assert!(client.next(Some(Duration::ZERO)).expect("it works").is_none());
+    assert!(client.next(Some(Duration::from_millis(5))).expect("it works").is_none());
+    let interrupter = client.interrupter();
+    let thread = thread::spawn(move || interrupter.interrupt());
+    assert!(client.next(None).expect("it works").is_none());
+    thread.join().expect("no panic").expect("it is passed on");
+    // An interruption between two calls is not lost, and nothing else is.
+    client.interrupter().interrupt().expect("it is passed on");
+    client.send(Message::Text("hi")).expect("it is taken");
+    assert!(client.next(None).expect("it works").is_none());
+    expect_message(&mut client, Message::Text("hi"));
+    client.close(CloseCode::NORMAL, "").expect("a valid close");
+    server.is_back_to_baseline();
+}
+
+/// F16. RFC 6455 §5.1-5, §7.1.7-5: the client fails the connection, and says which rule was broken.
+#[test]
+fn a_masked_frame_from_a_server_is_failed() {
+    let (url, server) = odd_server(OPENS, |mut stream| {
+        stream.write_all(b"\x81\x05first\x81\x82\0\0\0\0hi").expect("it reads");
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).expect("the client ends TCP cleanly");
+        assert_eq!(rest[0], 0x88);
+        assert_eq!(rest[1] & 0x80, 0x80, "a client masks its Close, too");
+        let key: Vec<u8> = rest[2..6].to_vec();
+        let clear: Vec<u8> =
+            rest[6..].iter().enumerate().map(|(i, byte)| byte ^ key[i % 4]).collect();
+        assert_eq!(clear[..2], 1002u16.to_be_bytes());
+        assert_eq!(&clear[2..], Violation::MaskedFrame.reason().as_bytes());
+    });
+    let mut client = WsClient::connect(&url).expect("it opens");
+    expect_message(&mut client, Message::Text("first"));
+    expect_closed(&mut client, 1002, &Cause::Violation(Violation::MaskedFrame));
+    server.join().expect("the server saw what it should");
+}
+
+/// F17. RFC 6455 §4.1-41 to §4.1-47: what is wrong is said, and the answer is there to be shown.
+#[test]
+fn an_answer_that_was_not_asked_for_is_rejected() {
+    let rejected = |answer: &'static str| {
+        let (url, server) = odd_server(answer, |_| {});
+        let error = WsClient::connect(&url).expect_err("it is rejected");
+        server.join().expect("no panic");
+        match error {
+            ConnectError::Rejected(rejected) => (rejected.rejection, rejected.answer),
+            other => panic!("{other}"),
+        }
+    };
+    let (why, answer) = rejected("HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\nno!");
+    assert_eq!(why, Rejection::Status(403));
+    assert!(answer.ends_with(b"\r\n\r\nno!"));
+    let (why, answer) = rejected("HTTP/1.1 200 OK\r\n\r\n<p>hello</p>");
+    assert_eq!((why, answer.ends_with(b"<p>hello</p>")), (Rejection::Status(200), true));
+    let wrong = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n";
+    assert_eq!(rejected(wrong).0, Rejection::Accept);
+    let extension = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    assert_eq!(rejected(extension).0, Rejection::Extension);
+    let subprotocol = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Protocol: chat\r\n\r\n";
+    assert_eq!(rejected(subprotocol).0, Rejection::Subprotocol);
+    assert!(matches!(rejected("SSH-2.0-x\r\n\r\n").0, Rejection::StatusLine));
+}
+
+/// A refusal that never ends is kept up to 64 KiB.
+#[test]
+fn an_endless_refusal_is_cut() {
+    let (url, server) =
+        odd_server(
+            "HTTP/1.1 500 x\r\n\r\n",
+            |mut stream| {
+                while stream.write_all(&[b'x'; 10_000]).is_ok() {}
+            },
+        );
+    let error = WsClient::connect(&url).expect_err("it is rejected");
+    let ConnectError::Rejected(rejected) = error else { panic!("{error}") };
+    assert_eq!(rejected.answer.len(), 64 * 1024);
+    server.join().expect("no panic");
+}
+
+/// A server that says nothing, ends without a word, or is not there.
+#[test]
+fn who_cannot_connect_learns_why() {
+    let hasty = Config { handshake_timeout: Duration::from_millis(50), ..Config::default() };
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("bound");
+    let request = ClientRequest::new(Url::parse(&format!("ws://{address}")).expect("valid"));
+    let error = WsClient::open(&request, hasty, ()).expect_err("nobody answers");
+    assert!(matches!(error, ConnectError::TimedOut), "{error}");
+    drop(silent);
+    let error = WsClient::open(&request, Config::default(), ()).expect_err("nobody listens");
+    assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
+    assert!(error.to_string().contains(&address.to_string()));
+    let (url, server) = odd_server("HTTP/1.1 10", |stream| drop(stream));
+    let error = WsClient::connect(&url).expect_err("half an answer");
+    assert!(matches!(error, ConnectError::Lost), "{error}");
+    server.join().expect("no panic");
+    assert!(matches!(WsClient::connect("wss://localhost"), Err(ConnectError::Secure)));
+    assert!(matches!(WsClient::connect("http://localhost"), Err(ConnectError::Url(_))));
+}
+
+/// RFC 6455 §7.1.5: TCP that ends without a Close is 1006; a Close that nobody answers is not waited for longer than
+/// its time.
+#[test]
+fn ends_that_are_no_handshakes() {
+    let (url, server) = odd_server(OPENS, |mut stream| {
+        stream.write_all(b"\x81\x02hi").expect("it reads");
+    });
+    let mut client = WsClient::connect(&url).expect("it opens");
+    expect_message(&mut client, Message::Text("hi"));
+    expect_closed(&mut client, 1006, &Cause::Lost);
+    server.join().expect("no panic");
+
+    let (url, server) = odd_server(OPENS, |mut stream| {
+        // It never answers, and goes when the client has gone.
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+    });
+    let hasty = Config { close_timeout: Duration::from_millis(50), ..Config::default() };
+    let request = ClientRequest::new(Url::parse(&url).expect("valid"));
+    let mut client = WsClient::open(&request, hasty, ()).expect("it opens");
+    let closed = client.close(CloseCode::NORMAL, "").expect("a valid close");
+    assert_eq!((closed.code, closed.cause), (CloseCode::ABNORMAL, Cause::Lost));
+    drop(client);
+    server.join().expect("no panic");
+}
+
+/// RFC 6455 §7.1.1-3, §5.5.1-6: a server's Close is answered, and the server ends TCP.
+#[test]
+fn the_servers_close_is_answered() {
+    let (url, server) = odd_server(OPENS, |mut stream| {
+        stream.write_all(b"\x81\x02hi\x88\x05\x03\xe9bye\x81\x05never").expect("it reads");
+        let mut answer = [0; 11];
+        stream.read_exact(&mut answer).expect("a Close");
+        assert_eq!(answer[..2], [0x88, 0x85]);
+        // Only now does the server end TCP, and the client has waited for it.
+        stream.shutdown(Shutdown::Write).expect("it is still open");
+        assert_eq!(stream.read(&mut answer).expect("the client ends cleanly"), 0);
+    });
+    let mut client = WsClient::connect(&url).expect("it opens");
+    expect_message(&mut client, Message::Text("hi"));
+    expect_closed(&mut client, 1001, &Cause::Peer);
+    drop(client);
+    server.join().expect("the server saw what it should");
+}
+
+/// A server that reads nothing does not fill the client's memory: beyond the bound, sending waits and gives up.
+#[test]
+fn sending_has_its_bound() {
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let (url, server) = odd_server(OPENS, move |stream| {
+        let _ = is_done.recv();
+        drop(stream);
+    });
+    let config = Config {
+        max_output: 64 * 1024,
+        write_timeout: Duration::from_millis(50),
+        ..Config::default()
+    };
+    let request = ClientRequest::new(Url::parse(&url).expect("valid"));
+    let mut client = WsClient::open(&request, config, ()).expect("it opens");
+    let start = Instant::now();
+    let error = loop {
+        match client.send(Message::Binary(&[0; 32 * 1024])) {
+            Ok(sent) => assert!(sent && start.elapsed() < Duration::from_secs(30)),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    expect_closed(&mut client, 1006, &Cause::Lost);
+    drop(done);
+    server.join().expect("no panic");
+}
+
+/// F18, CVE-2025-10148. RFC 6455 §5.3-2, §5.3-3, §10.3-1: each frame has a masking key of its own, which follows from
+/// nothing that was sent before.
+#[test]
+fn cve_2025_10148_masking_keys_are_fresh() {
+    let (url, server) = odd_server(OPENS, |mut stream| {
+        let mut keys = Vec::new();
+        for _ in 0..10_000 {
+            let mut frame = [0; 7];
+            stream.read_exact(&mut frame).expect("a frame of one byte");
+            keys.push([frame[2], frame[3], frame[4], frame[5]]);
+        }
+        let differences = keys.windows(2).map(|pair| {
+            let [a, b] = [pair[0], pair[1]].map(u32::from_be_bytes);
+            b.wrapping_sub(a)
+        });
+        let mut differences: Vec<u32> = differences.collect();
+        for list in
+            [&mut keys.iter().map(|&key| u32::from_be_bytes(key)).collect(), &mut differences]
+        {
+            list.sort_unstable();
+            list.dedup();
+            // Of 10,000 draws out of 2^32, a dozen collisions are already out of the question.
+            assert!(list.len() > 9_980, "{} different ones", list.len());
+        }
+    });
+    let mut client = WsClient::connect(&url).expect("it opens");
+    for _ in 0..10_000 {
+        client.send(Message::Text("x")).expect("it is taken");
+    }
+    server.join().expect("the keys are fresh");
+}
+
+/// `localhost` may be ::1 where the server is only on 127.0.0.1: every address is tried.
+#[test]
+fn localhost_is_tried_on_every_family() {
+    let server = TestServer::start(any_origin(), Echo::default());
+    let url = format!("ws://localhost:{}", server.address.port());
+    let mut client = WsClient::connect(&url).expect("one of the two answers");
+    client.close(CloseCode::NORMAL, "").expect("a valid close");
+    server.is_back_to_baseline();
+}
