@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use crate::config::{Config, ValidConfig};
 use crate::lang::{self, Lang};
 use crate::observe::{Direction, Notice, Observer};
 use crate::peers::PeerId;
@@ -79,6 +80,10 @@ pub struct Console {
     printer: Printer,
     traces: bool,
     replies: bool,
+    /// The limits of what clients send.
+    inward: ValidConfig,
+    /// The limits of what this server sends: none but the standard's.
+    outward: ValidConfig,
     lanes: HashMap<PeerId, Lanes>,
 }
 
@@ -91,7 +96,16 @@ struct Lanes {
 impl Console {
     /// A console that prints a line per event.
     pub fn new(lang: Lang, printer: Printer) -> Console {
-        Console { lang, printer, traces: false, replies: false, lanes: HashMap::new() }
+        let valid = |config: Config| config.validate().expect("these limits are possible");
+        Console {
+            lang,
+            printer,
+            traces: false,
+            replies: false,
+            inward: valid(Config::default()),
+            outward: valid(Config { max_message: 1 << 30, ..Config::default() }),
+            lanes: HashMap::new(),
+        }
     }
 
     /// Also prints what is sent.
@@ -99,9 +113,9 @@ impl Console {
         Console { replies: true, ..self }
     }
 
-    /// Also prints every byte, explained.
-    pub fn with_trace(self) -> Console {
-        Console { traces: true, ..self }
+    /// Also prints every byte, explained; `config` is the server's, so that its limits are the ones judged by.
+    pub fn with_trace(self, config: ValidConfig) -> Console {
+        Console { traces: true, inward: config, ..self }
     }
 
     fn say(&self, text: lang::Text, values: &[&dyn fmt::Display]) {
@@ -177,8 +191,10 @@ impl Observer for Console {
             Notice::Connected(address) => {
                 self.say(lang::CONNECTION_FROM, &[&address.ip(), &address.port()]);
                 if let Some(peer) = peer {
-                    let lanes =
-                        Lanes { inward: Lane::new(Role::Client), outward: Lane::new(Role::Server) };
+                    let lanes = Lanes {
+                        inward: Lane::new(Role::Client, self.inward.clone()),
+                        outward: Lane::new(Role::Server, self.outward.clone()),
+                    };
                     self.lanes.insert(peer, lanes);
                 }
             }
@@ -196,9 +212,6 @@ impl Observer for Console {
                     refusal.rule.section()
                 );
                 self.say(lang::HANDSHAKE_REFUSED, &[&why]);
-                if let Some(lanes) = peer.and_then(|peer| self.lanes.get_mut(&peer)) {
-                    lanes.inward.stop();
-                }
             }
             Notice::Responded(status) => self.say(lang::RESPONDED, &[status]),
             Notice::Message(message) => self.say(lang::RECEIVED, &[&self.shown(*message)]),

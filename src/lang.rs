@@ -175,6 +175,18 @@ table! {
     START_A_SERVER: "Start a server first, in another terminal: cargo run --example echo",
                     "Inicie antes um servidor, em outro terminal: cargo run --example echo";
 
+    // The bits of a frame.
+    DISSECT_KEY: "masking key, repeated", "masking key, repetida";
+    DISSECT_CLEAR: "XOR: payload unmasked", "XOR: payload sem máscara";
+    DISSECT_FINE: "=> fine", "=> correto";
+    DISSECT_BROKEN: "=> broken: {} (close code {})", "=> violação: {} (código de fechamento {})";
+    DISSECT_NOT_READ: "not read: {}", "não lido: {}";
+    DISSECT_BAD_HEADER: "header, up to the byte at fault: {}", "cabeçalho, até o byte com erro: {}";
+    DISSECT_MISSING: "incomplete: payload data is missing", "incompleto: faltam dados (payload)";
+    DISSECT_INCOMPLETE: "incomplete, more bytes are needed: {}", "incompleto, faltam bytes: {}";
+    WANTED_HEX: "pairs of hexadecimal digits are wanted, for example: 81 05 48 65 6c 6c 6f", "são necessários pares de dígitos hexadecimais, por exemplo: 81 05 48 65 6c 6c 6f";
+    WANTED_END: "the ends are client and server", "os lados são client e server";
+
     // What keeps a client from connecting.
     CANNOT_CONNECT: "cannot connect to {}: {}", "não foi possível conectar a {}: {}";
     NO_ANSWER_IN_TIME: "the server did not answer in time", "o servidor não respondeu a tempo";

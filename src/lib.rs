@@ -34,6 +34,7 @@
 //! protocol/receive.rs            §5.4    bytes in, messages and control frames out
 //! protocol/send.rs               §6.1    the one output buffer of a connection
 //! protocol/connection.rs         §7      one end of a connection: state, pongs, closing handshake
+//! protocol/dissect.rs            what each byte is for, told by the parser that acts on it
 //! peers.rs                       the table of connections and their groups
 //! dispatch.rs                    what a server does with messages: the trait, Echo, Broadcast
 //! observe.rs                     watching a server without being in its way

@@ -5,16 +5,15 @@
 //! 7f 9f 4d 51 58 | payload data, unmasked: 48 65 6c 6c 6f 'Hello'
 //! ```
 //!
-//! A lane follows the bytes of one direction with the library's own frame parser, however the reads
-//! split them.
+//! What the bytes are is told by `protocol/dissect.rs`; here it becomes lines.
 
 use std::fmt::Write as _;
-use std::mem;
 
+use crate::config::ValidConfig;
 use crate::lang::{self, Lang};
-use crate::protocol::frame::{Header, MAX_HEADER, Opcode, Role};
+use crate::protocol::dissect::{Dissector, Fault, Finding};
+use crate::protocol::frame::{Header, Opcode, Role};
 use crate::protocol::handshake::key;
-use crate::protocol::mask;
 
 /// Characters of a peer's text that a line shows.
 const MAX_SHOWN: usize = 200;
@@ -46,27 +45,12 @@ pub fn escaped(text: &str) -> String {
     shown
 }
 
-/// Follows the bytes of one direction: a head, then frames.
+/// Follows the bytes of one direction, frame by frame, however the reads cut them.
 pub(crate) struct Lane {
-    sender: Role,
-    reading: Reading,
-    /// The line of the head, or the frame header, that is not whole yet.
-    partial: Vec<u8>,
-}
-
-enum Reading {
-    Head,
-    Headers,
-    Payload {
-        header: Header,
-        taken: u64,
-        wire: Vec<u8>,
-        clear: Vec<u8>,
-    },
-    /// The body of a refusal.
-    Body,
-    /// Nothing that follows has a meaning.
-    Nothing,
+    dissector: Dissector,
+    /// The beginning of the payload that is under way, as it came and without the mask.
+    wire: Vec<u8>,
+    clear: Vec<u8>,
 }
 
 /// What a lane recognised.
@@ -75,7 +59,8 @@ pub(crate) enum Part<'a> {
     Header { header: Header, wire: &'a [u8] },
     Payload { header: Header, wire: &'a [u8], clear: &'a [u8] },
     Body(&'a [u8]),
-    NotRead(String),
+    BadHeader(&'a [u8]),
+    Broken(&'a Fault),
 }
 
 pub(crate) struct Line {
@@ -87,94 +72,45 @@ pub(crate) struct Line {
 /// Bytes of a payload that a lane keeps to show: 200 characters have at most this many.
 const MAX_KEPT: usize = 4 * (MAX_SHOWN + 1);
 
-/// The longest line of a head that a lane keeps; servers refuse longer heads.
-const MAX_LINE: usize = 16 * 1024;
-
 impl Lane {
-    pub(crate) fn new(sender: Role) -> Lane {
-        Lane { sender, reading: Reading::Head, partial: Vec::new() }
+    /// A lane of what `sender` sends.
+    pub(crate) fn new(sender: Role, config: ValidConfig) -> Lane {
+        Lane { dissector: Dissector::new(sender, config), wire: Vec::new(), clear: Vec::new() }
     }
 
-    /// Takes the next bytes and shows what they turn out to be.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8], mut show: impl FnMut(&Part<'_>)) {
-        while !bytes.is_empty() {
-            bytes = match &mut self.reading {
-                Reading::Head => self.feed_head(bytes, &mut show),
-                Reading::Headers => self.feed_header(bytes, &mut show),
-                Reading::Payload { .. } => self.feed_payload(bytes, &mut show),
-                Reading::Body => {
-                    let lines = bytes.trim_ascii_end().split(|&byte| byte == b'\n');
-                    lines.for_each(|line| show(&Part::Body(line.trim_ascii_end())));
-                    return;
+    /// Takes the next bytes and shows what they turn out to be: a head when it is whole, a payload when it is.
+    pub(crate) fn feed(&mut self, bytes: &[u8], mut show: impl FnMut(&Part<'_>)) {
+        let Lane { dissector, wire, clear } = self;
+        dissector.feed(bytes, &mut |finding| match finding {
+            Finding::StartLine(line) | Finding::Field(line) | Finding::HeadEnd(line) => {
+                show(&Part::HeadLine(line.trim_ascii_end()));
+            }
+            Finding::BadHead(head) => {
+                let lines = head.trim_ascii_end().split(|&byte| byte == b'\n');
+                lines.for_each(|line| show(&Part::HeadLine(line.trim_ascii_end())));
+            }
+            Finding::BadHeader(wire) => show(&Part::BadHeader(wire)),
+            Finding::Body(body) => {
+                let lines = body.trim_ascii_end().split(|&byte| byte == b'\n');
+                lines.for_each(|line| show(&Part::Body(line.trim_ascii_end())));
+            }
+            Finding::Header { header, wire } => show(&Part::Header { header: *header, wire }),
+            Finding::Payload { header, at, wire: new, clear: new_clear } => {
+                let kept = new.len().min(MAX_KEPT - wire.len());
+                wire.extend_from_slice(&new[..kept]);
+                clear.extend_from_slice(&new_clear[..kept]);
+                if at + new.len() as u64 == header.length {
+                    show(&Part::Payload { header: *header, wire, clear });
+                    wire.clear();
+                    clear.clear();
                 }
-                Reading::Nothing => return,
-            };
-        }
-    }
-
-    /// Nothing that follows has a meaning.
-    pub(crate) fn stop(&mut self) {
-        self.reading = Reading::Nothing;
-    }
-
-    fn feed_head<'b>(&mut self, bytes: &'b [u8], show: &mut impl FnMut(&Part<'_>)) -> &'b [u8] {
-        let end = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1);
-        let (line, rest) = bytes.split_at(end);
-        self.partial.extend_from_slice(&line[..line.len().min(MAX_LINE - self.partial.len())]);
-        if line.ends_with(b"\n") {
-            let whole = mem::take(&mut self.partial);
-            let text = whole.trim_ascii_end();
-            if text.starts_with(b"HTTP/") && !text.starts_with(b"HTTP/1.1 101") {
-                self.reading = Reading::Body;
-            } else if text.is_empty() {
-                self.reading = Reading::Headers;
             }
-            show(&Part::HeadLine(text));
-        }
-        rest
-    }
-
-    fn feed_header<'b>(&mut self, bytes: &'b [u8], show: &mut impl FnMut(&Part<'_>)) -> &'b [u8] {
-        let before = self.partial.len();
-        self.partial.extend_from_slice(&bytes[..bytes.len().min(MAX_HEADER - before)]);
-        match Header::decode(&self.partial, self.sender) {
-            Ok(Some((header, length))) => {
-                show(&Part::Header { header, wire: &self.partial[..length] });
-                self.partial.clear();
-                self.reading = match header.length {
-                    0 => {
-                        show(&Part::Payload { header, wire: &[], clear: &[] });
-                        Reading::Headers
-                    }
-                    _ => Reading::Payload { header, taken: 0, wire: Vec::new(), clear: Vec::new() },
-                };
-                &bytes[length - before..]
+            Finding::Fine(header) if header.length == 0 => {
+                show(&Part::Payload { header: *header, wire: &[], clear: &[] });
             }
-            Ok(None) => &[],
-            Err(violation) => {
-                show(&Part::NotRead(violation.to_string()));
-                self.reading = Reading::Nothing;
-                &[]
-            }
-        }
-    }
-
-    fn feed_payload<'b>(&mut self, bytes: &'b [u8], show: &mut impl FnMut(&Part<'_>)) -> &'b [u8] {
-        let Reading::Payload { header, taken, wire, clear } = &mut self.reading else {
-            return bytes;
-        };
-        let here = (header.length - *taken).min(bytes.len() as u64) as usize;
-        let kept = &bytes[..here.min(MAX_KEPT - wire.len())];
-        wire.extend_from_slice(kept);
-        let start = clear.len();
-        clear.extend_from_slice(kept);
-        mask::apply(&mut clear[start..], header.key.unwrap_or_default(), start as u64);
-        *taken += here as u64;
-        if *taken == header.length {
-            show(&Part::Payload { header: *header, wire, clear });
-            self.reading = Reading::Headers;
-        }
-        &bytes[here..]
+            Finding::Broken(fault) => show(&Part::Broken(fault)),
+            Finding::Fine(_) | Finding::NotRead(_) | Finding::Incomplete(_) => {}
+        });
     }
 }
 
@@ -194,30 +130,40 @@ impl Part<'_> {
                 lines
             }
             Part::Header { header, wire } => seen(format!("{} | {}", hex(wire), bits(header))),
+            Part::BadHeader(wire) => seen(hex(wire)),
             Part::Payload { header, .. } if header.length == 0 => Vec::new(),
-            Part::Payload { header, wire, clear } => {
-                let shown = |bytes: &[u8]| hex(&bytes[..bytes.len().min(MAX_HEX)]);
-                let mut text = format!("{} | ", shown(wire));
-                let said = readable(*header, clear);
-                match header.key {
-                    Some(_) => {
-                        let clear = format!("{} {said}", shown(clear));
-                        text += &lang::TRACE_UNMASKED.with(lang, &[&clear]);
-                    }
-                    None => {
-                        let _ = write!(text, "{} {said}", lang::TRACE_PAYLOAD.get(lang));
-                    }
-                }
-                if header.length > MAX_HEX as u64 {
-                    text.push(' ');
-                    text += &lang::TRACE_MORE.with(lang, &[&header.length]);
-                }
-                seen(text)
-            }
+            Part::Payload { header, wire, clear } => seen(payload(*header, wire, clear, lang)),
             Part::Body(line) => seen(printable(&String::from_utf8_lossy(line))),
-            Part::NotRead(why) => seen(lang::TRACE_NOT_READ.with(lang, &[why])),
+            Part::Broken(Fault::Violation(violation)) => {
+                seen(lang::TRACE_NOT_READ.with(lang, &[violation]))
+            }
+            Part::Broken(Fault::Refusal(refusal)) => {
+                let (rule, section) = (refusal.rule.text().get(lang), refusal.rule.section());
+                seen(lang::TRACE_NOT_READ.with(lang, &[&format_args!("{rule} ({section})")]))
+            }
         }
     }
+}
+
+/// A payload: bytes as they came, without the mask, and as a person reads them.
+fn payload(header: Header, wire: &[u8], clear: &[u8], lang: Lang) -> String {
+    let shown = |bytes: &[u8]| hex(&bytes[..bytes.len().min(MAX_HEX)]);
+    let mut text = format!("{} | ", shown(wire));
+    let said = readable(header, clear);
+    match header.key {
+        Some(_) => {
+            let clear = format!("{} {said}", shown(clear));
+            text += &lang::TRACE_UNMASKED.with(lang, &[&clear]);
+        }
+        None => {
+            let _ = write!(text, "{} {said}", lang::TRACE_PAYLOAD.get(lang));
+        }
+    }
+    if header.length > MAX_HEX as u64 {
+        text.push(' ');
+        text += &lang::TRACE_MORE.with(lang, &[&header.length]);
+    }
+    text
 }
 
 /// How the answer to a key is made (§4.2.2 step 5).
@@ -264,9 +210,11 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, OriginPolicy};
 
     fn explained(sender: Role, pieces: &[&[u8]]) -> Vec<String> {
-        let mut lane = Lane::new(sender);
+        let config = Config { origin_policy: OriginPolicy::Any, ..Config::default() };
+        let mut lane = Lane::new(sender, config.validate().expect("valid"));
         let mut lines = Vec::new();
         for piece in pieces {
             lane.feed(piece, |part| {
@@ -276,8 +224,10 @@ mod tests {
         lines
     }
 
-    const WIRE: &[u8] = b"GET / HTTP/1.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\
-          \x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58\x88\x82\0\0\0\0\x03\xe8\x81\x02hi";
+    const WIRE: &[u8] =
+        b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\
+          \x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58\x8a\x80\0\0\0\0\x81\x02hi";
 
     #[test]
     fn explains_the_same_however_the_reads_split() {
@@ -286,6 +236,10 @@ mod tests {
             whole,
             [
                 "GET / HTTP/1.1",
+                "Host: h",
+                "Upgrade: websocket",
+                "Connection: Upgrade",
+                "Sec-WebSocket-Version: 13",
                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
                 "key + GUID: dGhlIHNhbXBsZSBub25jZQ==258EAFA5-E914-47DA-95CA-C5AB0DC85B11",
                 "SHA-1: b3 7a 4f 2c c0 62 4f 16 90 f6 46 06 cf 38 59 45 b2 be c4 ea",
@@ -293,8 +247,8 @@ mod tests {
                 "",
                 "81 85 37 fa 21 3d | FIN=1 RSV=000 opcode=1 (text) MASK=1 length=5 key=37 fa 21 3d",
                 "7f 9f 4d 51 58 | payload data, unmasked: 48 65 6c 6c 6f 'Hello'",
-                "88 82 00 00 00 00 | FIN=1 RSV=000 opcode=8 (close) MASK=1 length=2 key=00 00 00 00",
-                "03 e8 | payload data, unmasked: 03 e8 1000 ''",
+                "8a 80 00 00 00 00 | FIN=1 RSV=000 opcode=A (pong) MASK=1 length=0 key=00 00 00 00",
+                "81 02",
                 "not read from here on: RFC 6455 5.1: a client must mask every frame",
             ]
         );

@@ -219,7 +219,7 @@ fn who_cannot_connect_learns_why() {
     let error = WsClient::open(&request, Config::default(), ()).expect_err("nobody listens");
     assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
     assert!(error.to_string().contains(&address.to_string()));
-    let (url, server) = odd_server("HTTP/1.1 10", |stream| drop(stream));
+    let (url, server) = odd_server("HTTP/1.1 10", drop);
     let error = WsClient::connect(&url).expect_err("half an answer");
     assert!(matches!(error, ConnectError::Lost), "{error}");
     server.join().expect("no panic");

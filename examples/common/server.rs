@@ -98,7 +98,9 @@ impl Options {
         }
         let mut observer = console(Console::new(self.lang, printer.clone()));
         if self.trace {
-            observer = observer.with_trace();
+            let limits = config.clone().validate();
+            observer = observer
+                .with_trace(limits.unwrap_or_else(|error| fail(self.lang, error.text(self.lang))));
         }
         let server = Server::bind_observed(config, dispatchers, observer);
         self.run(server, &printer, title)

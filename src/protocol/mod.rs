@@ -5,6 +5,7 @@
 
 pub mod close;
 pub mod connection;
+pub mod dissect;
 pub mod frame;
 pub mod handshake;
 pub mod http;

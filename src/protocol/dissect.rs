@@ -1,0 +1,437 @@
+//! RFC 6455 §5.2, §4: what each byte is for, told by the parser that acts on it.
+//!
+//! ```text
+//! 81      85      37 fa 21 3d    7f 9f 4d 51 58    |  81 05 ...
+//! '-- header --'  '- its key -'  '- payload -'     |  '- breaks a rule -'  then: not read
+//! FIN opcode MASK length          clear: Hello     |
+//! ```
+//!
+//! Rules of this file: it decides nothing by itself. Where a frame begins and ends is what `frame.rs` says of its
+//! header; whether it may be so is what `receive.rs` and `close.rs` say when they are given the same bytes. Every
+//! byte belongs to exactly one finding, in order; after a broken rule the rest is not read.
+
+use std::mem;
+use std::ops::Range;
+
+use crate::config::ValidConfig;
+use crate::protocol::close;
+use crate::protocol::frame::{Header, Role};
+use crate::protocol::handshake::server::validate;
+use crate::protocol::http::head::HeadReader;
+use crate::protocol::http::request::Request;
+use crate::protocol::receive::{Incoming, Receiver};
+use crate::protocol::refusal::Refusal;
+use crate::protocol::violation::Violation;
+
+/// What some bytes turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Finding<'a> {
+    /// The first line of a head, with its line end.
+    StartLine(&'a [u8]),
+    /// A header field, with its line end.
+    Field(&'a [u8]),
+    /// The empty line that ends a head.
+    HeadEnd(&'a [u8]),
+    /// Some of the body of an answer that does not open a WebSocket.
+    Body(&'a [u8]),
+    /// A frame header; [`fields`] takes it apart.
+    Header {
+        /// The header, decoded.
+        header: Header,
+        /// Its bytes.
+        wire: &'a [u8],
+    },
+    /// Payload data, or the next piece of it where it came in pieces.
+    Payload {
+        /// The header of its frame.
+        header: Header,
+        /// Bytes of the payload before this piece.
+        at: u64,
+        /// The bytes as they came.
+        wire: &'a [u8],
+        /// The bytes without the mask.
+        clear: &'a [u8],
+    },
+    /// No bytes: the frame ends here and broke no rule.
+    Fine(Header),
+    /// A head up to the byte that breaks a rule.
+    BadHead(&'a [u8]),
+    /// A frame header up to the byte that breaks a rule.
+    BadHeader(&'a [u8]),
+    /// No bytes: the rule that the bytes before broke.
+    Broken(Fault),
+    /// Bytes after the end: a broken rule, a Close, or a head that opens nothing. Nobody reads them.
+    NotRead(&'a [u8]),
+    /// Bytes of a head or a frame header whose end did not come; none where payload data is missing.
+    Incomplete(&'a [u8]),
+}
+
+/// A rule that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// In the opening handshake.
+    Refusal(Refusal),
+    /// In a frame or message.
+    Violation(Violation),
+}
+
+impl<'a> Finding<'a> {
+    /// The bytes that it is about, as they came.
+    pub fn wire(&self) -> &'a [u8] {
+        match *self {
+            Finding::StartLine(wire)
+            | Finding::Field(wire)
+            | Finding::HeadEnd(wire)
+            | Finding::Body(wire)
+            | Finding::BadHead(wire)
+            | Finding::BadHeader(wire)
+            | Finding::NotRead(wire)
+            | Finding::Incomplete(wire)
+            | Finding::Header { wire, .. }
+            | Finding::Payload { wire, .. } => wire,
+            Finding::Fine(_) | Finding::Broken(_) => &[],
+        }
+    }
+}
+
+/// Labels the bytes of one direction, however they are cut.
+#[derive(Debug)]
+pub struct Dissector {
+    sender: Role,
+    config: ValidConfig,
+    reading: Reading,
+    /// Bytes of a head or a frame header that is not whole yet.
+    kept: Vec<u8>,
+    receiver: Receiver,
+}
+
+#[derive(Debug)]
+enum Reading {
+    Head(HeadReader),
+    Header,
+    Payload { header: Header, taken: u64 },
+    Body,
+    Nothing,
+}
+
+impl Dissector {
+    /// A dissector of everything that `sender` sends: a head, then frames. Limits are those of `config`.
+    pub fn new(sender: Role, config: ValidConfig) -> Dissector {
+        let mut dissector = Dissector::of_frames(sender, config);
+        dissector.reading = Reading::Head(HeadReader::default());
+        dissector
+    }
+
+    /// A dissector of the frames that `sender` sends on an open connection.
+    pub fn of_frames(sender: Role, config: ValidConfig) -> Dissector {
+        let receiver = Receiver::new(sender);
+        Dissector { sender, config, reading: Reading::Header, kept: Vec::new(), receiver }
+    }
+
+    /// Takes the next bytes and shows what they turn out to be. Of an unfinished head or frame header nothing
+    /// is shown until it ends.
+    pub fn feed(&mut self, mut bytes: &[u8], show: &mut impl FnMut(&Finding<'_>)) {
+        while !bytes.is_empty() {
+            let used = match &self.reading {
+                Reading::Head(_) => self.feed_head(bytes, show),
+                Reading::Header => self.feed_header(bytes, show),
+                Reading::Payload { .. } => self.feed_payload(bytes, show),
+                Reading::Body => {
+                    show(&Finding::Body(bytes));
+                    bytes.len()
+                }
+                Reading::Nothing => {
+                    show(&Finding::NotRead(bytes));
+                    bytes.len()
+                }
+            };
+            bytes = &bytes[used..];
+        }
+    }
+
+    /// No more bytes will come: shows what is left.
+    pub fn finish(&mut self, show: &mut impl FnMut(&Finding<'_>)) {
+        if !self.kept.is_empty() || matches!(self.reading, Reading::Payload { .. }) {
+            show(&Finding::Incomplete(&mem::take(&mut self.kept)));
+        }
+    }
+
+    fn feed_head(&mut self, bytes: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> usize {
+        let Reading::Head(reader) = &mut self.reading else { return 0 };
+        let before = reader.examined();
+        let mut copy = bytes.to_vec();
+        let whole = match reader.read(&mut copy.as_mut_slice(), &self.config) {
+            Ok(head) => Ok(head.is_some()),
+            Err(refusal) => Err(refusal),
+        };
+        let used = reader.examined() - before;
+        self.kept.extend_from_slice(&bytes[..used]);
+        match whole {
+            Ok(false) => {}
+            Ok(true) => {
+                let head = mem::take(&mut self.kept);
+                show_lines(&head, show);
+                self.reading = match self.sender {
+                    Role::Client => self.judge_request(&head, show),
+                    Role::Server if head.starts_with(b"HTTP/1.1 101") => Reading::Header,
+                    Role::Server => Reading::Body,
+                };
+            }
+            Err(refusal) => {
+                show(&Finding::BadHead(&mem::take(&mut self.kept)));
+                self.end(Fault::Refusal(refusal), show);
+            }
+        }
+        used
+    }
+
+    fn judge_request(&self, head: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> Reading {
+        let opens = Request::parse(head).and_then(|request| match request.is_handshake() {
+            true => validate(&request, &self.config).map(|_| true),
+            false => Ok(false),
+        });
+        match opens {
+            Ok(true) => Reading::Header,
+            Ok(false) => Reading::Nothing,
+            Err(refusal) => {
+                show(&Finding::Broken(Fault::Refusal(refusal)));
+                Reading::Nothing
+            }
+        }
+    }
+
+    fn feed_header(&mut self, bytes: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> usize {
+        // Byte by byte, so that a broken rule is found at the byte that breaks it.
+        for (at, &byte) in bytes.iter().enumerate() {
+            self.kept.push(byte);
+            match Header::decode(&self.kept, self.sender) {
+                Ok(None) => continue,
+                Ok(Some((header, _))) => {
+                    let wire = mem::take(&mut self.kept);
+                    show(&Finding::Header { header, wire: &wire });
+                    self.reading = Reading::Payload { header, taken: 0 };
+                    let verdict = self.receive(&mut wire.clone());
+                    self.show_verdict(header, verdict, header.length == 0, show);
+                }
+                Err(violation) => {
+                    show(&Finding::BadHeader(&mem::take(&mut self.kept)));
+                    self.end(Fault::Violation(violation), show);
+                }
+            }
+            return at + 1;
+        }
+        bytes.len()
+    }
+
+    fn feed_payload(&mut self, bytes: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> usize {
+        let Reading::Payload { header, taken } = &mut self.reading else { return 0 };
+        let (header, at) = (*header, *taken);
+        let here = (header.length - at).min(bytes.len() as u64) as usize;
+        *taken += here as u64;
+        let last = *taken == header.length;
+        let (wire, mut clear) = (&bytes[..here], bytes[..here].to_vec());
+        // The receiver takes the mask off where the bytes lie.
+        let verdict = self.receive(&mut clear);
+        show(&Finding::Payload { header, at, wire, clear: &clear });
+        self.show_verdict(header, verdict, last, show);
+        here
+    }
+
+    /// True when the connection ends with these bytes, because they are the last of a Close.
+    fn receive(&mut self, mut bytes: &mut [u8]) -> Result<bool, Violation> {
+        match self.receiver.next(&mut bytes, &self.config)? {
+            Some(Incoming::Close(body)) => close::decode(&body).map(|_| true),
+            _ => Ok(false),
+        }
+    }
+
+    fn show_verdict(
+        &mut self,
+        header: Header,
+        verdict: Result<bool, Violation>,
+        last: bool,
+        show: &mut impl FnMut(&Finding<'_>),
+    ) {
+        match verdict {
+            Err(violation) => self.end(Fault::Violation(violation), show),
+            Ok(closes) if last => {
+                show(&Finding::Fine(header));
+                // RFC 6455 §5.5.1-5: a Close is the last thing that an end says.
+                self.reading = if closes { Reading::Nothing } else { Reading::Header };
+            }
+            Ok(_) => {}
+        }
+    }
+
+    fn end(&mut self, fault: Fault, show: &mut impl FnMut(&Finding<'_>)) {
+        show(&Finding::Broken(fault));
+        self.reading = Reading::Nothing;
+    }
+}
+
+/// A whole head, line by line.
+fn show_lines(head: &[u8], show: &mut impl FnMut(&Finding<'_>)) {
+    let last = head.split_inclusive(|&byte| byte == b'\n').count() - 1;
+    for (number, line) in head.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        show(&match number {
+            _ if number == last => Finding::HeadEnd(line),
+            0 => Finding::StartLine(line),
+            _ => Finding::Field(line),
+        });
+    }
+}
+
+/// One field of a frame header (§5.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its name in the standard.
+    pub name: &'static str,
+    /// Its bits, counted from the first of the header.
+    pub bits: Range<usize>,
+    /// Those bits as a number.
+    pub value: u64,
+    /// The section that explains it.
+    pub section: &'static str,
+}
+
+/// The fields of a frame header that [`Header::decode`] has accepted, in their order: together they cover
+/// each of its bits once.
+pub fn fields(wire: &[u8]) -> Vec<Field> {
+    let mut fields = Vec::new();
+    let mut at = 0;
+    let mut add = |name, width, section| {
+        let bits = at..at + width;
+        at = bits.end;
+        let value = bits.clone().fold(0, |value, bit| {
+            let bit = wire.get(bit / 8).map_or(0, |byte| byte >> (7 - bit % 8) & 1);
+            value << 1 | u64::from(bit)
+        });
+        fields.push(Field { name, bits, value, section });
+        value
+    };
+    add("FIN", 1, "5.2");
+    add("RSV1", 1, "5.2");
+    add("RSV2", 1, "5.2");
+    add("RSV3", 1, "5.2");
+    add("opcode", 4, "5.2");
+    let masked = add("MASK", 1, "5.2");
+    match add("payload length", 7, "5.2") {
+        126 => drop(add("extended payload length", 16, "5.2")),
+        127 => drop(add("extended payload length", 64, "5.2")),
+        _ => {}
+    }
+    if masked == 1 {
+        add("masking key", 32, "5.3");
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn dissected(mut dissector: Dissector, pieces: &[&[u8]]) -> (Vec<u8>, Vec<String>) {
+        let (mut covered, mut told) = (Vec::new(), Vec::new());
+        let mut show = |finding: &Finding<'_>| {
+            covered.extend_from_slice(finding.wire());
+            told.push(match finding {
+                Finding::Header { header, .. } => format!("Header({})", header.opcode.name()),
+                Finding::Payload { clear, .. } => format!("Payload({})", clear.escape_ascii()),
+                Finding::Fine(header) => format!("Fine({})", header.opcode.name()),
+                Finding::Broken(Fault::Violation(violation)) => format!("Broken({violation:?})"),
+                Finding::Broken(Fault::Refusal(refusal)) => format!("Broken({:?})", refusal.rule),
+                other => format!("{other:?}"),
+            });
+        };
+        pieces.iter().for_each(|piece| dissector.feed(piece, &mut show));
+        dissector.finish(&mut show);
+        (covered, told)
+    }
+
+    fn frames(wire: &[u8]) -> Vec<String> {
+        let config = Config::default().validate().expect("valid");
+        let (covered, told) = dissected(Dissector::of_frames(Role::Client, config), &[wire]);
+        assert_eq!(covered, wire, "every byte once, in order");
+        told
+    }
+
+    /// RFC 6455 §5.7, §5.1-2
+    #[test]
+    fn labels_the_example_of_the_standard_and_what_follows_it() {
+        let hello = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+        let told = ["Header(text)", "Payload(Hello)", "Fine(text)"];
+        assert_eq!(frames(hello), told);
+        let unmasked = [&hello[..], b"\x81\x05Hello"].concat();
+        let more = [
+            r#"BadHeader([129, 5])"#,
+            "Broken(UnmaskedFrame)",
+            r#"NotRead([72, 101, 108, 108, 111])"#,
+        ];
+        assert_eq!(frames(&unmasked), [&told[..], &more[..]].concat());
+    }
+
+    #[test]
+    fn says_what_the_receiver_says() {
+        assert_eq!(
+            frames(b"\x80\x80\0\0\0\0"),
+            ["Header(continuation)", "Broken(NothingToContinue)"]
+        );
+        assert_eq!(
+            frames(b"\x81\x81\0\0\0\0\xff"),
+            ["Header(text)", r"Payload(\xff)", "Broken(InvalidUtf8)"]
+        );
+        assert_eq!(
+            frames(b"\x88\x81\0\0\0\0\x03"),
+            ["Header(close)", r"Payload(\x03)", "Broken(TruncatedCloseCode)"]
+        );
+        assert_eq!(
+            frames(b"\x88\x80\0\0\0\0\x81"),
+            ["Header(close)", "Fine(close)", "NotRead([129])"]
+        );
+        assert_eq!(frames(b"\x81\xfe\x01"), ["Incomplete([129, 254, 1])"]);
+        assert_eq!(frames(b"\x81\x82\0\0\0\0h")[1..], ["Payload(h)", "Incomplete([])"]);
+    }
+
+    #[test]
+    fn labels_a_handshake_and_the_frames_behind_it() {
+        let config = Config::default().validate().expect("valid");
+        let head = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let wire = [&head[..], b"\x89\x80\0\0\0\0"].concat();
+        let (_, whole) = dissected(Dissector::new(Role::Client, config.clone()), &[&wire]);
+        assert_eq!(whole.len(), 9);
+        assert_eq!(whole[6..], ["HeadEnd([13, 10])", "Header(ping)", "Fine(ping)"]);
+        for cut in 0..wire.len() {
+            let dissector = Dissector::new(Role::Client, config.clone());
+            let (covered, told) = dissected(dissector, &[&wire[..cut], &wire[cut..]]);
+            assert_eq!((covered, told), (wire.clone(), whole.clone()), "cut at {cut}");
+        }
+        let broken = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\nmore";
+        let (_, told) = dissected(Dissector::new(Role::Client, config), &[broken]);
+        assert_eq!(told[4..], ["Broken(Connection)", "NotRead([109, 111, 114, 101])"]);
+    }
+
+    /// RFC 6455 §5.2: each bit of a header belongs to one field.
+    #[test]
+    fn the_fields_cover_the_header() {
+        for wire in [
+            &b"\x81\x85\x37\xfa\x21\x3d"[..],
+            b"\x82\x7e\x01\x00",
+            b"\x02\xff\0\0\0\0\0\x01\0\0\x01\x02\x03\x04",
+        ] {
+            let fields = fields(wire);
+            let mut at = 0;
+            for field in &fields {
+                assert_eq!(field.bits.start, at);
+                at = field.bits.end;
+            }
+            assert_eq!(at, wire.len() * 8);
+        }
+        let hello = fields(b"\x81\x85\x37\xfa\x21\x3d");
+        let value = |name| hello.iter().find(|field| field.name == name).map(|field| field.value);
+        assert_eq!((value("FIN"), value("opcode"), value("MASK")), (Some(1), Some(1), Some(1)));
+        assert_eq!((value("payload length"), value("masking key")), (Some(5), Some(0x37fa_213d)));
+    }
+}
