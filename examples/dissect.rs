@@ -120,8 +120,11 @@ fn row(field: &Field, wire: &[u8]) -> String {
         "masking key" => String::new(),
         _ => field.value.to_string(),
     };
-    let byte =
-        if field.bits.start % 8 == 0 { format!("{:02x}", wire[first]) } else { String::new() };
+    let byte = if field.bits.start.is_multiple_of(8) {
+        format!("{:02x}", wire[first])
+    } else {
+        String::new()
+    };
     let byte = if first == last { byte } else { String::new() };
     format!("{byte:2}  {place:24} {:24} {value:16} §{}", field.name, field.section)
         .trim_end()
