@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use crate::config::ValidConfig;
 use crate::protocol::close;
-use crate::protocol::frame::{Header, Role};
+use crate::protocol::frame::{Header, Opcode, Role};
 use crate::protocol::handshake::server::validate;
 use crate::protocol::http::head::HeadReader;
 use crate::protocol::http::request::Request;
@@ -225,17 +225,26 @@ impl Dissector {
     }
 
     fn feed_payload(&mut self, bytes: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> usize {
-        let Reading::Payload { header, taken } = &mut self.reading else { return 0 };
-        let (header, at) = (*header, *taken);
+        let Reading::Payload { header, taken: at } = self.reading else { return 0 };
         let here = (header.length - at).min(bytes.len() as u64) as usize;
-        *taken += here as u64;
-        let last = *taken == header.length;
-        let (wire, mut clear) = (&bytes[..here], bytes[..here].to_vec());
-        // The receiver takes the mask off where the bytes lie.
-        let verdict = self.receive(&mut clear);
-        show(&Finding::Payload { header, at, wire, clear: &clear });
-        self.show_verdict(header, verdict, last, show);
-        here
+        let mut clear = bytes[..here].to_vec();
+        // Text byte by byte, so that a broken rule is found at the byte that breaks it.
+        let step = if header.opcode == Opcode::Binary { here } else { 1 };
+        let (mut used, mut verdict) = (0, Ok(false));
+        for piece in clear.chunks_mut(step) {
+            // The receiver takes the mask off where the bytes lie.
+            verdict = self.receive(piece);
+            used += piece.len();
+            if verdict.is_err() {
+                break;
+            }
+        }
+        let (wire, clear) = (&bytes[..used], &clear[..used]);
+        show(&Finding::Payload { header, at, wire, clear });
+        let taken = at + used as u64;
+        self.reading = Reading::Payload { header, taken };
+        self.show_verdict(header, verdict, taken == header.length, show);
+        used
     }
 
     /// True when the connection ends with these bytes, because they are the last of a Close.

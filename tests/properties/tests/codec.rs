@@ -1,0 +1,172 @@
+//! Encoding, decoding, masking and UTF-8: what goes in comes out, and the fast way agrees with the slow one.
+
+use framewise::Message;
+use framewise::config::Config;
+use framewise::protocol::close::{self, CloseCode};
+use framewise::protocol::connection::Event;
+use framewise::protocol::frame::{Header, MAX_HEADER, Opcode, Role};
+use framewise::protocol::mask;
+use framewise::protocol::utf8::TextBuffer;
+use framewise_properties::{bytes, cases, cuts, frame, open, pieces, text};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+fn role() -> impl Strategy<Value = Role> {
+    select(vec![Role::Client, Role::Server])
+}
+
+proptest! {
+    #![proptest_config(cases(500))]
+
+    /// RFC 6455 §5.2: the header of any frame, and nothing of it before its last byte.
+    #[test]
+    fn a_header_survives(
+        fin: bool,
+        opcode in select(vec![Opcode::Continuation, Opcode::Text, Opcode::Binary]),
+        key: Option<[u8; 4]>,
+        length in prop_oneof![0u64..200, 65_000u64..66_000, 0u64..1 << 63],
+    ) {
+        let header = Header { fin, opcode, key, length };
+        let sender = if key.is_some() { Role::Client } else { Role::Server };
+        let mut wire = [0; MAX_HEADER];
+        let taken = header.encode(&mut wire);
+        prop_assert_eq!(Header::decode(&wire[..taken], sender), Ok(Some((header, taken))));
+        for short in 0..taken {
+            prop_assert_eq!(Header::decode(&wire[..short], sender), Ok(None));
+        }
+    }
+
+    /// RFC 6455 §5.5.1
+    #[test]
+    fn a_close_body_survives(code in 0u16..6000, reason in text()) {
+        let mut body = [0; close::MAX_BODY];
+        match close::encode(CloseCode(code), &reason, &mut body) {
+            Ok(length) => {
+                let decoded = close::decode(&body[..length]);
+                prop_assert_eq!(decoded, Ok(Some((CloseCode(code), reason.as_str()))));
+            }
+            Err(_) => prop_assert!(!CloseCode(code).may_be_sent() || reason.len() > close::MAX_REASON),
+        }
+    }
+
+    /// RFC 6455 §5.3: byte by byte, at any place of a payload.
+    #[test]
+    fn masking_agrees_with_its_naive_twin(
+        mut fast in bytes(), key: [u8; 4], before in 0u64..1000, cuts in cuts(),
+    ) {
+        let slow: Vec<u8> = (before..)
+            .zip(&fast)
+            .map(|(at, byte)| byte ^ key[(at % 4) as usize])
+            .collect();
+        let (mut at, whole) = (0, fast.clone());
+        for piece in pieces(&whole, &cuts) {
+            mask::apply(&mut fast[at..at + piece.len()], key, before + at as u64);
+            at += piece.len();
+        }
+        prop_assert!(fast == slow);
+    }
+
+    /// RFC 6455 §8.1: any bytes in any pieces: an error comes at the first piece after which no ending would help.
+    #[test]
+    fn text_in_pieces_agrees_with_its_naive_twin(
+        good in text(),
+        spoil in proptest::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        cuts in proptest::collection::vec(1usize..9, 1..5),
+    ) {
+        let mut wire = good.into_bytes();
+        if let Some((place, byte)) = spoil {
+            wire.insert(place.index(wire.len() + 1), byte);
+        }
+        let mut buffer = TextBuffer::default();
+        let mut so_far = Vec::new();
+        for piece in pieces(&wire, &cuts) {
+            so_far.extend_from_slice(piece);
+            let hopeless = std::str::from_utf8(&so_far).is_err_and(|error| error.error_len().is_some());
+            prop_assert_eq!(buffer.push(piece).is_err(), hopeless);
+            if hopeless {
+                return Ok(());
+            }
+        }
+        prop_assert_eq!(buffer.finish().ok(), String::from_utf8(wire).ok());
+    }
+
+    /// RFC 6455 §5.4, §6.2: any message in any fragments, with control frames between them, any keys, any reads.
+    #[test]
+    fn a_message_arrives_once_and_whole(
+        receiver in role(),
+        text in proptest::option::of(text()),
+        binary in bytes(),
+        fragments in cuts(),
+        keys in proptest::collection::vec(any::<[u8; 4]>(), 1..4),
+        pings: bool,
+        reads in cuts(),
+    ) {
+        let message = match &text {
+            Some(text) => Message::Text(text),
+            None => Message::Binary(&binary),
+        };
+        let mut parts = pieces(message.bytes(), &fragments);
+        if parts.is_empty() {
+            parts.push(&[]);
+        }
+        let mut keys = keys.into_iter().cycle();
+        let mut key = || keys.next().filter(|_| receiver == Role::Server);
+        let (mut wire, last) = (Vec::new(), parts.len() - 1);
+        for (n, part) in parts.iter().enumerate() {
+            let opcode = if n == 0 { message.opcode() as u8 } else { 0 };
+            wire.extend(frame(n == last, opcode, part, key()));
+            if pings && n != last {
+                wire.extend(frame(true, 9, b"between", key()));
+            }
+        }
+        let config = Config { max_fragments: 100_000, ..Config::default() };
+        let mut end = open(receiver, &config.validate().expect("valid"));
+        let (mut arrived, mut pinged) = (0, 0);
+        for read in pieces(&wire, &reads) {
+            end.receive(&mut read.to_vec(), |event, _| match event {
+                Event::Message(received) => {
+                    assert!(received.as_message() == message);
+                    arrived += 1;
+                }
+                Event::Ping(payload) => {
+                    assert_eq!(&*payload, b"between");
+                    pinged += 1;
+                }
+                other => panic!("{other:?}"),
+            });
+        }
+        prop_assert_eq!((arrived, pinged), (1, if pings { last } else { 0 }));
+    }
+
+    /// RFC 6455 §6: what one end sends the other receives, in either direction.
+    #[test]
+    fn what_a_sender_writes_a_receiver_reads(
+        sender in role(),
+        messages in proptest::collection::vec(prop_oneof![
+            text().prop_map(Ok),
+            bytes().prop_map(Err),
+        ], 0..6),
+        reads in cuts(),
+    ) {
+        let config = Config::default().validate().expect("valid");
+        let (mut from, mut to) = (open(sender, &config), open(sender.other(), &config));
+        for message in &messages {
+            from.sender_mut().message(match message {
+                Ok(text) => Message::Text(text),
+                Err(bytes) => Message::Binary(bytes),
+            });
+        }
+        let wire = from.sender_mut().take();
+        let mut seen = Vec::new();
+        for read in pieces(&wire, &reads) {
+            to.receive(&mut read.to_vec(), |event, _| match event {
+                Event::Message(message) => seen.push(match message.as_message() {
+                    Message::Text(text) => Ok(text.to_owned()),
+                    Message::Binary(bytes) => Err(bytes.to_vec()),
+                }),
+                other => panic!("{other:?}"),
+            });
+        }
+        prop_assert!(seen == messages);
+    }
+}

@@ -1,0 +1,131 @@
+//! Any bytes at all: whole and in pieces they mean the same, and each has exactly one label.
+
+use framewise::config::{Config, OriginPolicy};
+use framewise::protocol::connection::{Connection, Event, State};
+use framewise::protocol::dissect::{Dissector, Finding};
+use framewise::protocol::frame::Role;
+use framewise_properties::{cases, cuts, frame, open, pieces, small, text};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// Frames, most of them in order, some broken, and now and then noise.
+fn frames() -> impl Strategy<Value = Vec<u8>> {
+    let opcode = prop_oneof![6 => select(vec![0u8, 1, 2, 9, 10]), 1 => Just(8), 1 => 0u8..16];
+    let payload = prop_oneof![
+        3 => text().prop_map(String::into_bytes),
+        1 => proptest::collection::vec(any::<u8>(), 0..150),
+        1 => select(vec![vec![3, 0xe8], vec![3], vec![3, 0xec], b"\x0f\xa0ok".to_vec()]),
+    ];
+    let one = prop_oneof![
+        12 => (any::<bool>(), opcode, payload, proptest::option::weighted(0.9, any::<[u8; 4]>()))
+            .prop_map(|(fin, opcode, payload, key)| frame(fin || opcode > 7, opcode, &payload, key)),
+        1 => proptest::collection::vec(any::<u8>(), 0..20),
+    ];
+    proptest::collection::vec(one, 0..12).prop_map(|frames| frames.concat())
+}
+
+/// Heads, most of them nearly right.
+fn heads() -> impl Strategy<Value = Vec<u8>> {
+    let line = select(vec![
+        "Host: h",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Origin: null",
+        "Content-Length: 3",
+        " folded",
+        "no colon",
+        "X: \u{e9}",
+        "Sec-WebSocket-Protocol: a, b",
+    ]);
+    let good = "Host: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let first =
+        select(vec!["GET / HTTP/1.1", "GET /é HTTP/1.1", "POST / HTTP/1.1", "GET  / HTTP/1.1", ""]);
+    (first, any::<bool>(), proptest::collection::vec(line, 0..4), frames()).prop_map(
+        move |(first, complete, lines, rest)| {
+            let good = if complete { good } else { "" };
+            let more: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+            [format!("{first}\r\n{good}{more}\r\n").as_bytes(), &rest].concat()
+        },
+    )
+}
+
+/// Everything that comes out of a connection: events, bytes, and how it stands at last.
+fn run(mut end: Connection, wire: &[u8], cuts: &[usize]) -> (Vec<String>, Vec<u8>, State) {
+    let mut seen = Vec::new();
+    for piece in pieces(wire, cuts) {
+        end.receive(&mut piece.to_vec(), |event, sender| {
+            if let Event::Message(message) = &event {
+                sender.message(message.as_message());
+            }
+            seen.push(format!("{:?}", event.into_owned()));
+        });
+    }
+    let state = end.state();
+    (seen, end.sender_mut().take(), state)
+}
+
+/// The labels, with neighbours of the kinds that may come in pieces put together.
+fn labels(mut dissector: Dissector, wire: &[u8], cuts: &[usize]) -> (Vec<u8>, Vec<String>) {
+    let (mut covered, mut told) = (Vec::new(), Vec::<String>::new());
+    let mut show = |finding: &Finding<'_>| {
+        covered.extend_from_slice(finding.wire());
+        let label = match finding {
+            Finding::Payload { header, .. } => format!("Payload of {header:?}"),
+            Finding::Body(_) => "Body".to_owned(),
+            Finding::NotRead(_) => "NotRead".to_owned(),
+            other => format!("{other:?}"),
+        };
+        let goes_on = ["Payload of", "Body", "NotRead"].iter().any(|kind| label.starts_with(kind));
+        if !goes_on || told.last() != Some(&label) {
+            told.push(label);
+        }
+    };
+    pieces(wire, cuts).into_iter().for_each(|piece| dissector.feed(piece, &mut show));
+    dissector.finish(&mut show);
+    (covered, told)
+}
+
+proptest! {
+    #![proptest_config(cases(600))]
+
+    /// RFC 6455 §5, §7: how the bytes were cut on their way changes nothing.
+    #[test]
+    fn frames_mean_the_same_however_they_are_cut(
+        role in select(vec![Role::Client, Role::Server]), wire in frames(), cuts in cuts(),
+    ) {
+        let whole = run(open(role, &small()), &wire, &[usize::MAX]);
+        prop_assert_eq!(run(open(role, &small()), &wire, &cuts), whole.clone());
+        prop_assert_eq!(run(open(role, &small()), &wire, &[1]), whole);
+    }
+
+    /// RFC 6455 §4.2: the same for the opening handshake and what is glued to it.
+    #[test]
+    fn heads_mean_the_same_however_they_are_cut(wire in heads(), cuts in cuts()) {
+        let config = Config { max_message: 300, ..Config::default() }.validate().expect("valid");
+        let whole = run(Connection::server(config.clone()), &wire, &[usize::MAX]);
+        prop_assert_eq!(run(Connection::server(config.clone()), &wire, &cuts), whole.clone());
+        prop_assert_eq!(run(Connection::server(config), &wire, &[1]), whole);
+    }
+
+    /// Every byte has one label, and the labels do not depend on the cuts.
+    #[test]
+    fn labels_cover_every_byte_once(
+        sender in select(vec![Role::Client, Role::Server]),
+        wire in prop_oneof![frames(), heads(), proptest::collection::vec(any::<u8>(), 0..300)],
+        with_head: bool,
+        cuts in cuts(),
+    ) {
+        let config = Config { max_message: 300, origin_policy: OriginPolicy::Any, ..Config::default() };
+        let config = config.validate().expect("valid");
+        let dissector = || match with_head {
+            true => Dissector::new(sender, config.clone()),
+            false => Dissector::of_frames(sender, config.clone()),
+        };
+        let (covered, told) = labels(dissector(), &wire, &[usize::MAX]);
+        prop_assert_eq!(&covered, &wire);
+        prop_assert_eq!(labels(dissector(), &wire, &cuts), (covered, told));
+    }
+}
