@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -337,5 +337,151 @@ fn the_readmes_show_what_is_answered() {
         let page = without_date(&std::fs::read_to_string(file).expect("a page"));
         assert!(page.contains(upgrade.trim_end()), "{file} and\n{upgrade}");
         assert!(page.contains(&without_date(&plain)), "{file} and\n{plain}");
+    }
+}
+
+/// A server for the clients, and the options that lead to it.
+fn echo_for_clients(arguments: &[&str]) -> (Running, String) {
+    let mut echo = Running::start(example("echo").args(arguments));
+    let url = format!("ws://{}", echo.address());
+    (echo, url)
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text")
+}
+
+const CLIENT_PT: &str = "\
+============================================================
+Cliente WebSocket - Testando Conexão
+============================================================
+
+Conectando ao servidor URL...
+✓ Conexão WebSocket estabelecida!
+✓ Handshake WebSocket concluído com sucesso!
+
+1. Enviando mensagem: Olá, servidor!
+   Resposta recebida: Echo: Olá, servidor!
+
+2. Enviando mensagem: Esta é uma mensagem de teste
+   Resposta recebida: Echo: Esta é uma mensagem de teste
+
+3. Enviando mensagem: WebSocket funcionando!
+   Resposta recebida: Echo: WebSocket funcionando!
+
+============================================================
+Teste concluído com sucesso!
+============================================================
+
+Conexão fechada.
+";
+
+#[test]
+fn the_scripted_client_speaks_to_echo() {
+    let (_echo, url) = echo_for_clients(&["--quiet"]);
+    let portuguese = output(example("client").env("LANG", "pt_BR.UTF-8").arg(&url));
+    assert!(portuguese.status.success());
+    assert_eq!(text(&portuguese.stdout), CLIENT_PT.replace("URL", &url));
+    let port = url.rsplit(':').next().expect("a port");
+    let english = output(example("client").args(["--host", "127.0.0.1", "--port", port]));
+    assert!(english.status.success());
+    let said = text(&english.stdout);
+    assert_eq!(said.lines().count(), CLIENT_PT.lines().count());
+    assert!(
+        said.contains(
+            "1. Sending message: Hello, server!\n   Reply received: Echo: Hello, server!"
+        )
+    );
+    assert!(said.ends_with("\nConnection closed.\n"));
+}
+
+/// Nobody there, no WebSocket there, no address: exit code 1, and a newcomer learns what to type.
+#[test]
+fn a_client_that_cannot_connect_says_why() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let nobody = format!("ws://{}", free.local_addr().expect("bound"));
+    drop(free);
+    for client in ["client", "chat"] {
+        let output = output(example(client).arg(&nobody));
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        assert!(said.starts_with("error: cannot connect to 127.0.0.1:"), "{said}");
+        assert!(
+            said.ends_with(
+                "\nStart a server first, in another terminal: cargo run --example echo\n"
+            )
+        );
+    }
+    let output_of = |arguments: &[&str]| output(example("client").args(arguments));
+    let no_url = output_of(&["--lang", "pt", "http://localhost"]);
+    assert_eq!(no_url.status.code(), Some(1));
+    assert!(text(&no_url.stderr).contains("um endereço WebSocket começa com ws://"));
+    assert_eq!(output_of(&["--nonsense"]).status.code(), Some(2));
+    assert_eq!(output_of(&["ws://a", "ws://b"]).status.code(), Some(2));
+}
+
+/// The value of another option is not taken for `--lang`.
+#[test]
+fn the_value_of_an_option_is_not_an_option() {
+    let mut echo = Running::start(example("echo").args(["--prefix", "--lang", "--lang", "pt"]));
+    let address = echo.address();
+    echo.expect(&["Aguardando mensagens... (Ctrl+C para encerrar)"]);
+    conversation(address, "--langOlá, servidor!");
+}
+
+/// In a pipe there is nobody to draw for: plain lines; the end of the input is the end of the chat.
+#[test]
+fn chat_in_a_pipe_prints_plain_lines() {
+    let mut broadcast = Running::start(&mut example("broadcast"));
+    let address = broadcast.address();
+    let mut listener = Client::open(address);
+    let mut chat = example("chat")
+        .args([&format!("ws://{address}"), "--lang", "pt"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(chat.stdout.take().expect("piped"));
+    let mut line = || {
+        let mut line = String::new();
+        lines.read_line(&mut line).expect("text");
+        line
+    };
+    assert_eq!(line(), "Conectado ao servidor WebSocket!\n");
+    listener.send(&frame(0x81, "olá\x1b[2J".as_bytes()));
+    assert_eq!(line(), "olá\\u{1b}[2J\n");
+    let mut input = chat.stdin.take().expect("piped");
+    input.write_all("Olá, turma!\n\nsair\n".as_bytes()).expect("it reads");
+    listener.expect(&server_frame(0x81, "Olá, turma!".as_bytes()));
+    assert_eq!(line(), "Conexão fechada.\n");
+    assert!(chat.wait().expect("it ends").success());
+    listener.leave();
+}
+
+#[test]
+fn dissect_labels_the_bits_of_a_frame() {
+    let dissect = |arguments: &[&str]| output(example("dissect").args(arguments));
+    let hello = dissect(&["81 85", "0x37fa213d", "7f9f4d5158"]);
+    assert!(hello.status.success());
+    let said = text(&hello.stdout);
+    for part in [
+        "81  1.......                 FIN                      1                §5.2\n",
+        "    ....0001                 opcode                   1 (text)         §5.2\n",
+        "    .0000101                 payload length           5                §5.2\n",
+        "    37 fa 21 3d              masking key                               §5.3\n",
+        "    XOR: payload unmasked    48 65 6c 6c 6f\n                             'Hello'\n=> fine\n",
+    ] {
+        assert!(said.contains(part), "no {part:?} in\n{said}");
+    }
+    let unmasked = dissect(&["--from", "client", "--lang", "pt", "810548656c6c6f"]);
+    assert_eq!(unmasked.status.code(), Some(3));
+    let said = text(&unmasked.stdout);
+    assert!(
+        said.contains("RFC 6455 5.1: a client must mask every frame (código de fechamento 1002)")
+    );
+    assert!(said.ends_with("não lido: 48 65 6c 6c 6f\n"), "{said}");
+    for wrong in [&["8"][..], &["xy"], &[], &["--from", "me", "8100"], &["--from"]] {
+        let refused = dissect(wrong);
+        assert_eq!(refused.status.code(), Some(2), "{wrong:?}");
+        assert_eq!(text(&refused.stderr).lines().count(), 1);
     }
 }
