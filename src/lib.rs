@@ -129,7 +129,13 @@ pub use protocol::http::request::Request;
 pub use protocol::http::response::Response;
 pub use protocol::message::Message;
 
-/// The code of the README, compiled with the tests.
+/// The code of the pages, compiled and run with the tests.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/dispatcher.md")]
+    struct Dispatcher;
+    #[doc = include_str!("../docs/another-runtime.md")]
+    struct AnotherRuntime;
+}
