@@ -4,9 +4,9 @@
 //! connect ──> request out, answer verified ──> send ··· next ··· send ──> close ──> the server ends TCP
 //! ```
 //!
-//! Rules of this file: a call returns when it has something to say or its time is up, never later; pings are
-//! answered whenever the client is at work; a normal close is an event, not an error; the server ends TCP
-//! first (§7.1.1), and is waited for.
+//! Rules of this file: a call returns when it has something to say or its time is up; pings are answered whenever
+//! the client is at work; a normal close is an event, not an error; the server ends TCP first (§7.1.1), and is
+//! waited for, which may take `close_timeout` longer.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
@@ -212,8 +212,8 @@ impl<O: Observer> Client<O> {
 
     /// The next message, ping (answered already), pong or end. Waits for it at most `wait`, or for ever.
     ///
-    /// `None` when the time is up or somebody [interrupted](Client::interrupter). After the end, every call
-    /// tells the end.
+    /// `None` when the time is up or somebody [interrupted](Client::interrupter). The end is told when TCP has
+    /// ended too, at most [`close_timeout`](Config::close_timeout) later; after it, every call tells it again.
     ///
     /// # Errors
     ///
