@@ -230,9 +230,12 @@ impl<O: Observer> Client<O> {
                 return Ok(event);
             }
             self.flush();
+            if mem::take(&mut self.rung) {
+                return Ok(None);
+            }
             if self.socket.readable {
                 self.read();
-            } else if mem::take(&mut self.rung) || !self.wait(deadline)? {
+            } else if !self.wait(deadline)? && !self.rung {
                 return Ok(None);
             }
         }
