@@ -104,6 +104,8 @@ pub struct Dissector {
     /// Bytes of a head or a frame header that is not whole yet.
     kept: Vec<u8>,
     receiver: Receiver,
+    /// The last bytes of the message under way, at most three: a code point may straddle pieces.
+    last: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -126,7 +128,8 @@ impl Dissector {
     /// A dissector of the frames that `sender` sends on an open connection.
     pub fn of_frames(sender: Role, config: ValidConfig) -> Dissector {
         let receiver = Receiver::new(sender);
-        Dissector { sender, config, reading: Reading::Header, kept: Vec::new(), receiver }
+        let (kept, last) = (Vec::new(), Vec::new());
+        Dissector { sender, config, reading: Reading::Header, kept, receiver, last }
     }
 
     /// Takes the next bytes and shows what they turn out to be. Of an unfinished head or frame header nothing
@@ -211,6 +214,9 @@ impl Dissector {
                     let wire = mem::take(&mut self.kept);
                     show(&Finding::Header { header, wire: &wire });
                     self.reading = Reading::Payload { header, taken: 0 };
+                    if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
+                        self.last.clear();
+                    }
                     let verdict = self.receive(&mut wire.clone());
                     self.show_verdict(header, verdict, header.length == 0, show);
                 }
@@ -228,16 +234,15 @@ impl Dissector {
         let Reading::Payload { header, taken: at } = self.reading else { return 0 };
         let here = (header.length - at).min(bytes.len() as u64) as usize;
         let mut clear = bytes[..here].to_vec();
-        // Text byte by byte, so that a broken rule is found at the byte that breaks it.
-        let step = if header.opcode == Opcode::Binary { here } else { 1 };
-        let (mut used, mut verdict) = (0, Ok(false));
-        for piece in clear.chunks_mut(step) {
-            // The receiver takes the mask off where the bytes lie.
-            verdict = self.receive(piece);
-            used += piece.len();
-            if verdict.is_err() {
-                break;
-            }
+        // The receiver takes the mask off where the bytes lie.
+        let verdict = self.receive(&mut clear);
+        let used = match verdict {
+            Err(Violation::InvalidUtf8) => read_until_broken(&self.last, &clear),
+            _ => here,
+        };
+        if !header.opcode.is_control() {
+            self.last.extend_from_slice(&clear[here.saturating_sub(3)..]);
+            self.last.drain(..self.last.len().saturating_sub(3));
         }
         let (wire, clear) = (&bytes[..used], &clear[..used]);
         show(&Finding::Payload { header, at, wire, clear });
@@ -277,6 +282,21 @@ impl Dissector {
         show(&Finding::Broken(fault));
         self.reading = Reading::Nothing;
     }
+}
+
+/// How many bytes of a piece of text had been read when it showed that it is not UTF-8; `last` came before it.
+fn read_until_broken(last: &[u8], piece: &[u8]) -> usize {
+    let text = [last, piece].concat();
+    // Whatever `last` begins in the middle of was found valid before.
+    let start = last.iter().take_while(|byte| (0x80..=0xbf).contains(*byte)).count();
+    let Err(error) = str::from_utf8(&text[start..]) else { return piece.len() };
+    let Some(length) = error.error_len() else { return piece.len() };
+    let from = start + error.valid_up_to();
+    let end = from + length;
+    // If these bytes could begin a code point, it is the next one that shows that they do not.
+    let could_begin =
+        str::from_utf8(&text[from..end]).is_err_and(|error| error.error_len().is_none());
+    end + usize::from(could_begin) - last.len()
 }
 
 /// A whole head, line by line.
