@@ -1,0 +1,14 @@
+"""PyPI `websockets`, as a class would use it."""
+import asyncio
+from websockets.asyncio.server import serve
+
+async def echo(socket):
+    async for message in socket:
+        await socket.send(message)
+
+async def main():
+    async with serve(echo, "127.0.0.1", 0, compression=None, max_size=None) as server:
+        print("listening 127.0.0.1:%d" % server.sockets[0].getsockname()[1], flush=True)
+        await server.serve_forever()
+
+asyncio.run(main())

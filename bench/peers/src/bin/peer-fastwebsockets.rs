@@ -1,0 +1,29 @@
+//! fastwebsockets: frames read and written by its own stream, masks taken off in place.
+
+use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket};
+use framewise_bench_peers::{serve, shake_hands};
+use tokio::net::TcpStream;
+
+fn main() -> std::io::Result<()> {
+    serve(echo)
+}
+
+async fn echo(mut stream: TcpStream) {
+    if shake_hands(&mut stream).await.is_err() {
+        return;
+    }
+    let mut socket = WebSocket::after_handshake(stream, Role::Server);
+    socket.set_max_message_size(64 << 20);
+    let mut socket = FragmentCollector::new(socket);
+    while let Ok(frame) = tokio::task::unconstrained(socket.read_frame()).await {
+        match frame.opcode {
+            OpCode::Text | OpCode::Binary => {
+                if socket.write_frame(frame).await.is_err() {
+                    return;
+                }
+            }
+            OpCode::Close => return,
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! tokio-tungstenite: messages that are there already are answered together, with one flush.
+
+use framewise_bench_peers::{serve, shake_hands};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+fn main() -> std::io::Result<()> {
+    serve(echo)
+}
+
+async fn echo(mut stream: TcpStream) {
+    if shake_hands(&mut stream).await.is_err() {
+        return;
+    }
+    let config = WebSocketConfig::default();
+    let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+    while let Some(Ok(message)) = socket.next().await {
+        let mut next = Some(message);
+        while let Some(message) = next {
+            if (message.is_text() || message.is_binary()) && socket.feed(message).await.is_err() {
+                return;
+            }
+            next = match socket.next().now_or_never() {
+                Some(Some(Ok(message))) => Some(message),
+                Some(_) => return,
+                None => None,
+            };
+        }
+        if socket.flush().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Measures WebSocket servers: a load generator, the servers to compare with, and what came of it.
+
+pub mod contender;
+pub mod load;
+pub mod report;
+pub mod shape;
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use mio::net::TcpListener;
+
+/// The request of every connection; its key is the one of RFC 6455 §1.3.
+pub const REQUEST: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// The answer to it.
+pub const ANSWER: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// Listens on a free port and says so, as every server that is measured does.
+///
+/// # Errors
+///
+/// The system has no port to give.
+pub fn listen() -> io::Result<TcpListener> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    println!("listening {}", listener.local_addr()?);
+    Ok(listener)
+}

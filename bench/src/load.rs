@@ -1,0 +1,318 @@
+//! The load: many connections on one thread, cheap enough that the server is what saturates.
+//!
+//! Every message of a shape is the same, so what comes back is one reply over and over: a read is verified by
+//! comparing it with a tape of replies, from the place where the last read ended. A wrong byte ends the run.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Socket, Type};
+
+use crate::REQUEST;
+use crate::shape::{Shape, Traffic};
+
+/// Bytes that one read takes.
+const READ: usize = 256 * 1024;
+
+/// What a run counted.
+#[derive(Clone, Debug, Default)]
+pub struct Count {
+    /// Messages that came back; rounds of a broadcast; handshakes.
+    pub done: u64,
+    /// How long it took.
+    pub time: Duration,
+    /// Latencies in microseconds, where they were asked for: p50, p99, p99.9.
+    pub latency: Option<[f64; 3]>,
+}
+
+/// Connections that are open at a server.
+pub struct Load {
+    poll: Poll,
+    events: Events,
+    peers: Vec<Peer>,
+    shape: Shape,
+    /// Requests and replies, over and over.
+    requests: Vec<u8>,
+    replies: Vec<u8>,
+    frame: usize,
+    reply: usize,
+    /// Whether the bytes that come back mean something.
+    verifies: bool,
+    buffer: Vec<u8>,
+}
+
+struct Peer {
+    stream: TcpStream,
+    /// Bytes written and to be written, in all.
+    written: u64,
+    asked: u64,
+    /// Bytes that came back in all.
+    read: u64,
+    writable: bool,
+    /// When each message that is under way should have been sent.
+    due: VecDeque<Instant>,
+}
+
+impl Load {
+    /// Opens the connections of a shape.
+    ///
+    /// # Errors
+    ///
+    /// The server does not answer the handshake as it should.
+    pub fn open(address: SocketAddr, shape: &Shape, verifies: bool) -> io::Result<Load> {
+        let poll = Poll::new()?;
+        let mut peers = Vec::new();
+        for number in 0..shape.peers {
+            let mut stream = TcpStream::from_std(connect(address, number)?);
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            poll.registry().register(&mut stream, Token(number), interest)?;
+            let due = VecDeque::new();
+            peers.push(Peer { stream, written: 0, asked: 0, read: 0, writable: true, due });
+        }
+        let (frame, reply) = (shape.frame(), shape.reply());
+        let tape = |one: &[u8]| one.repeat(READ / one.len() + 2);
+        Ok(Load {
+            poll,
+            events: Events::with_capacity(1024),
+            peers,
+            shape: shape.clone(),
+            requests: tape(&frame),
+            replies: tape(&reply),
+            frame: frame.len(),
+            reply: reply.len(),
+            verifies,
+            buffer: vec![0; READ],
+        })
+    }
+
+    /// Runs the traffic of the shape for so long.
+    ///
+    /// # Errors
+    ///
+    /// The server ends a connection, or sends a wrong byte.
+    pub fn run(&mut self, lasts: Duration) -> io::Result<Count> {
+        match self.shape.traffic {
+            Traffic::ClosedLoop => self.echo(lasts, 1, 1),
+            Traffic::Pipelined(batch) => self.echo(lasts, batch as u64, 2),
+            Traffic::Broadcast => self.rounds(lasts),
+            Traffic::Latency(rate) => self.at_rate(lasts, rate),
+            Traffic::Handshakes | Traffic::Idle => {
+                Err(io::Error::other("this traffic has no messages"))
+            }
+        }
+    }
+
+    /// Answers the pings that have come; nothing else comes to peers that say nothing.
+    ///
+    /// # Errors
+    ///
+    /// The server ends a connection.
+    pub fn answer_pings(&mut self) -> io::Result<()> {
+        self.poll(Some(Duration::ZERO))?;
+        for n in self.ready() {
+            let peer = &mut self.peers[n];
+            match peer.stream.read(&mut self.buffer) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(_) => drop(peer.stream.write(&[0x8a, 0x80, 0, 0, 0, 0])?),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps `window` batches of messages under way on each connection.
+    fn echo(&mut self, lasts: Duration, batch: u64, window: u64) -> io::Result<Count> {
+        let (asks, answers) = (batch * self.frame as u64, batch * self.reply as u64);
+        for n in 0..self.peers.len() {
+            self.peers[n].asked += asks * window;
+            self.write(n)?;
+        }
+        let (start, before) = (Instant::now(), self.came_back());
+        let mut rested = 0;
+        while rested & 0xf != 0 || start.elapsed() < lasts {
+            rested += 1;
+            self.poll(None)?;
+            for n in self.ready() {
+                let batches = self.peers[n].read / answers;
+                self.read(n)?;
+                self.peers[n].asked += (self.peers[n].read / answers - batches) * asks;
+                self.write(n)?;
+            }
+        }
+        let (done, time) = ((self.came_back() - before) / self.reply as u64, start.elapsed());
+        // What is under way comes back, too, so that the next run begins with silence.
+        self.drain(|peer| peer.asked / asks * answers)?;
+        Ok(Count { done, time, latency: None })
+    }
+
+    /// Every peer sends one message, everybody else receives it; then again.
+    fn rounds(&mut self, lasts: Duration) -> io::Result<Count> {
+        let (start, first) = (Instant::now(), self.peers[0].read);
+        let mut done = 0;
+        while start.elapsed() < lasts {
+            done += 1;
+            for n in 0..self.peers.len() {
+                self.peers[n].asked += self.frame as u64;
+                self.write(n)?;
+            }
+            let heard = done * (self.peers.len() as u64 - 1) * self.reply as u64;
+            self.drain(|_| first + heard)?;
+        }
+        Ok(Count { done, time: start.elapsed(), latency: None })
+    }
+
+    /// Sends each message at its time, and measures from that time on, also when it was sent late.
+    fn at_rate(&mut self, lasts: Duration, rate: u32) -> io::Result<Count> {
+        let mut histogram = Histogram::<u64>::new(3).map_err(io::Error::other)?;
+        let (start, step) = (Instant::now(), Duration::from_secs(1) / rate);
+        let (mut next, mut turn, mut done) = (start, 0, 0);
+        while start.elapsed() < lasts {
+            while next <= Instant::now() {
+                let peer = turn % self.peers.len();
+                self.peers[peer].due.push_back(next);
+                self.peers[peer].asked += self.frame as u64;
+                self.write(peer)?;
+                (turn, next) = (turn + 1, next + step);
+            }
+            // This core has nothing else to do: to sleep would be late.
+            self.poll(Some(Duration::ZERO))?;
+            for n in self.ready() {
+                let before = self.peers[n].read / self.reply as u64;
+                self.read(n)?;
+                let came = self.peers[n].read / self.reply as u64 - before;
+                let now = Instant::now();
+                for due in self.peers[n].due.drain(..came as usize) {
+                    let latency = now.duration_since(due).as_nanos() as u64;
+                    histogram.record(latency).map_err(io::Error::other)?;
+                    done += 1;
+                }
+            }
+        }
+        let time = start.elapsed();
+        let micro = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
+        let latency = Some([micro(0.5), micro(0.99), micro(0.999)]);
+        Ok(Count { done, time, latency })
+    }
+
+    /// Reads until each peer has as much as it waits for.
+    fn drain(&mut self, wanted: impl Fn(&Peer) -> u64) -> io::Result<()> {
+        while self.peers.iter().any(|peer| peer.read < wanted(peer)) {
+            self.poll(Some(Duration::from_secs(10)))?;
+            let ready = self.ready();
+            if ready.is_empty() {
+                return Err(io::Error::other("the server has lost something"));
+            }
+            for n in ready {
+                self.read(n)?;
+                self.write(n)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn came_back(&self) -> u64 {
+        self.peers.iter().map(|peer| peer.read).sum()
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            result => result,
+        }
+    }
+
+    fn ready(&mut self) -> Vec<usize> {
+        let mut ready = Vec::with_capacity(self.peers.len().min(1024));
+        for event in &self.events {
+            let Token(n) = event.token();
+            self.peers[n].writable |= event.is_writable();
+            ready.push(n);
+        }
+        ready
+    }
+
+    fn read(&mut self, n: usize) -> io::Result<()> {
+        let peer = &mut self.peers[n];
+        loop {
+            let count = match peer.stream.read(&mut self.buffer) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let at = (peer.read % self.reply as u64) as usize;
+            // The tape is two replies longer than a read, so it never ends inside of one.
+            if self.verifies && self.buffer[..count] != self.replies[at..at + count] {
+                return Err(io::Error::other(format!(
+                    "a wrong byte after {} right ones",
+                    peer.read
+                )));
+            }
+            peer.read += count as u64;
+            if count < self.buffer.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn write(&mut self, n: usize) -> io::Result<()> {
+        let peer = &mut self.peers[n];
+        while peer.writable && peer.written < peer.asked {
+            let at = (peer.written % self.frame as u64) as usize;
+            let count = (peer.asked - peer.written).min((self.requests.len() - at) as u64) as usize;
+            match peer.stream.write(&self.requests[at..at + count]) {
+                Ok(count) => peer.written += count as u64,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => peer.writable = false,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Connects and shakes hands. Many connections come from several addresses, because one has only so many ports.
+fn connect(address: SocketAddr, number: usize) -> io::Result<std::net::TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    let source = [127, 0, 0, 1 + (number / 10_000) as u8];
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    socket.connect(&address.into())?;
+    socket.set_tcp_nodelay(true)?;
+    // It ends with a reset: tens of thousands of ports that wait for late packets would soon be all there are.
+    socket.set_linger(Some(Duration::ZERO))?;
+    let mut stream = std::net::TcpStream::from(socket);
+    stream.write_all(REQUEST)?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut bytes = [0; 512];
+        match stream.read(&mut bytes)? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            count => answer.extend_from_slice(&bytes[..count]),
+        }
+    }
+    if !answer.starts_with(b"HTTP/1.1 101 ") {
+        return Err(io::Error::other(String::from_utf8_lossy(&answer).into_owned()));
+    }
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}
+
+/// Opens connections, one after the other, for so long.
+///
+/// # Errors
+///
+/// The server does not answer the handshake as it should.
+pub fn handshakes(address: SocketAddr, lasts: Duration) -> io::Result<Count> {
+    let start = Instant::now();
+    let mut done = 0;
+    while start.elapsed() < lasts {
+        drop(connect(address, 0)?);
+        done += 1;
+    }
+    Ok(Count { done, time: start.elapsed(), latency: None })
+}

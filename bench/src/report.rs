@@ -1,0 +1,177 @@
+//! What came of it: medians, their spread and ratios, as tables, JSON and charts.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::path::Path;
+
+use plotters::prelude::*;
+use serde::Serialize;
+
+use crate::contender::Contender;
+use crate::shape::{Shape, Traffic};
+
+/// One run of one contender.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Run {
+    /// Messages (rounds, handshakes) each second; bytes for each peer where peers are idle.
+    pub value: f64,
+    /// Microseconds of user time for each message; percent of a core where peers are idle.
+    pub user: f64,
+    /// Microseconds of system time for each message; percent of a core where peers are idle.
+    pub system: f64,
+    /// p50, p99 and p99.9 in microseconds.
+    pub latency: Option<[f64; 3]>,
+}
+
+/// All runs of one contender in one shape.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Its name.
+    pub contender: &'static str,
+    /// Somebody else's implementation.
+    pub is_peer: bool,
+    /// One for each repetition.
+    pub runs: Vec<Run>,
+}
+
+/// All rows of one shape.
+#[derive(Clone, Debug, Serialize)]
+pub struct Table {
+    /// What was sent.
+    pub shape: Shape,
+    /// One for each contender.
+    pub rows: Vec<Row>,
+}
+
+impl Row {
+    /// No run yet.
+    pub fn new(contender: Contender) -> Row {
+        Row { contender: contender.name(), is_peer: contender.is_peer(), runs: Vec::new() }
+    }
+
+    /// The middle one of a figure.
+    pub fn median(&self, figure: impl Fn(&Run) -> f64) -> f64 {
+        let mut figures: Vec<f64> = self.runs.iter().map(figure).collect();
+        figures.sort_by(f64::total_cmp);
+        figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    fn spread(&self) -> f64 {
+        let values = self.runs.iter().map(|run| run.value);
+        let (least, most) = values.fold((f64::MAX, 0.0), |(least, most): (f64, f64), value| {
+            (least.min(value), most.max(value))
+        });
+        (most - least) / self.median(|run| run.value) * 100.0
+    }
+}
+
+impl Table {
+    /// The value of a row, if it ran.
+    pub fn value_of(&self, name: &str) -> Option<f64> {
+        let row = self.rows.iter().find(|row| row.contender == name)?;
+        Some(row.median(|run| run.value)).filter(|value| value.is_finite())
+    }
+
+    /// As Markdown.
+    pub fn markdown(&self) -> String {
+        let (unit, user) = match self.shape.traffic {
+            Traffic::Idle => ("bytes/peer", "user %, system %"),
+            Traffic::Broadcast => ("rounds/s", "user µs, system µs"),
+            Traffic::Handshakes => ("handshakes/s", "user µs, system µs"),
+            Traffic::Latency(_) => ("messages/s", "p50 µs, p99 µs, p99.9 µs"),
+            _ => ("messages/s", "user µs, system µs"),
+        };
+        let mut text = format!(
+            "### {}\n\n| | {unit} | spread | to limit | to floor | {user} |\n|---|---|---|---|---|---|\n",
+            self.shape.name
+        );
+        let ratio = |value: f64, to: &str| match self.value_of(to) {
+            Some(other) => format!("{:.2}", value / other),
+            None => "-".to_owned(),
+        };
+        for row in &self.rows {
+            let value = row.median(|run| run.value);
+            let times = match row.runs.first().and_then(|run| run.latency) {
+                Some(_) => (0..3)
+                    .map(|at| {
+                        format!(
+                            "{:.1}",
+                            row.median(|run| run.latency.map_or(0.0, |latency| latency[at]))
+                        )
+                    })
+                    .collect::<Vec<_>>()
+                    .join(", "),
+                None => format!(
+                    "{:.3}, {:.3}",
+                    row.median(|run| run.user),
+                    row.median(|run| run.system)
+                ),
+            };
+            let _ = writeln!(
+                text,
+                "| {} | {} | {:.0} % | {} | {} | {times} |",
+                row.contender,
+                grouped(value),
+                row.spread(),
+                ratio(value, "limit"),
+                ratio(value, "floor"),
+            );
+        }
+        let best =
+            self.rows.iter().filter(|row| row.is_peer).map(|row| row.median(|run| run.value));
+        let better =
+            |a: f64, b: f64| if self.shape.traffic == Traffic::Idle { a.min(b) } else { a.max(b) };
+        if let (Some(best), Some(ours)) = (best.reduce(better), self.value_of("framewise"))
+            && !matches!(self.shape.traffic, Traffic::Latency(_))
+        {
+            let _ = writeln!(text, "\nframewise to the best peer: {:.2}", ours / best);
+        }
+        text
+    }
+
+    /// Bars, one for each contender.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn chart(&self, file: &Path) -> Result<(), Box<dyn Error>> {
+        let rows: Vec<(&str, f64)> =
+            self.rows.iter().map(|row| (row.contender, row.median(|run| run.value))).collect();
+        let most = rows.iter().map(|row| row.1).fold(0.0, f64::max);
+        let height = 40 + 26 * rows.len() as u32;
+        let area = SVGBackend::new(file, (720, height)).into_drawing_area();
+        area.fill(&WHITE)?;
+        let style = ("sans-serif", 14).into_font();
+        area.draw(&Text::new(self.shape.name, (10, 8), ("sans-serif", 16).into_font()))?;
+        for (n, (name, value)) in rows.iter().enumerate() {
+            let top = 34 + 26 * n as i32;
+            let width = (value / most * 390.0) as i32;
+            let color = if name.starts_with("framewise") {
+                RGBColor(33, 102, 172)
+            } else {
+                RGBColor(150, 160, 170)
+            };
+            area.draw(&Text::new(*name, (10, top + 2), style.clone()))?;
+            area.draw(&Rectangle::new([(190, top), (190 + width, top + 18)], color.filled()))?;
+            area.draw(&Text::new(grouped(*value), (196 + width, top + 2), style.clone()))?;
+        }
+        area.present()?;
+        Ok(())
+    }
+}
+
+/// A number that can be read: 12,345,678 or 3.14.
+fn grouped(value: f64) -> String {
+    if value < 100.0 {
+        return format!("{value:.2}");
+    }
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,143 @@
+//! What is sent: the kinds of traffic that are measured, and their bytes.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// One kind of traffic.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shape {
+    /// As the tables call it.
+    pub name: &'static str,
+    /// What happens.
+    pub traffic: Traffic,
+    /// Connections.
+    pub peers: usize,
+    /// Bytes of payload in each message.
+    pub size: usize,
+    /// What the payload is.
+    pub payload: Payload,
+}
+
+/// How messages follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Traffic {
+    /// Each peer sends a message when the last one came back.
+    ClosedLoop,
+    /// Each peer writes so many messages at once, and keeps two such batches under way.
+    Pipelined(usize),
+    /// Rounds: every peer sends one, everybody else receives it.
+    Broadcast,
+    /// Connections open, shake hands and go, one at a time.
+    Handshakes,
+    /// Connections that say nothing: memory, and the time that pings take.
+    Idle,
+    /// So many messages a second, each at its time, whether the last one came back or not.
+    Latency(u32),
+}
+
+/// What is in a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Payload {
+    /// Bytes.
+    Binary,
+    /// ASCII.
+    Text,
+    /// Greek: two bytes for each character.
+    MultiByte,
+}
+
+impl Shape {
+    const fn new(
+        name: &'static str,
+        traffic: Traffic,
+        peers: usize,
+        size: usize,
+        payload: Payload,
+    ) -> Shape {
+        Shape { name, traffic, peers, size, payload }
+    }
+
+    /// Everything that docs/performance.md has a row for.
+    pub fn all() -> Vec<Shape> {
+        use Payload::{Binary, MultiByte, Text};
+        use Traffic::{Broadcast, ClosedLoop, Handshakes, Idle, Latency, Pipelined};
+        vec![
+            Shape::new("100 peers x 20 B, closed loop", ClosedLoop, 100, 20, Binary),
+            Shape::new("200 peers x 16 KiB, closed loop", ClosedLoop, 200, 16 << 10, Binary),
+            Shape::new("1 peer, 1,000 x 20 B per write, binary", Pipelined(1000), 1, 20, Binary),
+            Shape::new("1 peer, 1,000 x 20 B per write, text", Pipelined(1000), 1, 20, Text),
+            Shape::new(
+                "1 peer, 100 x 1 KiB multi-byte text",
+                Pipelined(100),
+                1,
+                1 << 10,
+                MultiByte,
+            ),
+            Shape::new("1 peer, 4 x 64 KiB binary", Pipelined(4), 1, 64 << 10, Binary),
+            Shape::new("1 peer, 1 MiB binary", Pipelined(1), 1, 1 << 20, Binary),
+            Shape::new("broadcast rounds, 100 peers x 20 B", Broadcast, 100, 20, Text),
+            Shape::new("handshakes, one at a time", Handshakes, 1, 0, Binary),
+            Shape::new("latency, 20 peers, 20,000 messages/s", Latency(20_000), 20, 20, Text),
+            Shape::new("15,000 idle peers", Idle, 15_000, 0, Binary),
+        ]
+    }
+
+    /// The same with few peers and little of everything: enough to see that the harness works.
+    pub fn quick(self) -> Shape {
+        Shape { peers: self.peers.min(20), ..self }
+    }
+
+    /// One message as a client sends it.
+    pub fn frame(&self) -> Vec<u8> {
+        let key = [0x37, 0xfa, 0x21, 0x3d];
+        let mut frame = self.header(0x80);
+        frame.extend(key);
+        frame.extend(self.payload().iter().enumerate().map(|(at, byte)| byte ^ key[at % 4]));
+        frame
+    }
+
+    /// The same message as a server sends it.
+    pub fn reply(&self) -> Vec<u8> {
+        let mut reply = self.header(0);
+        reply.extend(self.payload());
+        reply
+    }
+
+    fn header(&self, mask: u8) -> Vec<u8> {
+        let mut header = vec![if self.payload == Payload::Binary { 0x82 } else { 0x81 }];
+        match self.size {
+            short @ 0..=125 => header.push(mask | short as u8),
+            medium @ 126..=0xffff => {
+                header.push(mask | 126);
+                header.extend((medium as u16).to_be_bytes());
+            }
+            long => {
+                header.push(mask | 127);
+                header.extend((long as u64).to_be_bytes());
+            }
+        }
+        header
+    }
+
+    fn payload(&self) -> Vec<u8> {
+        let pattern: Vec<u8> = match self.payload {
+            Payload::Binary => (0..=250).collect(),
+            Payload::Text => b"framewise ".to_vec(),
+            Payload::MultiByte => "κόσμε".replace('έ', "ε").into_bytes(),
+        };
+        let whole = self.size / pattern.len() * pattern.len();
+        let mut payload: Vec<u8> = pattern.iter().copied().cycle().take(whole).collect();
+        // A text does not end inside of a character.
+        match self.payload {
+            Payload::Binary => payload.extend(&pattern[..self.size - whole]),
+            _ => payload.resize(self.size, b' '),
+        }
+        payload
+    }
+}
+
+/// How long one run of a shape takes.
+pub fn duration(quick: bool) -> Duration {
+    Duration::from_millis(if quick { 100 } else { 1500 })
+}
