@@ -113,13 +113,21 @@ pub struct Outbox<'a> {
     peers: &'a mut Peers,
     wire: &'a mut dyn Wire,
     peer: PeerId,
+    /// More of what the peer sent waits to be dispatched, so a reply need not go out at once.
+    more_to_come: bool,
 }
 
 impl<'a> Outbox<'a> {
     /// An outbox for a callback about `peer`.
     #[inline]
     pub fn new(peers: &'a mut Peers, wire: &'a mut dyn Wire, peer: PeerId) -> Outbox<'a> {
-        Outbox { peers, wire, peer }
+        Outbox { peers, wire, peer, more_to_come: false }
+    }
+
+    /// Says whether more messages of the peer will be dispatched in this turn.
+    #[inline]
+    pub(crate) fn with_more_to_come(self, more_to_come: bool) -> Outbox<'a> {
+        Outbox { more_to_come, ..self }
     }
 
     /// The peer that the callback is about.
@@ -145,17 +153,22 @@ impl<'a> Outbox<'a> {
     #[inline]
     pub fn send(&mut self, to: PeerId, message: Message<'_>) -> bool {
         let length = message.bytes().len();
-        if !has_room(self.peers, to, to == self.peer, length) {
+        let Some(connection) = self.peers.with_buffer(to) else { return false };
+        if !has_room(connection, to == self.peer, length) {
+            self.peers.mark(to);
             return false;
         }
-        let Some(connection) = self.peers.with_buffer(to) else { return false };
         let sender = connection.sender_mut();
-        if length >= WRITE_THROUGH && sender.is_empty() && !sender.is_masking() {
+        let alone = sender.is_empty() && !self.more_to_come && !sender.is_masking();
+        if alone && length >= WRITE_THROUGH {
             write_through(connection, self.wire, to, message);
         } else {
             sender.message(message);
+            flush_if_full(connection, self.wire, to);
         }
-        self.after_queueing(to);
+        if to != self.peer {
+            self.peers.mark(to);
+        }
         true
     }
 
@@ -181,12 +194,16 @@ impl<'a> Outbox<'a> {
 
     /// Sends a frame that is encoded already to one peer.
     pub fn send_encoded(&mut self, to: PeerId, frame: &EncodedFrame) -> bool {
-        if !has_room(self.peers, to, to == self.peer, frame.len()) {
+        let Some(connection) = self.peers.with_buffer(to) else { return false };
+        if !has_room(connection, to == self.peer, frame.len()) {
+            self.peers.mark(to);
             return false;
         }
-        let Some(connection) = self.peers.with_buffer(to) else { return false };
         connection.sender_mut().encoded(frame);
-        self.after_queueing(to);
+        flush_if_full(connection, self.wire, to);
+        if to != self.peer {
+            self.peers.mark(to);
+        }
         true
     }
 
@@ -204,11 +221,8 @@ impl<'a> Outbox<'a> {
 
     /// Pings the peer of this callback with at most 125 bytes; the pong is handled by the protocol.
     pub fn ping(&mut self, payload: &[u8]) -> bool {
-        if !has_room(self.peers, self.peer, true, payload.len()) {
-            return false;
-        }
-        let connection = self.peers.with_buffer(self.peer);
-        connection.is_some_and(|connection| connection.sender_mut().ping(payload))
+        let Some(connection) = self.peers.with_buffer(self.peer) else { return false };
+        has_room(connection, true, payload.len()) && connection.sender_mut().ping(payload)
     }
 
     // Groups.
@@ -272,19 +286,6 @@ impl<'a> Outbox<'a> {
         self.peers.mark(peer);
         Ok(closing)
     }
-
-    /// A full sender is written out at once; the loop sees to another peer's at the end of its pass.
-    #[inline]
-    fn after_queueing(&mut self, to: PeerId) {
-        if let Some(connection) = self.peers.get_mut(to)
-            && connection.sender().queued() >= FLUSH_AT
-        {
-            flush(connection, self.wire, to);
-        }
-        if to != self.peer {
-            self.peers.mark(to);
-        }
-    }
 }
 
 /// Whether a connection is open and may hold `length` bytes more.
@@ -292,19 +293,28 @@ impl<'a> Outbox<'a> {
 /// One that others have filled beyond its bound is failed here: a gap in its stream would be worse than
 /// its end. Its own replies may go over it by one, since it is not read while half of it is full.
 #[inline]
-fn has_room(peers: &mut Peers, to: PeerId, own: bool, length: usize) -> bool {
-    let Some(connection) = peers.get_mut(to) else { return false };
+fn has_room(connection: &mut Connection, own: bool, length: usize) -> bool {
     if connection.state() != State::Open {
         return false;
     }
     let sender = connection.sender();
-    let wanted = if own { sender.queued() } else { sender.queued() + length };
-    if sender.is_blocked() && wanted > connection.config().max_output {
-        connection.fail(Violation::OutputLimit);
-        peers.mark(to);
-        return false;
+    if !sender.is_blocked() {
+        return true;
     }
-    true
+    let wanted = if own { sender.queued() } else { sender.queued() + length };
+    let fits = wanted <= connection.config().max_output;
+    if !fits {
+        connection.fail(Violation::OutputLimit);
+    }
+    fits
+}
+
+/// A full sender is written out at once; what is left the loop sees to at the end of a turn or pass.
+#[inline]
+fn flush_if_full(connection: &mut Connection, wire: &mut dyn Wire, to: PeerId) {
+    if connection.sender().queued() >= FLUSH_AT {
+        flush(connection, wire, to);
+    }
 }
 
 /// Writes header and payload from where they lie; only what the socket refuses is copied.

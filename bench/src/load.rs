@@ -98,7 +98,7 @@ impl Load {
     pub fn run(&mut self, lasts: Duration) -> io::Result<Count> {
         match self.shape.traffic {
             Traffic::ClosedLoop => self.echo(lasts, 1, 1),
-            Traffic::Pipelined(batch) => self.echo(lasts, batch as u64, 2),
+            Traffic::Pipelined(batch) => self.echo(lasts, batch as u64, 4),
             Traffic::Broadcast => self.rounds(lasts),
             Traffic::Latency(rate) => self.at_rate(lasts, rate),
             Traffic::Handshakes | Traffic::Idle => {

@@ -23,12 +23,16 @@ use crate::protocol::connection::State;
 
 impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
     /// Calls the dispatcher about one peer; if it panics, that peer alone is failed.
-    #[inline]
     pub(super) fn guarded(&mut self, id: PeerId, call: impl FnOnce(&mut D, &mut Outbox<'_>)) {
         let dispatcher = &mut self.dispatcher;
         let mut outbox = Outbox::new(&mut self.peers, &mut self.sockets, id);
-        if catch_unwind(AssertUnwindSafe(|| call(dispatcher, &mut outbox))).is_err()
-            && let Some(connection) = self.peers.get_mut(id)
+        if catch_unwind(AssertUnwindSafe(|| call(dispatcher, &mut outbox))).is_err() {
+            self.fail_internal(id);
+        }
+    }
+
+    pub(super) fn fail_internal(&mut self, id: PeerId) {
+        if let Some(connection) = self.peers.get_mut(id)
             && connection.state() != State::Closed
         {
             connection.fail_internal();

@@ -18,7 +18,7 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::dispatch::{Dispatcher, flush};
+use crate::dispatch::{Dispatcher, Outbox, flush};
 use crate::net::sockets::{Stage, Stream};
 use crate::net::timers::Deadline;
 use crate::net::turns::Turns;
@@ -26,6 +26,7 @@ use crate::observe::{Direction, Notice, Observer};
 use crate::peers::PeerId;
 use crate::protocol::connection::{Connection, Event, Head};
 use crate::protocol::handshake::server::{Answer, Outcome};
+use crate::protocol::message::Message;
 use crate::protocol::refusal::{Found, Refusal};
 
 impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
@@ -119,8 +120,20 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
         }
     }
 
-    /// Takes the events out of bytes and acts on each, until the peer has to be held back.
+    /// Takes the events out of bytes and acts on each, until the peer has to be held back. If the dispatcher
+    /// panics, this peer alone is failed, and what it sent after that message has no meaning any more.
     fn process(&mut self, id: PeerId, bytes: &mut [u8]) {
+        let mut spoke = false;
+        let events = AssertUnwindSafe(|| self.process_events(id, bytes, &mut spoke));
+        if catch_unwind(events).is_err() {
+            self.fail_internal(id);
+        }
+        if let Some(socket) = self.sockets.get(id) {
+            socket.spoke |= spoke;
+        }
+    }
+
+    fn process_events(&mut self, id: PeerId, bytes: &mut [u8], spoke: &mut bool) {
         let mut unread = bytes;
         loop {
             let Some(connection) = self.peers.with_buffer(id) else { return };
@@ -130,19 +143,20 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
                 }
                 return;
             }
+            if let Some(message) = connection.next_whole(&mut unread) {
+                *spoke = true;
+                self.dispatch(id, message, !unread.is_empty());
+                continue;
+            }
             let Some(event) = connection.next(&mut unread) else { return };
             let notice = match &event {
-                Event::Request(head) => {
-                    self.open(id, head);
+                Event::Message(received) => {
+                    *spoke = true;
+                    self.dispatch(id, received.as_message(), !unread.is_empty());
                     continue;
                 }
-                Event::Message(received) => {
-                    let message = received.as_message();
-                    if let Some(socket) = self.sockets.get(id) {
-                        socket.spoke = true;
-                    }
-                    self.sockets.observer.notice(Some(id), &Notice::Message(message));
-                    self.guarded(id, |dispatcher, outbox| dispatcher.on_message(outbox, message));
+                Event::Request(head) => {
+                    self.open(id, head);
                     continue;
                 }
                 Event::Ping(payload) => Notice::Ping(payload),
@@ -157,6 +171,13 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
             };
             self.sockets.observer.notice(Some(id), &notice);
         }
+    }
+
+    #[inline]
+    fn dispatch(&mut self, id: PeerId, message: Message<'_>, more_to_come: bool) {
+        self.sockets.observer.notice(Some(id), &Notice::Message(message));
+        let outbox = Outbox::new(&mut self.peers, &mut self.sockets, id);
+        self.dispatcher.on_message(&mut outbox.with_more_to_come(more_to_come), message);
     }
 
     /// Answers a request and, if it opened a WebSocket, introduces the peer to the dispatcher.

@@ -32,8 +32,13 @@ pub fn apply(bytes: &mut [u8], key: [u8; 4], offset: u64) {
         let masked = u64::from_ne_bytes((&*word).try_into().expect("eight bytes")) ^ wide;
         word.copy_from_slice(&masked.to_ne_bytes());
     }
-    // A multiple of eight bytes went by, so the rest starts at the same key byte as the whole.
-    for (byte, key_byte) in words.into_remainder().iter_mut().zip(key.iter().cycle()) {
+    // A multiple of four bytes went by, so what is left starts at the same key byte as the whole.
+    let rest = words.into_remainder();
+    let (four, few) = rest.split_at_mut(rest.len() & 4);
+    if let Ok(word) = <&mut [u8; 4]>::try_from(four) {
+        *word = (u32::from_ne_bytes(*word) ^ narrow).to_ne_bytes();
+    }
+    for (byte, key_byte) in few.iter_mut().zip(key) {
         *byte ^= key_byte;
     }
 }

@@ -85,6 +85,15 @@ pub enum Received<'b> {
 }
 
 impl Received<'_> {
+    /// A message that lies in the read buffer.
+    #[inline]
+    pub(crate) fn borrowed(message: Message<'_>) -> Received<'_> {
+        match message {
+            Message::Text(text) => Received::Text(Cow::Borrowed(text)),
+            Message::Binary(bytes) => Received::Binary(Cow::Borrowed(bytes)),
+        }
+    }
+
     /// The message with bytes of its own.
     pub fn into_owned(self) -> Received<'static> {
         match self {

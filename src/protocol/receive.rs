@@ -16,7 +16,7 @@ use std::mem;
 use crate::config::Config;
 use crate::protocol::frame::{Header, MAX_HEADER, Opcode, Role};
 use crate::protocol::mask;
-use crate::protocol::message::{Partial, Received};
+use crate::protocol::message::{Message, Partial, Received};
 use crate::protocol::utf8;
 use crate::protocol::violation::Violation;
 
@@ -86,6 +86,55 @@ impl Receiver {
         unread: &mut &'b mut [u8],
         config: &Config,
     ) -> Result<Option<Incoming<'b>>, Violation> {
+        if let Some(message) = self.next_whole(unread, config)? {
+            return Ok(Some(Incoming::Message(Received::borrowed(message))));
+        }
+        self.next_piece(unread, config)
+    }
+
+    /// What most reads are made of: a message of one frame, all of it here. `None` if there is anything else.
+    ///
+    /// # Errors
+    ///
+    /// The peer broke a rule.
+    #[inline]
+    pub(crate) fn next_whole<'b>(
+        &mut self,
+        unread: &mut &'b mut [u8],
+        config: &Config,
+    ) -> Result<Option<Message<'b>>, Violation> {
+        if self.frame.is_some() || self.message.is_some() || self.header_len > 0 {
+            return Ok(None);
+        }
+        let Some((header, at)) = Header::decode(unread, self.sender)? else { return Ok(None) };
+        let is_message = header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        let is_here = header.length <= (unread.len() - at) as u64;
+        if !is_message || !is_here || header.length > config.max_message as u64 {
+            return Ok(None);
+        }
+        let (frame, rest) = mem::take(unread).split_at_mut(at + header.length as usize);
+        *unread = rest;
+        let payload = &mut frame[at..];
+        // RFC 6455 §6.2-7, §5.3
+        if let Some(key) = header.key {
+            mask::apply(payload, key, 0);
+        }
+        if header.opcode == Opcode::Binary {
+            return Ok(Some(Message::Binary(payload)));
+        }
+        // RFC 6455 §8.1-1, §5.6-1
+        match utf8::validate(payload) {
+            Ok(text) => Ok(Some(Message::Text(text))),
+            Err(_) => Err(Violation::InvalidUtf8),
+        }
+    }
+
+    /// Anything else: control frames, fragments, and frames that have not all arrived.
+    fn next_piece<'b>(
+        &mut self,
+        unread: &mut &'b mut [u8],
+        config: &Config,
+    ) -> Result<Option<Incoming<'b>>, Violation> {
         loop {
             let begun = match self.frame.take() {
                 Some(begun) => begun,
@@ -115,9 +164,6 @@ impl Receiver {
                     _ => Incoming::Close(payload),
                 }));
             }
-            if header.fin && last && taken == 0 && self.message.is_none() {
-                return Ok(Some(Incoming::Message(whole(header.opcode, payload)?)));
-            }
             let message = self.message.get_or_insert_with(|| Partial::new(header.opcode));
             message.push(payload).map_err(|_| Violation::InvalidUtf8)?;
             if !last {
@@ -139,7 +185,6 @@ impl Receiver {
     }
 
     /// A whole header, from `unread` alone or from what earlier reads left over.
-    #[inline]
     fn next_header(&mut self, unread: &mut &mut [u8]) -> Result<Option<Header>, Violation> {
         if self.header_len == 0
             && let Some((header, length)) = Header::decode(unread, self.sender)?
@@ -167,7 +212,6 @@ impl Receiver {
     }
 
     /// What a data frame may be after the ones before it (§5.4), and how large the message may grow.
-    #[inline]
     fn check_against_message(&mut self, header: &Header, config: &Config) -> Result<(), Violation> {
         if header.opcode.is_control() {
             // RFC 6455 §5.4-1, §5.4-5: control frames may stand between fragments.
@@ -209,18 +253,6 @@ impl Receiver {
         }
         self.frame = Some(Begun { taken: begun.taken + payload.len() as u64, ..begun });
         None
-    }
-}
-
-/// An unfragmented message that lies in the caller's buffer.
-#[inline]
-fn whole(opcode: Opcode, payload: &[u8]) -> Result<Received<'_>, Violation> {
-    match opcode {
-        // RFC 6455 §8.1-1, §5.6-1
-        Opcode::Text => utf8::validate(payload)
-            .map(|text| Received::Text(Cow::Borrowed(text)))
-            .map_err(|_| Violation::InvalidUtf8),
-        _ => Ok(Received::Binary(Cow::Borrowed(payload))),
     }
 }
 
