@@ -173,7 +173,7 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn dispatch(&mut self, id: PeerId, message: Message<'_>, more_to_come: bool) {
         self.sockets.observer.notice(Some(id), &Notice::Message(message));
         let outbox = Outbox::new(&mut self.peers, &mut self.sockets, id);

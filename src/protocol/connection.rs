@@ -236,7 +236,7 @@ impl Connection {
     /// The next message, if it lies in `unread` as a whole: [`next`](Connection::next) for what most reads are
     /// made of, at half the price. `None` says nothing but that. A rule that is broken here fails the
     /// connection, which [`closed`](Connection::closed) tells.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_whole<'b>(&mut self, unread: &mut &'b mut [u8]) -> Option<Message<'b>> {
         if self.state() != State::Open {
             return None;

@@ -97,7 +97,7 @@ impl Receiver {
     /// # Errors
     ///
     /// The peer broke a rule.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_whole<'b>(
         &mut self,
         unread: &mut &'b mut [u8],
