@@ -114,7 +114,7 @@ pub struct Outbox<'a> {
     wire: &'a mut dyn Wire,
     peer: PeerId,
     /// More of what the peer sent waits to be dispatched, so a reply need not go out at once.
-    more_to_come: bool,
+    pub(crate) more_to_come: bool,
 }
 
 impl<'a> Outbox<'a> {
@@ -122,12 +122,6 @@ impl<'a> Outbox<'a> {
     #[inline]
     pub fn new(peers: &'a mut Peers, wire: &'a mut dyn Wire, peer: PeerId) -> Outbox<'a> {
         Outbox { peers, wire, peer, more_to_come: false }
-    }
-
-    /// Says whether more messages of the peer will be dispatched in this turn.
-    #[inline]
-    pub(crate) fn with_more_to_come(self, more_to_come: bool) -> Outbox<'a> {
-        Outbox { more_to_come, ..self }
     }
 
     /// The peer that the callback is about.
@@ -159,8 +153,8 @@ impl<'a> Outbox<'a> {
             return false;
         }
         let sender = connection.sender_mut();
-        let alone = sender.is_empty() && !self.more_to_come && !sender.is_masking();
-        if alone && length >= WRITE_THROUGH {
+        let is_large = length >= WRITE_THROUGH;
+        if is_large && sender.is_empty() && !self.more_to_come && !sender.is_masking() {
             write_through(connection, self.wire, to, message);
         } else {
             sender.message(message);
@@ -343,12 +337,23 @@ fn write_through(
 }
 
 /// Writes what waits until nothing does or the socket refuses; true if it took anything.
-pub(crate) fn flush(connection: &mut Connection, wire: &mut dyn Wire, peer: PeerId) -> bool {
+#[inline]
+pub(crate) fn flush<W: Wire + ?Sized>(
+    connection: &mut Connection,
+    wire: &mut W,
+    peer: PeerId,
+) -> bool {
     let mut progress = false;
     while !connection.sender().is_empty() && !connection.sender().is_blocked() {
-        let mut slices = [&[][..]; MAX_SLICES];
-        let filled = connection.sender().pending(&mut slices);
-        match wire.write(peer, &slices[..filled]) {
+        let written = match connection.sender().only_slice() {
+            Some(slice) => wire.write(peer, &[slice]),
+            None => {
+                let mut slices = [&[][..]; MAX_SLICES];
+                let filled = connection.sender().pending(&mut slices);
+                wire.write(peer, &slices[..filled])
+            }
+        };
+        match written {
             Written::Bytes(taken) => {
                 connection.sender_mut().advance(taken);
                 progress = true;

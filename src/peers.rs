@@ -349,10 +349,9 @@ impl Peers {
         Some(connection)
     }
 
-    /// Takes the buffer of a sender back once all of it is written.
+    /// Keeps what a sender gave back once all of it was written.
     #[inline]
-    pub(crate) fn reclaim_buffer(&mut self, id: PeerId) {
-        let buffer = self.get_mut(id).and_then(|connection| connection.sender_mut().reclaim());
+    pub(crate) fn keep_buffer(&mut self, buffer: Option<Vec<u8>>) {
         if let Some(buffer) = buffer
             && self.spare_bytes + buffer.capacity() <= MAX_SPARE
         {

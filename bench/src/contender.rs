@@ -19,6 +19,8 @@ pub enum Contender {
     Framewise,
     /// This library with the feature `simdutf8`.
     FramewiseSimd,
+    /// This library as it was built into `target/before`, to judge a change.
+    Before,
     /// fastwebsockets.
     Fastwebsockets,
     /// sockudo-ws, its raw protocol.
@@ -33,11 +35,12 @@ pub enum Contender {
 
 impl Contender {
     /// All, in the order of the tables.
-    pub const ALL: [Contender; 9] = [
+    pub const ALL: [Contender; 10] = [
         Contender::Limit,
         Contender::Floor,
         Contender::Framewise,
         Contender::FramewiseSimd,
+        Contender::Before,
         Contender::Fastwebsockets,
         Contender::Sockudo,
         Contender::Tungstenite,
@@ -52,6 +55,7 @@ impl Contender {
             Contender::Floor => "floor",
             Contender::Framewise => "framewise",
             Contender::FramewiseSimd => "framewise (simdutf8)",
+            Contender::Before => "framewise (before)",
             Contender::Fastwebsockets => "fastwebsockets",
             Contender::Sockudo => "sockudo-ws",
             Contender::Tungstenite => "tokio-tungstenite",
@@ -97,9 +101,10 @@ impl Contender {
                 command
             }
             Contender::Floor => program(release.join("floor")),
-            Contender::Framewise | Contender::FramewiseSimd => {
+            Contender::Framewise | Contender::FramewiseSimd | Contender::Before => {
                 let target = match self {
                     Contender::Framewise => release,
+                    Contender::Before => root.join("target/before/release"),
                     _ => root.join("target/simdutf8/release"),
                 };
                 let broadcast = shape.traffic == Traffic::Broadcast;

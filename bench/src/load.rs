@@ -19,6 +19,9 @@ use crate::shape::{Shape, Traffic};
 /// Bytes that one read takes.
 const READ: usize = 256 * 1024;
 
+/// Bytes that are under way in pipelined traffic, about.
+const UNDER_WAY: usize = 1_500_000;
+
 /// What a run counted.
 #[derive(Clone, Debug, Default)]
 pub struct Count {
@@ -98,13 +101,18 @@ impl Load {
     pub fn run(&mut self, lasts: Duration) -> io::Result<Count> {
         match self.shape.traffic {
             Traffic::ClosedLoop => self.echo(lasts, 1, 1),
-            Traffic::Pipelined(batch) => self.echo(lasts, batch as u64, 4),
+            Traffic::Pipelined(batch) => self.echo(lasts, batch as u64, self.window(batch)),
             Traffic::Broadcast => self.rounds(lasts),
             Traffic::Latency(rate) => self.at_rate(lasts, rate),
             Traffic::Handshakes | Traffic::Idle => {
                 Err(io::Error::other("this traffic has no messages"))
             }
         }
+    }
+
+    /// Batches under way: enough of them that the server always finds the next one there.
+    fn window(&self, batch: usize) -> u64 {
+        (UNDER_WAY / (batch * self.frame)).max(4) as u64
     }
 
     /// Answers the pings that have come; nothing else comes to peers that say nothing.

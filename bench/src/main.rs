@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -32,6 +33,12 @@ struct Options {
     /// Only these contenders, by name (repeatable)
     #[arg(long)]
     contender: Vec<String>,
+    /// Also measure what `cargo build --release --examples --target-dir target/before` built
+    #[arg(long)]
+    before: bool,
+    /// Put the load on the server that listens at this address, for ten seconds, and measure no other: for a profiler
+    #[arg(long, value_name = "ADDRESS")]
+    at: Option<SocketAddr>,
     /// Write an SVG chart of each shape into this folder
     #[arg(long)]
     charts: Option<PathBuf>,
@@ -44,13 +51,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no parent folder")?;
     let contenders = chosen(&options);
-    build(root, &contenders)?;
+    if options.at.is_none() {
+        build(root, &contenders)?;
+    }
     core_affinity::set_for_current(core_affinity::CoreId { id: CORES[1] });
     let shapes = Shape::all().into_iter().filter(|shape| {
         options.only.as_ref().is_none_or(|part| shape.name.contains(part.as_str()))
     });
     let shapes: Vec<Shape> =
         shapes.map(|shape| if options.quick { shape.quick() } else { shape }).collect();
+    if let Some(address) = options.at {
+        for shape in shapes {
+            let count = Load::open(address, &shape, true)?.run(Duration::from_secs(10))?;
+            println!("{}: {:.0}/s", shape.name, count.done as f64 / count.time.as_secs_f64());
+        }
+        return Ok(());
+    }
     let runs = if options.quick { 1 } else { options.runs };
     let steps: usize = shapes
         .iter()
@@ -91,7 +107,9 @@ fn runs_of(shape: &Shape, runs: usize) -> usize {
 fn chosen(options: &Options) -> Vec<Contender> {
     let all = Contender::ALL.into_iter();
     all.filter(|contender| {
-        if !options.contender.is_empty() {
+        if *contender == Contender::Before {
+            options.before
+        } else if !options.contender.is_empty() {
             options.contender.iter().any(|name| name == contender.name())
         } else {
             !options.quick || !contender.is_peer()

@@ -24,7 +24,7 @@ pub struct Shape {
 pub enum Traffic {
     /// Each peer sends a message when the last one came back.
     ClosedLoop,
-    /// Each peer writes so many messages at once, and keeps four such batches under way.
+    /// Each peer writes so many messages at once, and keeps several such batches under way.
     Pipelined(usize),
     /// Rounds: every peer sends one, everybody else receives it.
     Broadcast,

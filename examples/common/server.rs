@@ -1,5 +1,6 @@
 //! What the example servers share: their options, their first lines, and how they run.
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use framewise::config::{Config, OriginPolicy};
@@ -91,11 +92,13 @@ impl Options {
         title: Option<Text>,
         console: impl FnOnce(Console) -> Console,
     ) -> ! {
-        let printer = Printer::start(self.lang);
         let config = self.config.clone();
         if self.quiet && !self.trace {
-            self.run(Server::bind(config, dispatchers), &printer, title)
+            // One thread, and system calls cost less: the C library makes them cancellable once there are two.
+            let say = |line: String| drop(writeln!(io::stdout(), "{line}"));
+            self.run(Server::bind(config, dispatchers), say, title)
         }
+        let printer = Printer::start(self.lang);
         let mut observer = console(Console::new(self.lang, printer.clone()));
         if self.trace {
             let limits = config.clone().validate();
@@ -103,13 +106,13 @@ impl Options {
                 .with_trace(limits.unwrap_or_else(|error| fail(self.lang, error.text(self.lang))));
         }
         let server = Server::bind_observed(config, dispatchers, observer);
-        self.run(server, &printer, title)
+        self.run(server, |line| printer.line(line), title)
     }
 
     fn run<D: Dispatcher, O: Observer>(
         &self,
         server: Result<Server<D, O>, StartError>,
-        printer: &Printer,
+        say: impl Fn(String),
         title: Option<Text>,
     ) -> ! {
         let lang = self.lang;
@@ -123,20 +126,20 @@ impl Options {
                 literal if literal.contains(':') => first.to_string(),
                 name => format!("{name}:{}", first.port()),
             };
-            printer.line(title.with(lang, &[&host]));
+            say(title.with(lang, &[&host]));
         }
         for address in &addresses {
-            printer.line(lang::LISTENING.with(lang, &[address]));
+            say(lang::LISTENING.with(lang, &[address]));
             if address.ip().is_unspecified()
                 && let Some(ip) = lan_address()
             {
                 let others = SocketAddr::new(ip, address.port());
-                printer.line(lang::OTHERS_CAN_CONNECT.with(lang, &[&others]));
+                say(lang::OTHERS_CAN_CONNECT.with(lang, &[&others]));
             }
         }
-        printer.line(lang::WAITING.get(lang));
+        say(lang::WAITING.get(lang).to_owned());
         if self.trace {
-            printer.line(lang::TRACE_LEGEND.get(lang));
+            say(lang::TRACE_LEGEND.get(lang).to_owned());
         }
         match server.run() {
             Ok(()) => std::process::exit(0),

@@ -55,11 +55,10 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
         }
         let (closing, blocked) =
             (connection.state() == State::Closing, connection.sender().is_blocked());
+        let buffer = connection.sender_mut().reclaim();
+        self.peers.keep_buffer(buffer);
         let Some(socket) = self.sockets.get(id) else { return };
         let progress = mem::take(&mut socket.took_bytes);
-        if mem::take(&mut socket.spoke) && self.config.idle_timeout.is_some() {
-            self.idle.arm(id.slot(), Deadline::Idle, self.now);
-        }
         match self.timers.armed(id.slot()) {
             Some(Deadline::Close | Deadline::Handshake) => {}
             _ if closing => self.timers.arm(id.slot(), Deadline::Close, self.now),
@@ -69,7 +68,6 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
             }
             _ => {}
         }
-        self.peers.reclaim_buffer(id);
     }
 
     /// One step further towards the end of a connection whose WebSocket is over.
@@ -88,7 +86,8 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
                 self.opening -= 1;
             }
         }
-        let (Some(socket), Some(connection)) = (self.sockets.get(id), self.peers.get(id)) else {
+        let (Some(socket), Some(connection)) = (self.sockets.get(id), self.peers.get_mut(id))
+        else {
             return;
         };
         if !connection.sender().is_empty() {
@@ -100,10 +99,11 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
             socket.stage = Stage::Lingering;
             socket.ended = socket.stream.end_output().is_err();
         }
-        if socket.ended {
+        let ended = socket.ended;
+        let buffer = connection.sender_mut().reclaim();
+        self.peers.keep_buffer(buffer);
+        if ended {
             self.remove(id);
-        } else {
-            self.peers.reclaim_buffer(id);
         }
     }
 

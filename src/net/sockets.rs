@@ -82,8 +82,6 @@ pub(crate) struct Socket<S> {
     pub(crate) took_bytes: bool,
     /// Sent bytes since the last ping.
     pub(crate) heard: bool,
-    /// Sent a message since its idle deadline was armed.
-    pub(crate) spoke: bool,
     /// Bytes read and thrown away while lingering.
     pub(crate) discarded: usize,
     /// What was read when the peer had to be held back: at most one buffer of it.
@@ -103,7 +101,6 @@ impl<S> Socket<S> {
             in_turns: false,
             took_bytes: false,
             heard: false,
-            spoke: false,
             discarded: 0,
             unprocessed: Vec::new(),
         }

@@ -43,34 +43,35 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
             connection.sender_mut().unblock();
             flush(connection, &mut self.sockets, id);
         }
-        self.resume(id);
-        if !self.is_held_back(id) {
-            self.read(id);
+        if !is_held_back(connection) {
+            self.take_in(id);
         }
         if !self.peers.is_marked(id) {
             self.settle(id);
         }
-        if !self.is_held_back(id)
-            && let Some(socket) = self.sockets.get(id)
+        if let Some(socket) = self.sockets.get(id)
             && socket.readable
+            && !self.peers.get(id).is_some_and(is_held_back)
             && !mem::replace(&mut socket.in_turns, true)
         {
             self.queue.push_back(slot);
         }
     }
 
-    fn is_held_back(&self, id: PeerId) -> bool {
-        self.peers.get(id).is_some_and(is_held_back)
-    }
-
-    fn read(&mut self, id: PeerId) {
+    /// What was left of an earlier read when the peer had to be held back, or else one read.
+    fn take_in(&mut self, id: PeerId) {
         let (Some(socket), Some(connection)) = (self.sockets.get(id), self.peers.get_mut(id))
         else {
             return;
         };
+        if !socket.unprocessed.is_empty() {
+            let mut bytes = mem::take(&mut socket.unprocessed);
+            return self.process(id, &mut bytes);
+        }
         if !socket.readable {
             return;
         }
+        let stage = socket.stage;
         let mut buffer = mem::take(&mut self.buffer);
         match socket.stream.read(&mut buffer) {
             Ok(0) => {
@@ -82,7 +83,13 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
                 let emptied = count < buffer.len() && cfg!(target_os = "linux");
                 socket.readable = !emptied || socket.end_announced;
                 socket.heard = true;
-                self.received(id, &mut buffer[..count]);
+                let bytes = &mut buffer[..count];
+                self.sockets.observer.bytes(id, Direction::In, bytes);
+                if stage == Stage::Lingering {
+                    self.discard(id, count);
+                } else {
+                    self.process(id, bytes);
+                }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => socket.readable = false,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -94,29 +101,12 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
         self.buffer = buffer;
     }
 
-    /// The bytes of one read.
-    fn received(&mut self, id: PeerId, bytes: &mut [u8]) {
-        self.sockets.observer.bytes(id, Direction::In, bytes);
-        if let Some(socket) = self.sockets.get(id)
-            && socket.stage == Stage::Lingering
-        {
-            socket.discarded += bytes.len();
-            if socket.discarded > self.config.max_discard {
-                self.abandon(id);
-            }
-            return;
-        }
-        self.process(id, bytes);
-    }
-
-    /// Goes on with what was read before the peer was held back.
-    fn resume(&mut self, id: PeerId) {
-        if !self.is_held_back(id)
-            && let Some(socket) = self.sockets.get(id)
-            && !socket.unprocessed.is_empty()
-        {
-            let mut bytes = mem::take(&mut socket.unprocessed);
-            self.process(id, &mut bytes);
+    /// Bytes that have no meaning any more: only so many are read for the sake of a clean end.
+    fn discard(&mut self, id: PeerId, count: usize) {
+        let Some(socket) = self.sockets.get(id) else { return };
+        socket.discarded += count;
+        if socket.discarded > self.config.max_discard {
+            self.abandon(id);
         }
     }
 
@@ -128,14 +118,14 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
         if catch_unwind(events).is_err() {
             self.fail_internal(id);
         }
-        if let Some(socket) = self.sockets.get(id) {
-            socket.spoke |= spoke;
+        if spoke && self.config.idle_timeout.is_some() {
+            self.idle.arm(id.slot(), Deadline::Idle, self.now);
         }
     }
 
     fn process_events(&mut self, id: PeerId, bytes: &mut [u8], spoke: &mut bool) {
         let mut unread = bytes;
-        loop {
+        while !unread.is_empty() {
             let Some(connection) = self.peers.with_buffer(id) else { return };
             if is_held_back(connection) {
                 if let Some(socket) = self.sockets.get(id) {
@@ -176,8 +166,9 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
     #[inline(always)]
     fn dispatch(&mut self, id: PeerId, message: Message<'_>, more_to_come: bool) {
         self.sockets.observer.notice(Some(id), &Notice::Message(message));
-        let outbox = Outbox::new(&mut self.peers, &mut self.sockets, id);
-        self.dispatcher.on_message(&mut outbox.with_more_to_come(more_to_come), message);
+        let mut outbox = Outbox::new(&mut self.peers, &mut self.sockets, id);
+        outbox.more_to_come = more_to_come;
+        self.dispatcher.on_message(&mut outbox, message);
     }
 
     /// Answers a request and, if it opened a WebSocket, introduces the peer to the dispatcher.

@@ -41,7 +41,7 @@ impl EncodedFrame {
     pub fn new(message: Message<'_>) -> EncodedFrame {
         let payload = message.bytes();
         let mut bytes = Vec::with_capacity(MAX_HEADER + payload.len());
-        append_frame(&mut bytes, message.opcode(), payload, None);
+        append_frame(&mut bytes, message.opcode(), payload);
         EncodedFrame(Arc::new(bytes))
     }
 
@@ -214,15 +214,15 @@ impl Sender {
         if self.closed {
             return false;
         }
-        let key = self.next_key();
-        self.append(|tail| append_frame(tail, opcode, payload, key));
+        match &mut self.keys {
+            None => self.append(|tail| append_frame(tail, opcode, payload)),
+            Some(keys) => {
+                // RFC 6455 §5.1-1, §5.3-2: a fresh key for each frame.
+                let key = keys();
+                self.append(|tail| append_masked_frame(tail, opcode, payload, key));
+            }
+        }
         true
-    }
-
-    #[inline]
-    fn next_key(&mut self) -> Option<[u8; 4]> {
-        // RFC 6455 §5.1-1, §5.3-2: a fresh key for each frame.
-        self.keys.as_mut().map(|keys| keys())
     }
 
     #[inline]
@@ -272,6 +272,12 @@ impl Sender {
             filled += usize::from(!slice.is_empty());
         }
         filled
+    }
+
+    /// All that waits, if it lies in one piece: what [`pending`](Sender::pending) would fill one slice with.
+    #[inline]
+    pub(crate) fn only_slice(&self) -> Option<&[u8]> {
+        self.chunks.is_empty().then(|| &self.tail[self.written..])
     }
 
     /// The first `count` bytes that wait were taken by the socket.
@@ -342,7 +348,9 @@ impl Sender {
         if self.queued > 0 || self.tail.capacity() == 0 {
             return None;
         }
-        self.chunks = VecDeque::new();
+        if self.chunks.capacity() > 0 {
+            self.chunks = VecDeque::new();
+        }
         Some(mem::take(&mut self.tail))
     }
 
@@ -371,11 +379,11 @@ pub(crate) fn server_header(message: Message<'_>) -> ([u8; MAX_HEADER], usize) {
     (header, length)
 }
 
-/// Appends one whole frame: header, then payload, masked if there is a key.
+/// Appends one whole frame of a server: header, then payload.
 #[inline]
-fn append_frame(into: &mut Vec<u8>, opcode: Opcode, payload: &[u8], key: Option<[u8; 4]>) {
+fn append_frame(into: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     let mut header = [0; MAX_HEADER];
-    let length = header_of(opcode, payload.len(), key).encode(&mut header);
+    let length = header_of(opcode, payload.len(), None).encode(&mut header);
     into.reserve(MAX_HEADER + payload.len());
     match length {
         // The shortest header is by far the most frequent: two bytes, stored at once.
@@ -383,11 +391,17 @@ fn append_frame(into: &mut Vec<u8>, opcode: Opcode, payload: &[u8], key: Option<
         _ => into.extend_from_slice(&header[..length]),
     }
     into.extend_from_slice(payload);
-    if let Some(key) = key {
-        // RFC 6455 §6.1-8
-        let start = into.len() - payload.len();
-        mask::apply(&mut into[start..], key, 0);
-    }
+}
+
+/// Appends one whole frame of a client: header with the key, then the masked payload (§6.1-8).
+#[inline(never)]
+fn append_masked_frame(into: &mut Vec<u8>, opcode: Opcode, payload: &[u8], key: [u8; 4]) {
+    let mut header = [0; MAX_HEADER];
+    let length = header_of(opcode, payload.len(), Some(key)).encode(&mut header);
+    into.extend_from_slice(&header[..length]);
+    let start = into.len();
+    into.extend_from_slice(payload);
+    mask::apply(&mut into[start..], key, 0);
 }
 
 #[inline]
@@ -449,7 +463,7 @@ mod tests {
     fn the_stream_is_contiguous_at_every_step() {
         let messages: Vec<String> = (0..200).map(|n| format!("{n}").repeat(n * 7 % 300)).collect();
         let expected: Vec<u8> = messages.iter().fold(Vec::new(), |mut all, text| {
-            append_frame(&mut all, Opcode::Text, text.as_bytes(), None);
+            append_frame(&mut all, Opcode::Text, text.as_bytes());
             all
         });
         for step in [1, 2, 3, 7, 64, 1000, 1 << 20] {

@@ -69,6 +69,11 @@ fn serve(peer: &mut Peer, buffer: &mut Vec<u8>) -> bool {
         let Some(used) = echo(&mut buffer[..kept + count], &mut peer.out) else { return false };
         peer.rest.clear();
         peer.rest.extend_from_slice(&buffer[used..kept + count]);
+        // A short read has emptied the socket.
+        if kept + count < room {
+            flush(peer);
+            return true;
+        }
     }
 }
 

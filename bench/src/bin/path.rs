@@ -50,18 +50,18 @@ fn main() {
         }
         "mask" => (0..count).for_each(|_| mask::apply(&mut bytes, [1, 2, 3, 4], 0)),
         "utf8" => (0..count).for_each(|_| assert!(utf8::validate(&bytes).is_ok())),
-        "echo" => echo(&frame, count),
-        other => panic!("{other:?} is none of encode, decode, mask, utf8, echo"),
+        "echo" => echo(&frame, (BATCH / frame.len()).clamp(1, 100), count),
+        "turn" => echo(&frame, 1, count),
+        other => panic!("{other:?} is none of encode, decode, mask, utf8, echo, turn"),
     }
 }
 
-/// The whole way through the loop's logic, without a kernel: a read of many frames, and what goes out.
-fn echo(frame: &[u8], count: usize) {
+/// The whole way through the loop's logic, without a kernel: reads of so many frames each, and what goes out.
+fn echo(frame: &[u8], batch: usize, count: usize) {
     let config = Config { origin_policy: OriginPolicy::Any, ..Config::default() };
     let config = config.validate().expect("valid");
     let mut turns = Turns::new(config, 1, Echo::default(), (), Instant::now());
     let id = turns.reserve();
-    let batch = (BATCH / frame.len()).clamp(1, 100);
     let tape = Tape { frames: frame.repeat(batch), opened: false };
     turns.add(id, tape, ([127, 0, 0, 1], 1).into());
     for _ in 0..=count.div_ceil(batch) {
