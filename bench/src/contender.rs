@@ -82,7 +82,12 @@ impl Contender {
             Contender::FramewiseSimd => shape.payload == Payload::MultiByte,
             // There is no room that one of these comes with.
             _ if shape.traffic == Traffic::Broadcast => !self.is_peer() && self != Contender::Floor,
-            Contender::Python | Contender::Node => shape.traffic != Traffic::Idle,
+            _ if shape.traffic == Traffic::SlowReaders => {
+                matches!(self, Contender::Framewise | Contender::Before)
+            }
+            Contender::Python | Contender::Node => {
+                shape.traffic != Traffic::Idle && shape.silent == 0
+            }
             _ => true,
         }
     }
@@ -107,7 +112,7 @@ impl Contender {
                     Contender::Before => root.join("target/before/release"),
                     _ => root.join("target/simdutf8/release"),
                 };
-                let broadcast = shape.traffic == Traffic::Broadcast;
+                let broadcast = matches!(shape.traffic, Traffic::Broadcast | Traffic::SlowReaders);
                 let mut command = program(target.join("examples").join(if broadcast {
                     "broadcast"
                 } else {

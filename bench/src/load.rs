@@ -70,7 +70,8 @@ impl Load {
     pub fn open(address: SocketAddr, shape: &Shape, verifies: bool) -> io::Result<Load> {
         let poll = Poll::new()?;
         let mut peers = Vec::new();
-        for number in 0..shape.peers {
+        let flood = usize::from(matches!(shape.traffic, Traffic::LatencyBesideFlood(_)));
+        for number in 0..shape.peers + flood + shape.silent {
             let mut stream = TcpStream::from_std(connect(address, number)?);
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(&mut stream, Token(number), interest)?;
@@ -103,8 +104,8 @@ impl Load {
             Traffic::ClosedLoop => self.echo(lasts, 1, 1),
             Traffic::Pipelined(batch) => self.echo(lasts, batch as u64, self.window(batch)),
             Traffic::Broadcast => self.rounds(lasts),
-            Traffic::Latency(rate) => self.at_rate(lasts, rate),
-            Traffic::Handshakes | Traffic::Idle => {
+            Traffic::Latency(rate) | Traffic::LatencyBesideFlood(rate) => self.at_rate(lasts, rate),
+            Traffic::Handshakes | Traffic::Idle | Traffic::SlowReaders => {
                 Err(io::Error::other("this traffic has no messages"))
             }
         }
@@ -137,7 +138,7 @@ impl Load {
     /// Keeps `window` batches of messages under way on each connection.
     fn echo(&mut self, lasts: Duration, batch: u64, window: u64) -> io::Result<Count> {
         let (asks, answers) = (batch * self.frame as u64, batch * self.reply as u64);
-        for n in 0..self.peers.len() {
+        for n in 0..self.shape.peers {
             self.peers[n].asked += asks * window;
             self.write(n)?;
         }
@@ -180,9 +181,12 @@ impl Load {
         let mut histogram = Histogram::<u64>::new(3).map_err(io::Error::other)?;
         let (start, step) = (Instant::now(), Duration::from_secs(1) / rate);
         let (mut next, mut turn, mut done) = (start, 0, 0);
+        if self.peers.len() > self.shape.peers {
+            self.flood()?;
+        }
         while start.elapsed() < lasts {
             while next <= Instant::now() {
-                let peer = turn % self.peers.len();
+                let peer = turn % self.shape.peers;
                 self.peers[peer].due.push_back(next);
                 self.peers[peer].asked += self.frame as u64;
                 self.write(peer)?;
@@ -193,6 +197,10 @@ impl Load {
             for n in self.ready() {
                 let before = self.peers[n].read / self.reply as u64;
                 self.read(n)?;
+                if n == self.shape.peers {
+                    self.flood()?;
+                    continue;
+                }
                 let came = self.peers[n].read / self.reply as u64 - before;
                 let now = Instant::now();
                 for due in self.peers[n].due.drain(..came as usize) {
@@ -206,6 +214,78 @@ impl Load {
         let micro = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
         let latency = Some([micro(0.5), micro(0.99), micro(0.999)]);
         Ok(Count { done, time, latency })
+    }
+
+    /// The connection behind the last one that is timed always has something under way.
+    fn flood(&mut self) -> io::Result<()> {
+        let flooder = &mut self.peers[self.shape.peers];
+        let came_back = flooder.read / self.reply as u64 * self.frame as u64;
+        flooder.asked = came_back + UNDER_WAY as u64;
+        self.write(self.shape.peers)
+    }
+
+    /// The first connection publishes so many messages, and those that read have all of them; how many they had.
+    ///
+    /// # Errors
+    ///
+    /// Somebody who reads has lost something, or is no longer served.
+    pub fn publish(&mut self, messages: u64) -> io::Result<u64> {
+        let fast = (self.shape.peers - 1) / 2;
+        let wanted = self.peers[1].read + messages * self.reply as u64;
+        self.peers[0].asked += messages * self.frame as u64;
+        self.write(0)?;
+        while self.peers[1..=fast].iter().any(|peer| peer.read < wanted) {
+            self.poll(Some(Duration::from_secs(10)))?;
+            let ready = self.ready();
+            if ready.is_empty() {
+                return Err(io::Error::other("a message was lost"));
+            }
+            for n in ready.into_iter().filter(|&n| n <= fast) {
+                self.read(n)?;
+                self.write(n)?;
+            }
+        }
+        Ok(messages * fast as u64)
+    }
+
+    /// Lets those read who did not, until the server ends each connection, with a Close behind a message or
+    /// without: it may have given up waiting. How many of them were told.
+    ///
+    /// # Errors
+    ///
+    /// Somebody is still served, or a message is missing before the end.
+    pub fn read_to_the_end(&mut self) -> io::Result<usize> {
+        let first = (self.shape.peers - 1) / 2 + 1;
+        let mut served: Vec<usize> = (first..self.shape.peers).collect();
+        let mut told = 0;
+        loop {
+            let mut left = Vec::new();
+            for n in served {
+                match self.read(n) {
+                    Ok(()) => left.push(n),
+                    Err(error) if error.kind() == ErrorKind::Other => {
+                        // The bytes that no message begins with are those of a Close.
+                        let peer = &self.peers[n];
+                        let at = (peer.read % self.reply as u64) as usize;
+                        let same = self.buffer.iter().zip(&self.replies[at..]);
+                        let same = same.take_while(|(byte, wanted)| byte == wanted).count();
+                        if !(at + same).is_multiple_of(self.reply) || self.buffer[same] != 0x88 {
+                            return Err(error);
+                        }
+                        told += 1;
+                    }
+                    Err(_) => {}
+                }
+            }
+            if left.is_empty() {
+                return Ok(told);
+            }
+            served = left;
+            self.poll(Some(Duration::from_secs(10)))?;
+            if self.ready().is_empty() {
+                return Err(io::Error::other("a reader that does not read is still served"));
+            }
+        }
     }
 
     /// Reads until each peer has as much as it waits for.

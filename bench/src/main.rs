@@ -153,6 +153,9 @@ fn run(
     if shape.traffic == Traffic::Idle {
         return idle(&server, shape, quick);
     }
+    if shape.traffic == Traffic::SlowReaders {
+        return slow_readers(&server, shape, quick);
+    }
     if shape.traffic == Traffic::Handshakes {
         handshakes(server.address, lasts / 5)?;
         let before = server.used()?;
@@ -173,7 +176,26 @@ fn per_message(before: Used, after: Used, count: &Count) -> Run {
         user: (after.user - before.user) * micro,
         system: (after.system - before.system) * micro,
         latency: count.latency,
+        held: None,
     }
+}
+
+/// Half of the readers do not read: the others have everything, and what waits for the slow ones is held once.
+fn slow_readers(server: &Running, shape: &Shape, quick: bool) -> Result<Run, Box<dyn Error>> {
+    let mut load = Load::open(server.address, shape, true)?;
+    let (before, start) = (server.used()?, Instant::now());
+    let (mut done, mut most) = (0, before.memory);
+    for _ in 0..if quick { 10 } else { 200 } {
+        done += load.publish(50)?;
+        most = most.max(server.used()?.memory);
+    }
+    let count = Count { done, time: start.elapsed(), latency: None };
+    let run = per_message(before, server.used()?, &count);
+    // A few messages fit into the buffers of the system, but not ten thousand.
+    if !quick {
+        load.read_to_the_end()?;
+    }
+    Ok(Run { held: Some(most - before.memory), ..run })
 }
 
 /// Memory of connections that say nothing, and what their pings cost.
@@ -196,6 +218,7 @@ fn idle(server: &Running, shape: &Shape, quick: bool) -> Result<Run, Box<dyn Err
         user: (after.user - opened.user) * percent,
         system: (after.system - opened.system) * percent,
         latency: None,
+        held: None,
     })
 }
 

@@ -21,6 +21,8 @@ pub struct Run {
     pub system: f64,
     /// p50, p99 and p99.9 in microseconds.
     pub latency: Option<[f64; 3]>,
+    /// Bytes that the server held more than before, at the most, where readers are slow.
+    pub held: Option<f64>,
 }
 
 /// All runs of one contender in one shape.
@@ -83,7 +85,10 @@ impl Table {
             Traffic::Idle => ("bytes/peer", "user %, system %"),
             Traffic::Broadcast => ("rounds/s", "user µs, system µs"),
             Traffic::Handshakes => ("handshakes/s", "user µs, system µs"),
-            Traffic::Latency(_) => ("messages/s", "p50 µs, p99 µs, p99.9 µs"),
+            Traffic::Latency(_) | Traffic::LatencyBesideFlood(_) => {
+                ("messages/s", "p50 µs, p99 µs, p99.9 µs")
+            }
+            Traffic::SlowReaders => ("deliveries/s", "user µs, system µs"),
             _ => ("messages/s", "user µs, system µs"),
         };
         let mut text = format!(
@@ -125,9 +130,13 @@ impl Table {
         let better =
             |a: f64, b: f64| if self.shape.traffic == Traffic::Idle { a.min(b) } else { a.max(b) };
         if let (Some(best), Some(ours)) = (best.reduce(better), self.value_of("framewise"))
-            && !matches!(self.shape.traffic, Traffic::Latency(_))
+            && !matches!(self.shape.traffic, Traffic::Latency(_) | Traffic::LatencyBesideFlood(_))
         {
             let _ = writeln!(text, "\nframewise to the best peer: {:.2}", ours / best);
+        }
+        for row in self.rows.iter().filter(|row| row.runs.iter().any(|run| run.held.is_some())) {
+            let held = row.median(|run| run.held.unwrap_or_default()) / 1e6;
+            let _ = writeln!(text, "\n{} held {held:.1} MB more, at the most", row.contender);
         }
         text
     }

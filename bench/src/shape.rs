@@ -11,8 +11,10 @@ pub struct Shape {
     pub name: &'static str,
     /// What happens.
     pub traffic: Traffic,
-    /// Connections.
+    /// Connections that take part.
     pub peers: usize,
+    /// Connections beside them that say nothing.
+    pub silent: usize,
     /// Bytes of payload in each message.
     pub size: usize,
     /// What the payload is.
@@ -34,6 +36,10 @@ pub enum Traffic {
     Idle,
     /// So many messages a second, each at its time, whether the last one came back or not.
     Latency(u32),
+    /// The same, and one more connection that sends and receives as fast as it can.
+    LatencyBesideFlood(u32),
+    /// The first one publishes; of the others half read and half do not.
+    SlowReaders,
 }
 
 /// What is in a message.
@@ -55,15 +61,25 @@ impl Shape {
         size: usize,
         payload: Payload,
     ) -> Shape {
-        Shape { name, traffic, peers, size, payload }
+        Shape { name, traffic, peers, silent: 0, size, payload }
+    }
+
+    /// The same beside connections that say nothing.
+    const fn beside(self, silent: usize) -> Shape {
+        Shape { silent, ..self }
     }
 
     /// Everything that docs/performance.md has a row for.
     pub fn all() -> Vec<Shape> {
         use Payload::{Binary, MultiByte, Text};
-        use Traffic::{Broadcast, ClosedLoop, Handshakes, Idle, Latency, Pipelined};
+        use Traffic::{
+            Broadcast, ClosedLoop, Handshakes, Idle, Latency, LatencyBesideFlood, Pipelined,
+            SlowReaders,
+        };
         vec![
             Shape::new("100 peers x 20 B, closed loop", ClosedLoop, 100, 20, Binary),
+            Shape::new("100 peers x 20 B beside 15,000 idle", ClosedLoop, 100, 20, Binary)
+                .beside(15_000),
             Shape::new("200 peers x 16 KiB, closed loop", ClosedLoop, 200, 16 << 10, Binary),
             Shape::new("1 peer, 1,000 x 20 B per write, binary", Pipelined(1000), 1, 20, Binary),
             Shape::new("1 peer, 1,000 x 20 B per write, text", Pipelined(1000), 1, 20, Text),
@@ -79,13 +95,21 @@ impl Shape {
             Shape::new("broadcast rounds, 100 peers x 20 B", Broadcast, 100, 20, Text),
             Shape::new("handshakes, one at a time", Handshakes, 1, 0, Binary),
             Shape::new("latency, 20 peers, 20,000 messages/s", Latency(20_000), 20, 20, Text),
+            Shape::new(
+                "latency beside a peer at full speed",
+                LatencyBesideFlood(2_000),
+                20,
+                20,
+                Text,
+            ),
+            Shape::new("500 slow readers, 500 fast, 1 KiB", SlowReaders, 1_001, 1 << 10, Binary),
             Shape::new("15,000 idle peers", Idle, 15_000, 0, Binary),
         ]
     }
 
     /// The same with few peers and little of everything: enough to see that the harness works.
     pub fn quick(self) -> Shape {
-        Shape { peers: self.peers.min(20), ..self }
+        Shape { peers: self.peers.min(20), silent: self.silent.min(20), ..self }
     }
 
     /// One message as a client sends it.

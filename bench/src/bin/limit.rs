@@ -1,7 +1,7 @@
 //! What no protocol costs: the same system calls as an echo server, and nothing done with the bytes.
 //!
 //! `limit --frame N`: of each N bytes that a client sends, N - 4 go back (a frame less its masking key), whatever they
-//! say. `limit --frame N --broadcast`: they go to everybody else instead.
+//! say. `limit --frame N --broadcast`: they go to everybody else instead, those of one pass together.
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -64,6 +64,9 @@ fn main() -> std::io::Result<()> {
                 peers[token] = None;
             }
         }
+        if options.broadcast {
+            peers.iter_mut().flatten().for_each(|peer| pay(peer, &zeros));
+        }
     }
 }
 
@@ -93,10 +96,10 @@ fn serve(
             peer.came += count as u64;
             let owed = (due(peer.came, options.frame) - before) as usize;
             if options.broadcast {
+                // Everybody is paid at the end of the pass, with one write each.
                 for (other, peer) in peers.iter_mut().enumerate() {
                     if let Some(peer) = peer.as_mut().filter(|_| other != slot) {
                         peer.owed += owed;
-                        pay(peer, zeros);
                     }
                 }
             } else {

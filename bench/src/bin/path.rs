@@ -24,7 +24,8 @@ fn main() {
     let mut next = || arguments.next().unwrap_or_default();
     let (path, size, count) = (next(), next().parse().unwrap_or(20), next().parse().unwrap_or(1));
     let payload = if path == "utf8" { Payload::MultiByte } else { Payload::Text };
-    let shape = Shape { name: "", traffic: Traffic::ClosedLoop, peers: 1, size, payload };
+    let shape =
+        Shape { name: "", traffic: Traffic::ClosedLoop, peers: 1, silent: 0, size, payload };
     let (mut frame, mut bytes) =
         (shape.frame(), shape.reply().split_off(shape.reply().len() - size));
     match path.as_str() {
