@@ -105,8 +105,9 @@ pub enum Written {
 /// A sender that holds this much is written out at once, not at the end of the turn.
 const FLUSH_AT: usize = 128 * 1024;
 
-/// A payload of at least this size is written from where it lies when nothing waits before it.
-const WRITE_THROUGH: usize = 16 * 1024;
+/// A payload of at least this size is written from where it lies when nothing waits before it. For shorter ones a
+/// copy costs less than a write of two slices.
+const WRITE_THROUGH: usize = 64 * 1024;
 
 /// What a dispatcher can do: send, join, leave, close. Handed to each callback for one peer.
 pub struct Outbox<'a> {

@@ -83,9 +83,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let table = measure(&shape, &contenders, runs, root, options.quick, &bar)?;
         if let Some(folder) = &options.charts {
             std::fs::create_dir_all(folder)?;
-            let name: String =
-                shape.name.chars().filter(|c| c.is_alphanumeric() || *c == ' ').collect();
-            table.chart(&folder.join(format!("{}.svg", name.replace(' ', "-"))))?;
+            table.chart(folder)?;
         }
         if !options.json {
             bar.suspend(|| println!("{}", table.markdown()));

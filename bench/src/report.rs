@@ -141,20 +141,34 @@ impl Table {
         text
     }
 
-    /// Bars, one for each contender.
+    /// Bars, one for each contender: what it did in a second, or how late the last hundredth was.
     ///
     /// # Errors
     ///
     /// The file cannot be written.
-    pub fn chart(&self, file: &Path) -> Result<(), Box<dyn Error>> {
+    pub fn chart(&self, folder: &Path) -> Result<(), Box<dyn Error>> {
+        let (unit, figure): (_, fn(&Run) -> f64) = match self.shape.traffic {
+            Traffic::Latency(_) | Traffic::LatencyBesideFlood(_) => {
+                ("p99 in µs", |run| run.latency.map_or(0.0, |latency| latency[1]))
+            }
+            Traffic::Idle => ("bytes for each peer", |run| run.value),
+            Traffic::Broadcast => ("rounds/s", |run| run.value),
+            Traffic::Handshakes => ("handshakes/s", |run| run.value),
+            Traffic::SlowReaders => ("deliveries/s", |run| run.value),
+            Traffic::ClosedLoop | Traffic::Pipelined(_) => ("messages/s", |run| run.value),
+        };
+        let title = format!("{}: {unit}", self.shape.name);
+        let words = self.shape.name.replace([',', '-'], "").replace('/', " per ");
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let file = folder.join(format!("{}.svg", words.join("-").to_lowercase()));
         let rows: Vec<(&str, f64)> =
-            self.rows.iter().map(|row| (row.contender, row.median(|run| run.value))).collect();
+            self.rows.iter().map(|row| (row.contender, row.median(figure))).collect();
         let most = rows.iter().map(|row| row.1).fold(0.0, f64::max);
         let height = 40 + 26 * rows.len() as u32;
-        let area = SVGBackend::new(file, (720, height)).into_drawing_area();
+        let area = SVGBackend::new(&file, (720, height)).into_drawing_area();
         area.fill(&WHITE)?;
         let style = ("sans-serif", 14).into_font();
-        area.draw(&Text::new(self.shape.name, (10, 8), ("sans-serif", 16).into_font()))?;
+        area.draw(&Text::new(title, (10, 8), ("sans-serif", 16).into_font()))?;
         for (n, (name, value)) in rows.iter().enumerate() {
             let top = 34 + 26 * n as i32;
             let width = (value / most * 390.0) as i32;
