@@ -52,6 +52,9 @@ pub struct Config {
     pub ping_interval: Option<Duration>,
     /// How long the pong may take; beyond it 1008.
     pub pong_timeout: Duration,
+    /// Whether pings are answered, as the standard wants it (§5.5.2). False only to see what the other end makes of
+    /// silence.
+    pub answer_pings: bool,
     /// How long a peer may send no message before its connection is closed with 1001; `None` for ever.
     pub idle_timeout: Option<Duration>,
     /// How long a closing connection may take, from the first Close to the end of TCP.
@@ -119,6 +122,7 @@ impl Default for Config {
             write_timeout: Duration::from_secs(20),
             ping_interval: Some(Duration::from_secs(20)),
             pong_timeout: Duration::from_secs(20),
+            answer_pings: true,
             idle_timeout: None,
             close_timeout: Duration::from_secs(5),
             max_discard: 16 << 20,

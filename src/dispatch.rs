@@ -4,6 +4,8 @@
 //! through an [`Outbox`] over the table of peers. It never sees a socket. [`Echo`] and [`Broadcast`] below
 //! are the two shortest useful ones.
 
+use std::net::SocketAddr;
+
 use crate::peers::{GroupId, JoinError, PeerId, Peers};
 use crate::protocol::close::{CloseCode, InvalidClose};
 use crate::protocol::connection::{Closed, Connection, State};
@@ -17,11 +19,12 @@ use crate::protocol::violation::Violation;
 ///
 /// A callback that panics costs its own peer the connection (1011) and nobody else's.
 pub trait Dispatcher {
-    /// Decides a request: open a WebSocket, or answer over HTTP. Invalid handshakes never come here.
+    /// Decides a request: open a WebSocket, or answer over HTTP. Invalid handshakes never come here. `from` is the
+    /// other end of the TCP connection, which may be a proxy.
     ///
     /// By default every WebSocket is opened and every plain GET is answered 426.
-    fn on_request(&mut self, request: &Request<'_>) -> Answer {
-        let _ = request;
+    fn on_request(&mut self, request: &Request<'_>, from: SocketAddr) -> Answer {
+        let _ = (request, from);
         Answer::Accept
     }
 

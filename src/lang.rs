@@ -76,6 +76,11 @@ pub struct Text {
 }
 
 impl Text {
+    /// A text of one's own. As many `{}` in one language as in the other.
+    pub const fn new(en: &'static str, pt: &'static str) -> Text {
+        Text { en, pt }
+    }
+
     /// The text in one language.
     pub fn get(self, lang: Lang) -> &'static str {
         match lang {

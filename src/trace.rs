@@ -9,8 +9,10 @@
 
 use std::fmt::Write as _;
 
-use crate::config::ValidConfig;
+use crate::config::{Config, ValidConfig};
 use crate::lang::{self, Lang};
+use crate::observe::{Direction, Observer};
+use crate::peers::PeerId;
 use crate::protocol::dissect::{Dissector, Fault, Finding};
 use crate::protocol::frame::{Header, Opcode, Role};
 use crate::protocol::handshake::key;
@@ -110,6 +112,41 @@ impl Lane {
             }
             Finding::Broken(fault) => show(&Part::Broken(fault)),
             Finding::Fine(_) | Finding::NotRead(_) | Finding::Incomplete(_) => {}
+        });
+    }
+}
+
+/// Explains every byte of a client's connection, a line at a time.
+pub struct ClientTrace<F> {
+    lang: Lang,
+    inward: Lane,
+    outward: Lane,
+    print: F,
+}
+
+impl<F: FnMut(&str)> ClientTrace<F> {
+    /// Hands each line to `print`; `<` in front of what came, `>` of what went, `=` of what was worked out.
+    pub fn new(lang: Lang, print: F) -> ClientTrace<F> {
+        // Limits are the business of whoever connects: here only the rules of the standard are judged.
+        let config = Config { max_message: 1 << 30, ..Config::default() };
+        let config = config.validate().expect("these limits are possible");
+        let (inward, outward) =
+            (Lane::new(Role::Server, config.clone()), Lane::new(Role::Client, config));
+        ClientTrace { lang, inward, outward, print }
+    }
+}
+
+impl<F: FnMut(&str)> Observer for ClientTrace<F> {
+    fn bytes(&mut self, _peer: PeerId, direction: Direction, bytes: &[u8]) {
+        let (lane, arrow) = match direction {
+            Direction::In => (&mut self.inward, '<'),
+            Direction::Out => (&mut self.outward, '>'),
+        };
+        lane.feed(bytes, |part| {
+            for line in part.explained(self.lang) {
+                let mark = if line.computed { '=' } else { arrow };
+                (self.print)(&format!("{mark} {}", line.text));
+            }
         });
     }
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use framewise::config::{Config, KeyPolicy, OriginPolicy};
@@ -487,10 +488,11 @@ fn refusals_speak_the_readers_language() {
 struct Site;
 
 impl Dispatcher for Site {
-    fn on_request(&mut self, request: &Request<'_>) -> Decision {
+    fn on_request(&mut self, request: &Request<'_>, from: SocketAddr) -> Decision {
         match request.path() {
             "/page" => Decision::Respond(Response::new(200, "text/html", "<p>olá</p>")),
             "/gone" => Decision::Respond(Response::new(404, "text/plain", "no such room")),
+            "/from" => Decision::Respond(Response::new(200, "text/plain", from.to_string())),
             "/choose" => Decision::AcceptAs("b".to_owned()),
             "/fail" => Decision::Fail,
             "/panic" => panic!("asked for"),
@@ -515,6 +517,9 @@ fn the_dispatcher_decides() {
     let page = ask(b"GET /page HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!((page.status, page.body.as_str()), (200, "<p>olá</p>"));
     assert_eq!((page.header("Content-Type"), page.header("Connection")), ("text/html", "close"));
+    let mut client = Client::connect(server.address);
+    client.send(b"GET /from HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(client.answer().body, client.stream.local_addr().expect("a socket").to_string());
     let head = ask(b"HEAD /page HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!((head.status, head.body.as_str(), head.header("Content-Length")), (200, "", "11"));
     assert_eq!(ask(&first_line("GET /gone HTTP/1.1")).status, 404);

@@ -185,6 +185,12 @@ impl<O: Observer> Client<O> {
     pub fn send(&mut self, message: Message<'_>) -> io::Result<bool> {
         let sent =
             self.connection.state() == State::Open && self.connection.sender_mut().message(message);
+        self.make_room()?;
+        Ok(sent)
+    }
+
+    /// Writes what waits, and waits as long as it is more than may wait.
+    fn make_room(&mut self) -> io::Result<()> {
         self.flush();
         let mut queued = self.connection.sender().queued();
         while queued > self.connection.config().max_output {
@@ -198,6 +204,21 @@ impl<O: Observer> Client<O> {
             self.flush();
             queued = self.connection.sender().queued();
         }
+        Ok(())
+    }
+
+    /// Sends bytes as they are, in no frame: to see what a server makes of them. False if the connection is not open
+    /// any more.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Client::send).
+    pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<bool> {
+        let sent = self.connection.state() == State::Open;
+        if sent {
+            self.connection.sender_mut().raw(bytes);
+        }
+        self.make_room()?;
         Ok(sent)
     }
 

@@ -42,7 +42,7 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
     pub fn add(&mut self, id: PeerId, stream: S, address: SocketAddr) {
         let surplus = self.admission.enter(id.slot(), address.ip());
         self.sockets.insert(id, Socket::new(stream, surplus));
-        self.opening += 1;
+        self.opening.insert(id.slot(), address);
         self.timers.arm(id.slot(), Deadline::Handshake, self.now);
         self.sockets.observer.notice(Some(id), &Notice::Connected(address));
     }

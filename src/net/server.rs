@@ -129,12 +129,13 @@ impl<D: Dispatcher, O: Observer> Server<D, O> {
         Ok(())
     }
 
-    /// One pass of the loop: waits at most `wait` for something to do, and does it.
+    /// One pass of the loop: waits at most `wait` for something to do, and does it. Answers when the waiting had
+    /// ended, so that the caller can tell how long the work took.
     ///
     /// # Errors
     ///
     /// The readiness queue of the system failed.
-    pub fn pass(&mut self, wait: Option<Duration>) -> io::Result<()> {
+    pub fn pass(&mut self, wait: Option<Duration>) -> io::Result<Instant> {
         let timeout = self.timeout(wait);
         self.gather_readiness(timeout)?;
         let now = Instant::now();
@@ -147,7 +148,7 @@ impl<D: Dispatcher, O: Observer> Server<D, O> {
             self.acceptor.descriptor_freed();
         }
         self.stop_when_due(now);
-        Ok(())
+        Ok(now)
     }
 
     /// How long to wait for readiness: not at all while turns are due.

@@ -83,7 +83,7 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
             if was_open {
                 self.tell_closed(id);
             } else {
-                self.opening -= 1;
+                self.opening.remove(&id.slot());
             }
         }
         let (Some(socket), Some(connection)) = (self.sockets.get(id), self.peers.get_mut(id))

@@ -173,20 +173,21 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
 
     /// Answers a request and, if it opened a WebSocket, introduces the peer to the dispatcher.
     fn open(&mut self, id: PeerId, head: &Head<'_>) {
-        let (Some(connection), Some(socket)) = (self.peers.get_mut(id), self.sockets.get(id))
+        let (Some(connection), Some(socket), Some(&from)) =
+            (self.peers.get_mut(id), self.sockets.get(id), self.opening.get(&id.slot()))
         else {
             return;
         };
         let dispatcher = &mut self.dispatcher;
         let outcome = connection.answer(head, unix_seconds(), |request| match socket.surplus {
             Some(rule) => Answer::Refuse(Refusal::measured(rule, Found::Nothing)),
-            None => catch_unwind(AssertUnwindSafe(|| dispatcher.on_request(request)))
+            None => catch_unwind(AssertUnwindSafe(|| dispatcher.on_request(request, from)))
                 .unwrap_or(Answer::Fail),
         });
         match outcome {
             Outcome::Opened(opened) => {
                 socket.stage = Stage::Open;
-                self.opening -= 1;
+                self.opening.remove(&id.slot());
                 self.rest(id);
                 if self.config.idle_timeout.is_some() {
                     self.idle.arm(id.slot(), Deadline::Idle, self.now);

@@ -11,8 +11,9 @@
 //! peer's turn) and `pass.rs` (all that are due). None of them knows the readiness queue, and the time comes
 //! from outside: a test can script the sockets and be in charge of the clock.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::mem;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::config::ValidConfig;
@@ -39,8 +40,8 @@ pub struct Turns<D, S, O = ()> {
     pub(super) timers: Timers,
     /// Idle deadlines, beside what a connection waits for otherwise.
     pub(super) idle: Timers,
-    /// Connections in their opening handshake.
-    pub(super) opening: usize,
+    /// Slots in their opening handshake, and where each connection comes from.
+    pub(super) opening: HashMap<usize, SocketAddr>,
     /// Slots that have something to read or write, in the order in which they get their turn.
     pub(super) queue: VecDeque<usize>,
     /// The one buffer that everything is read into.
@@ -76,7 +77,7 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
             admission: Admission::new(max_connections, config.max_per_address),
             timers: Timers::new(lasts),
             idle: Timers::new(lasts),
-            opening: 0,
+            opening: HashMap::new(),
             queue: VecDeque::new(),
             buffer: vec![0; config.read_buffer].into_boxed_slice(),
             now,
@@ -123,7 +124,7 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
 
     /// There is room for one more connection, if only to refuse it, and for one more opening handshake.
     pub fn may_add(&self) -> bool {
-        self.admission.has_place() && self.opening < self.config.max_handshakes
+        self.admission.has_place() && self.opening.len() < self.config.max_handshakes
     }
 
     /// Whether a descriptor was closed since this was asked last.

@@ -146,7 +146,7 @@ impl Connection {
         keys: MaskingKeys,
     ) -> Connection {
         let mut sender = Sender::new(Some(keys));
-        sender.handshake(&request.encode(nonce));
+        sender.raw(&request.encode(nonce));
         let opening = Opening { expected: Some(request.expected(nonce)), ..Opening::default() };
         Connection::new(config, Role::Client, sender, opening)
     }
@@ -223,7 +223,9 @@ impl Connection {
                 Ok(Some(Incoming::Message(message))) => return Some(Event::Message(message)),
                 Ok(Some(Incoming::Ping(payload))) => {
                     // RFC 6455 §5.5.2-2, §5.5.2-3
-                    self.sender.pong(&payload);
+                    if self.config.answer_pings {
+                        self.sender.pong(&payload);
+                    }
                     return Some(Event::Ping(payload));
                 }
                 Ok(Some(Incoming::Pong(payload))) => return Some(Event::Pong(payload)),
@@ -278,7 +280,7 @@ impl Connection {
     ) -> Outcome<'h> {
         let head = head.as_ref().map(|head| &**head);
         let (bytes, outcome) = respond(head, &self.config, unix_seconds, decide);
-        self.sender.handshake(&bytes);
+        self.sender.raw(&bytes);
         self.opening = None;
         if !matches!(outcome, Outcome::Opened(_)) {
             // RFC 6455 §4.2.1-1, §7.2.2-1

@@ -196,8 +196,8 @@ impl Sender {
         self.close_frame(&[])
     }
 
-    /// Queues bytes of the opening handshake.
-    pub(crate) fn handshake(&mut self, bytes: &[u8]) {
+    /// Queues bytes as they are: those of the opening handshake, or what somebody wants to see the answer to.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.append(|tail| tail.extend_from_slice(bytes));
     }
 
