@@ -1,0 +1,176 @@
+//! What a typed line means: text to send, or a command behind a slash.
+
+use framewise::CloseCode;
+use framewise::protocol::close;
+use framewise::protocol::frame::{Header, MAX_CONTROL, MAX_HEADER, Opcode};
+use framewise::protocol::mask;
+
+/// What to do with a line.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send a text message.
+    Text(String),
+    /// Send a binary message.
+    Binary(Vec<u8>),
+    /// Send a ping with these bytes.
+    Ping(Vec<u8>),
+    /// Send bytes as they are, framed already or not at all.
+    Raw(Vec<u8>),
+    /// Begin the closing handshake.
+    Close(CloseCode, String),
+    /// Show the commands.
+    Help,
+    /// Close with 1000 and leave.
+    Leave,
+    /// Nothing was typed.
+    Nothing,
+}
+
+/// Why a line means nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Mistake {
+    /// There is no such command.
+    Unknown(String),
+    /// Not an even number of hexadecimal digits.
+    Hex,
+    /// A ping or pong with more than 125 bytes.
+    TooLong,
+    /// `/frag` without a number above zero and a text.
+    Frag,
+    /// A code that may not be sent, or a reason that is too long.
+    Close,
+}
+
+/// Reads a line. `key` is the masking key of frames that are built here.
+pub fn parse(line: &str, binary: bool, hex: bool, key: [u8; 4]) -> Result<Action, Mistake> {
+    let Some(command) = line.strip_prefix('/') else {
+        return Ok(match () {
+            () if hex && !line.trim().is_empty() => Action::Binary(bytes(line)?),
+            () if line.is_empty() => Action::Nothing,
+            () if binary => Action::Binary(line.as_bytes().to_vec()),
+            () => Action::Text(line.to_owned()),
+        });
+    };
+    // Two slashes send what begins with one.
+    if command.starts_with('/') {
+        return Ok(Action::Text(command.to_owned()));
+    }
+    let (name, rest) = command.split_once(' ').unwrap_or((command, ""));
+    match name {
+        "ping" if rest.len() > MAX_CONTROL => Err(Mistake::TooLong),
+        "ping" => Ok(Action::Ping(rest.as_bytes().to_vec())),
+        "pong" if rest.len() > MAX_CONTROL => Err(Mistake::TooLong),
+        "pong" => Ok(Action::Raw(frame(true, Opcode::Pong, rest.as_bytes(), key))),
+        "close" => close_of(rest).map(|(code, reason)| Action::Close(code, reason)),
+        "frag" => fragments(rest, key).map(Action::Raw),
+        "hex" => bytes(rest).map(Action::Binary),
+        "raw" => bytes(rest).map(Action::Raw),
+        "help" | "ajuda" => Ok(Action::Help),
+        "sair" | "exit" | "quit" => Ok(Action::Leave),
+        other => Err(Mistake::Unknown(other.to_owned())),
+    }
+}
+
+/// `CODE[ REASON]` or `CODE[:REASON]`; 1000 if nothing is said.
+pub fn close_of(text: &str) -> Result<(CloseCode, String), Mistake> {
+    let text = text.trim();
+    let (code, reason) = text.split_once([' ', ':']).unwrap_or((text, ""));
+    let code = match code {
+        "" => CloseCode::NORMAL,
+        code => CloseCode(code.parse().map_err(|_| Mistake::Close)?),
+    };
+    close::encode(code, reason, &mut [0; close::MAX_BODY]).map_err(|_| Mistake::Close)?;
+    Ok((code, reason.to_owned()))
+}
+
+/// Bytes from hexadecimal digits, with white space and `0x` where one likes.
+pub fn bytes(text: &str) -> Result<Vec<u8>, Mistake> {
+    let digits: String =
+        text.split_whitespace().map(|word| word.trim_start_matches("0x")).collect();
+    if digits.is_empty() || !digits.len().is_multiple_of(2) || !digits.is_ascii() {
+        return Err(Mistake::Hex);
+    }
+    let pairs = (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16));
+    pairs.collect::<Result<_, _>>().map_err(|_| Mistake::Hex)
+}
+
+/// One message in as many frames as asked for, cut between bytes.
+fn fragments(rest: &str, key: [u8; 4]) -> Result<Vec<u8>, Mistake> {
+    let (count, text) = rest.split_once(' ').ok_or(Mistake::Frag)?;
+    let count: usize = count.parse().ok().filter(|&count| count > 0).ok_or(Mistake::Frag)?;
+    let mut left = text.as_bytes();
+    let count = count.min(left.len().max(1));
+    let mut wire = Vec::new();
+    for n in 0..count {
+        let (piece, rest) = left.split_at(left.len() / (count - n));
+        left = rest;
+        let opcode = if n == 0 { Opcode::Text } else { Opcode::Continuation };
+        wire.extend(frame(n + 1 == count, opcode, piece, key));
+    }
+    Ok(wire)
+}
+
+fn frame(fin: bool, opcode: Opcode, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
+    let mut header = [0; MAX_HEADER];
+    let frame = Header { fin, opcode, key: Some(key), length: payload.len() as u64 };
+    let length = frame.encode(&mut header);
+    let mut wire = [&header[..length], payload].concat();
+    mask::apply(&mut wire[length..], key, 0);
+    wire
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Action, Mistake> {
+        parse(line, false, false, [0; 4])
+    }
+
+    #[test]
+    fn lines_are_text_unless_told_otherwise() {
+        assert_eq!(read("olá"), Ok(Action::Text("olá".to_owned())));
+        assert_eq!(read("//help"), Ok(Action::Text("/help".to_owned())));
+        assert_eq!(read(""), Ok(Action::Nothing));
+        assert_eq!(parse("olá", true, false, [0; 4]), Ok(Action::Binary("olá".into())));
+        assert_eq!(parse("00 ff", false, true, [0; 4]), Ok(Action::Binary(vec![0, 255])));
+        assert_eq!(parse("0", false, true, [0; 4]), Err(Mistake::Hex));
+    }
+
+    #[test]
+    fn reads_every_command() {
+        assert_eq!(read("/ping"), Ok(Action::Ping(vec![])));
+        assert_eq!(read("/ping oi"), Ok(Action::Ping(b"oi".to_vec())));
+        assert_eq!(read("/pong oi"), Ok(Action::Raw(b"\x8a\x82\0\0\0\0oi".to_vec())));
+        assert_eq!(read("/hex 0x81 05"), Ok(Action::Binary(vec![0x81, 5])));
+        assert_eq!(read("/raw 8105"), Ok(Action::Raw(vec![0x81, 5])));
+        assert_eq!(read("/close"), Ok(Action::Close(CloseCode(1000), String::new())));
+        assert_eq!(
+            read("/close 4000 até já"),
+            Ok(Action::Close(CloseCode(4000), "até já".to_owned()))
+        );
+        assert_eq!(close_of("1001:x"), Ok((CloseCode(1001), "x".to_owned())));
+        assert_eq!(read("/sair"), Ok(Action::Leave));
+        assert_eq!(read("/help"), Ok(Action::Help));
+    }
+
+    #[test]
+    fn fragments_carry_the_text_in_order() {
+        let wire = b"\x01\x81\0\0\0\0a\x00\x81\0\0\0\0b\x80\x82\0\0\0\0cd";
+        assert_eq!(read("/frag 3 abcd"), Ok(Action::Raw(wire.to_vec())));
+        // Never more frames than bytes, so a large number builds nothing large.
+        assert_eq!(read("/frag 1000000000 a"), Ok(Action::Raw(b"\x81\x81\0\0\0\0a".to_vec())));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert_eq!(read("/dance"), Err(Mistake::Unknown("dance".to_owned())));
+        assert_eq!(read("/raw xyz"), Err(Mistake::Hex));
+        assert_eq!(read("/raw é"), Err(Mistake::Hex));
+        assert_eq!(read("/frag 0 a"), Err(Mistake::Frag));
+        assert_eq!(read("/frag a"), Err(Mistake::Frag));
+        assert_eq!(read("/close 1005"), Err(Mistake::Close));
+        assert_eq!(read(&format!("/close 1000 {}", "a".repeat(124))), Err(Mistake::Close));
+        assert_eq!(read(&format!("/ping {}", "a".repeat(126))), Err(Mistake::TooLong));
+    }
+}

@@ -1,0 +1,162 @@
+//! Where lines to send come from: a line editor on a terminal, standard input in a pipe.
+
+use std::fs;
+use std::io::{self, BufRead, IsTerminal};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use framewise::net::client::Interrupter;
+use rustyline::config::Config;
+use rustyline::error::ReadlineError;
+use rustyline::history::FileHistory;
+use rustyline::{DefaultEditor, Editor};
+
+use crate::connect::show::Printer;
+
+/// Lines that may wait to be sent.
+const MAX_WAITING: usize = 16;
+
+/// Lines that the history keeps.
+const MAX_HISTORY: usize = 1_000;
+
+/// The longest line of a pipe in bytes; what is more is an error, not memory.
+const MAX_LINE: u64 = 16 << 20;
+
+/// What was typed.
+#[derive(Debug)]
+pub enum Input {
+    /// A line.
+    Line(String),
+    /// Ctrl+D, or the end of the pipe.
+    End,
+    /// Ctrl+C.
+    Stop,
+    /// Standard input cannot be read.
+    Failed(String),
+}
+
+/// Makes the client look at its lines: another one after each reconnection.
+#[derive(Clone, Default)]
+pub struct Bell(Arc<Mutex<Option<Interrupter>>>);
+
+impl Bell {
+    /// From now on it rings for this client.
+    pub fn set(&self, interrupter: Interrupter) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(interrupter);
+    }
+
+    fn ring(&self) {
+        if let Some(interrupter) =
+            &*self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        {
+            // A client that cannot be woken is gone, and says so itself.
+            let _ = interrupter.interrupt();
+        }
+    }
+}
+
+/// Lines, and how to print above the one being typed.
+pub struct Lines {
+    pub typed: Receiver<Input>,
+    pub printer: Option<Printer>,
+}
+
+/// Whether somebody sits there.
+pub fn is_terminal() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// Lines that are known already, then the end.
+pub fn given(lines: Vec<String>) -> Lines {
+    let (sender, typed) = sync_channel(lines.len() + 1);
+    for input in lines.into_iter().map(Input::Line).chain([Input::End]) {
+        sender.send(input).expect("room for all");
+    }
+    Lines { typed, printer: None }
+}
+
+/// Lines of standard input.
+pub fn piped(bell: Bell) -> Lines {
+    let (sender, typed) = sync_channel(MAX_WAITING);
+    thread::spawn(move || {
+        let end = read_pipe(&sender, &bell);
+        let _ = sender.send(end);
+        bell.ring();
+    });
+    Lines { typed, printer: None }
+}
+
+fn read_pipe(sender: &SyncSender<Input>, bell: &Bell) -> Input {
+    let mut input = io::stdin().lock();
+    loop {
+        let mut line = Vec::new();
+        match io::Read::take(&mut input, MAX_LINE).read_until(b'\n', &mut line) {
+            Ok(0) => return Input::End,
+            Ok(_) => {}
+            Err(error) => return Input::Failed(error.to_string()),
+        }
+        if line.last() == Some(&b'\n') {
+            line.pop();
+            line.pop_if(|byte| *byte == b'\r');
+        } else if line.len() as u64 == MAX_LINE {
+            return Input::Failed(format!("a line is longer than {MAX_LINE} bytes"));
+        }
+        match String::from_utf8(line) {
+            Ok(line) => {
+                if sender.send(Input::Line(line)).is_err() {
+                    return Input::End;
+                }
+            }
+            Err(error) => return Input::Failed(error.to_string()),
+        }
+        bell.ring();
+    }
+}
+
+/// Lines that somebody types, with editing and a history on disk.
+///
+/// # Errors
+///
+/// The terminal cannot be used.
+pub fn edited(bell: Bell) -> rustyline::Result<Lines> {
+    let config = Config::builder().max_history_size(MAX_HISTORY)?.auto_add_history(true).build();
+    let mut editor: Editor<(), FileHistory> = DefaultEditor::with_config(config)?;
+    let printer: Printer = Box::new(editor.create_external_printer()?);
+    let history = history_file();
+    if let Some(file) = &history {
+        // The first time there is none.
+        let _ = editor.load_history(file);
+    }
+    let (sender, typed) = sync_channel(MAX_WAITING);
+    thread::spawn(move || {
+        loop {
+            let input = match editor.readline("> ") {
+                Ok(line) => Input::Line(line),
+                Err(ReadlineError::Eof) => Input::End,
+                Err(ReadlineError::Interrupted) => Input::Stop,
+                Err(error) => Input::Failed(error.to_string()),
+            };
+            if let Some(file) = &history {
+                let _ = editor.append_history(file);
+            }
+            let over = !matches!(input, Input::Line(_));
+            if sender.send(input).is_err() || over {
+                bell.ring();
+                return;
+            }
+            bell.ring();
+        }
+    });
+    Ok(Lines { typed, printer: Some(printer) })
+}
+
+/// `$XDG_STATE_HOME/framewise/history`, or below `~/.local/state`.
+fn history_file() -> Option<PathBuf> {
+    let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = var("XDG_STATE_HOME").or_else(|| Some(var("HOME")?.join(".local/state")))?;
+    let folder = state.join("framewise");
+    fs::create_dir_all(&folder).ok()?;
+    Some(folder.join("history"))
+}

@@ -1,0 +1,157 @@
+//! How `framewise connect` shows what happens: for people, for pipes, and as JSON.
+
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
+
+use framewise::Message;
+use framewise::lang::{Lang, Text};
+use framewise::protocol::connection::Closed;
+use framewise::trace::{escaped, printable};
+use rustyline::ExternalPrinter;
+use serde_json::{Value, json};
+
+use crate::texts;
+
+/// Prints above a line that is being typed.
+pub type Printer = Box<dyn ExternalPrinter + Send>;
+
+/// Where lines go, and what they look like.
+pub struct Show {
+    pub lang: Lang,
+    /// Somebody types here: what comes in is marked, and nothing may move the cursor.
+    pub terminal: Option<Printer>,
+    pub json: bool,
+    /// Bytes in hexadecimal.
+    pub hex: bool,
+    /// The time in front of each line.
+    pub timestamps: bool,
+    /// How long answers take.
+    pub round_trips: bool,
+}
+
+impl Show {
+    /// The connection is open.
+    pub fn opened(&mut self, url: &str, subprotocol: Option<&str>) {
+        if self.json {
+            return self.event("open", json!({"url": url, "subprotocol": subprotocol}));
+        }
+        if self.terminal.is_some() {
+            let mut line = texts::CONNECTED_TO.with(self.lang, &[&printable(url)]);
+            if let Some(name) = subprotocol {
+                line += &format!(" ({name})");
+            }
+            self.line(&line);
+        }
+    }
+
+    /// A message came.
+    pub fn message(&mut self, message: Message<'_>, took: Option<Duration>) {
+        if self.json {
+            let mut fields = match message {
+                Message::Text(text) => json!({"opcode": "text", "data": text}),
+                Message::Binary(bytes) => json!({"opcode": "binary", "hex": digits(bytes)}),
+            };
+            self.add_round_trip(&mut fields, took);
+            return self.event("message", fields);
+        }
+        if self.terminal.is_none() && self.plain() {
+            // A pipe has the bytes as they came, a line for each message.
+            let (bytes, end): (&[u8], &[u8]) = match message {
+                Message::Text(text) => (text.as_bytes(), b"\n"),
+                Message::Binary(bytes) => (bytes, b"\n"),
+            };
+            let mut out = io::stdout().lock();
+            let _ =
+                out.write_all(bytes).and_then(|()| out.write_all(end)).and_then(|()| out.flush());
+            return;
+        }
+        let shown = match message {
+            Message::Text(text) => escaped(text),
+            Message::Binary(bytes) if self.hex => digits(bytes),
+            Message::Binary(bytes) => {
+                framewise::lang::BINARY_MESSAGE.with(self.lang, &[&bytes.len()])
+            }
+        };
+        let mark = if self.terminal.is_some() { "< " } else { "" };
+        let took = match took.filter(|_| self.round_trips) {
+            Some(took) => format!("  ({:.2} ms)", took.as_secs_f64() * 1e3),
+            None => String::new(),
+        };
+        self.line(&format!("{mark}{shown}{took}"));
+    }
+
+    /// A ping or pong came.
+    pub fn control(&mut self, kind: &str, payload: &[u8], took: Option<Duration>) {
+        if self.json {
+            let mut fields = json!({"hex": digits(payload)});
+            self.add_round_trip(&mut fields, took);
+            return self.event(kind, fields);
+        }
+        if self.terminal.is_none() && !self.round_trips {
+            return;
+        }
+        let text = printable(&String::from_utf8_lossy(payload));
+        let took = match took.filter(|_| self.round_trips) {
+            Some(took) => format!("  ({:.2} ms)", took.as_secs_f64() * 1e3),
+            None => String::new(),
+        };
+        self.line(format!("< {kind} {text}").trim_end().to_owned().as_str());
+        if !took.is_empty() {
+            self.line(took.trim_start());
+        }
+    }
+
+    /// The connection ended.
+    pub fn closed(&mut self, closed: &Closed) {
+        let (code, reason) = (closed.code.0, printable(&closed.reason));
+        if self.json {
+            return self.event("close", json!({"code": code, "reason": closed.reason}));
+        }
+        self.note(texts::CLOSED_WITH, &[&code, &reason]);
+    }
+
+    /// A word from this program, not from the server: to standard error, so that a pipe holds messages only.
+    pub fn note(&mut self, text: Text, values: &[&dyn std::fmt::Display]) {
+        let line = text.with(self.lang, values);
+        match &mut self.terminal {
+            Some(printer) => drop(printer.print(format!("{}\n", line.trim_end()))),
+            None => eprintln!("{}", line.trim_end()),
+        }
+    }
+
+    /// A line of the trace.
+    pub fn line(&mut self, line: &str) {
+        let time = if self.timestamps { format!("{} ", now()) } else { String::new() };
+        match &mut self.terminal {
+            Some(printer) => drop(printer.print(format!("{time}{line}\n"))),
+            None => drop(writeln!(io::stdout(), "{time}{line}")),
+        }
+    }
+
+    fn plain(&self) -> bool {
+        !self.hex && !self.timestamps && !self.round_trips
+    }
+
+    fn add_round_trip(&self, fields: &mut Value, took: Option<Duration>) {
+        if let Some(took) = took.filter(|_| self.round_trips) {
+            fields["rtt_ms"] = json!(took.as_secs_f64() * 1e3);
+        }
+    }
+
+    fn event(&mut self, kind: &str, mut fields: Value) {
+        fields["event"] = json!(kind);
+        fields["time"] = json!(now());
+        let line = fields.to_string();
+        let timestamps = std::mem::take(&mut self.timestamps);
+        self.line(&line);
+        self.timestamps = timestamps;
+    }
+}
+
+fn digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+}

@@ -1,0 +1,93 @@
+//! `framewise`: a classroom server, a terminal client and tools for lessons, on the library's public API.
+
+#![forbid(unsafe_code)]
+
+mod connect;
+mod help;
+mod load;
+mod relay;
+mod serve;
+mod texts;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
+use framewise::lang::Lang;
+
+/// WebSocket for the classroom: serve, connect, and look at every byte
+#[derive(Parser, Debug)]
+#[command(name = "framewise", version, arg_required_else_help = true)]
+struct Cli {
+    /// Language: en or pt [default: from LC_ALL, LC_MESSAGES or LANG]
+    #[arg(long, global = true, env = "FRAMEWISE_LANG", value_name = "LANG", value_parser = lang_parser())]
+    lang: Option<Lang>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Serve(serve::Args),
+    Connect(connect::Args),
+    Load(load::Args),
+    Relay(relay::Args),
+    /// Write the completions of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder
+    Man {
+        /// The folder
+        folder: PathBuf,
+    },
+}
+
+fn lang_parser() -> impl TypedValueParser<Value = Lang> {
+    PossibleValuesParser::new(["en", "pt"]).map(|tag| Lang::from_tag(&tag).unwrap_or_default())
+}
+
+fn main() -> ExitCode {
+    // What the environment says already wins over the file.
+    let _ = dotenvy::dotenv();
+    let wanted = wanted_lang();
+    let command = match wanted {
+        Lang::Pt => help::in_portuguese(Cli::command()),
+        Lang::En => Cli::command(),
+    };
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    let lang = cli.lang.unwrap_or(wanted);
+    match cli.command {
+        Command::Serve(args) => serve::run(args, lang),
+        Command::Connect(args) => connect::run(args, lang),
+        Command::Load(args) => load::run(args, lang),
+        Command::Relay(args) => relay::run(args, lang),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "framewise", &mut io::stdout());
+            ExitCode::SUCCESS
+        }
+        Command::Man { folder } => match clap_mangen::generate_to(Cli::command(), folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{}", texts::ERROR.with(lang, &[&error]));
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+/// The language of the help, which is shown before the options are understood.
+fn wanted_lang() -> Lang {
+    let arguments: Vec<String> =
+        std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let pairs = arguments.iter().zip(arguments.iter().skip(1));
+    let separate = pairs.filter(|(name, _)| *name == "--lang").map(|(_, value)| value.as_str());
+    let joined = arguments.iter().filter_map(|argument| argument.strip_prefix("--lang="));
+    let flag = separate.chain(joined).next().and_then(Lang::from_tag);
+    let variable = || std::env::var("FRAMEWISE_LANG").ok().and_then(|value| Lang::from_tag(&value));
+    flag.or_else(variable).unwrap_or_else(Lang::from_env)
+}

@@ -1,0 +1,321 @@
+//! The dispatcher of `framewise serve`: who may come in, and what becomes of what they say.
+//!
+//! ```text
+//!  /, /echo      text ──> "Echo: " + text             binary ──> the same
+//!  /ws           text ──> raw/room, events/room       binary ──> raw/room
+//!  /ws/events    event ─> events/room, raw/room, or one person, or an answer
+//! ```
+//!
+//! Rules of this file: nobody hears themselves; another room hears nothing; a fault in an event is answered and the
+//! connection stays.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Instant, SystemTime};
+
+use framewise::lang::Lang;
+use framewise::{Answer, CloseCode, Closed, Dispatcher, Message, Outbox, PeerId, Request};
+
+use crate::serve::events::{self, Event, Fault, Moved, Present, Said, json};
+use crate::serve::guard::Guard;
+use crate::serve::metrics::Metrics;
+use crate::serve::pages::Pages;
+use crate::serve::rate::Verdict;
+use crate::serve::rooms::{self, LOBBY, Path, Rooms};
+
+/// The subprotocol of clients that want to hear who comes and goes.
+pub const SUBPROTOCOL: &str = "framewise.classroom";
+
+/// Names that one answer to `who` holds.
+const MAX_NAMES: usize = 1_000;
+
+/// The classroom.
+pub struct Classroom {
+    rooms: Rooms,
+    guard: Guard,
+    pages: Pages,
+    metrics: Rc<Metrics>,
+    /// Messages per second and client, 0 for any number.
+    rate: u32,
+}
+
+impl Classroom {
+    /// An empty one.
+    pub fn new(guard: Guard, pages: Pages, metrics: Rc<Metrics>, rate: u32) -> Classroom {
+        Classroom { rooms: Rooms::default(), guard, pages, metrics, rate }
+    }
+
+    fn echo(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        match message {
+            Message::Text(text) => self.reply(outbox, &format!("Echo: {text}")),
+            binary => {
+                self.metrics.sent(binary, usize::from(outbox.reply(binary)));
+            }
+        }
+    }
+
+    fn reply(&self, outbox: &mut Outbox<'_>, text: &str) {
+        let message = Message::Text(text);
+        self.metrics.sent(message, usize::from(outbox.reply(message)));
+    }
+
+    fn publish(&self, outbox: &mut Outbox<'_>, group: &str, message: Message<'_>) {
+        let speaker = outbox.peer();
+        self.metrics.sent(message, outbox.publish(group, message, &[speaker]));
+    }
+
+    /// What somebody said on a raw path.
+    fn raw(&mut self, outbox: &mut Outbox<'_>, room: &str, message: Message<'_>) {
+        self.publish(outbox, &rooms::raw(room), message);
+        if let Message::Text(text) = message {
+            let said =
+                Said { message: text, timestamp: now(), from: None, room: Some(room), to: None };
+            self.publish(outbox, &rooms::events(room), Message::Text(&json(&said)));
+        }
+    }
+
+    fn event(&mut self, outbox: &mut Outbox<'_>, event: Event) -> Result<(), Fault> {
+        match event {
+            Event::Message { text, to: None } => self.say(outbox, &text),
+            Event::Message { text, to: Some(name) } => self.say_to(outbox, &text, &name)?,
+            Event::Join { room, name } => self.join(outbox, room, name)?,
+            Event::Leave => self.leave(outbox),
+            Event::Who => self.who(outbox),
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, outbox: &mut Outbox<'_>, text: &str) {
+        let Some(member) = self.rooms.get(outbox.peer()) else { return };
+        let (from, room) = (member.name.as_deref(), member.room.as_str());
+        let said = Said { message: text, timestamp: now(), from, room: Some(room), to: None };
+        self.publish(outbox, &rooms::events(room), Message::Text(&json(&said)));
+        self.publish(outbox, &rooms::raw(room), Message::Text(text));
+    }
+
+    fn say_to(&mut self, outbox: &mut Outbox<'_>, text: &str, name: &str) -> Result<(), Fault> {
+        let to = self.rooms.named(name).ok_or_else(|| Fault::NoSuchPeer(name.to_owned()))?;
+        let from = self.rooms.get(outbox.peer()).and_then(|member| member.name.as_deref());
+        let said = Said { message: text, timestamp: now(), from, room: None, to: Some(name) };
+        let event = json(&said);
+        let message = Message::Text(&event);
+        self.metrics.sent(message, usize::from(outbox.send(to, message)));
+        Ok(())
+    }
+
+    fn join(
+        &mut self,
+        outbox: &mut Outbox<'_>,
+        room: Option<String>,
+        name: Option<String>,
+    ) -> Result<(), Fault> {
+        let peer = outbox.peer();
+        if let Some(name) = name
+            && !self.rooms.rename(peer, &name)
+        {
+            return Err(Fault::NameTaken(name));
+        }
+        let Some(member) = self.rooms.get(peer) else { return Ok(()) };
+        let here = member.room.clone();
+        let room = room.unwrap_or_else(|| here.clone());
+        if room != here {
+            self.go(outbox, &room);
+        } else {
+            self.tell(outbox, "joined", peer, &room);
+        }
+        let name = self.rooms.get(peer).and_then(|member| member.name.as_deref());
+        self.reply(outbox, &json(&Moved { kind: "joined", room: &room, name }));
+        Ok(())
+    }
+
+    fn leave(&mut self, outbox: &mut Outbox<'_>) {
+        let Some(member) = self.rooms.get(outbox.peer()) else { return };
+        let room = member.room.clone();
+        if room != LOBBY {
+            self.go(outbox, LOBBY);
+        }
+        self.reply(outbox, &json(&Moved { kind: "left", room: &room, name: None }));
+    }
+
+    /// From one room to another, with the groups of both and a word to those who want it.
+    fn go(&mut self, outbox: &mut Outbox<'_>, room: &str) {
+        let peer = outbox.peer();
+        let Some(before) = self.rooms.go(peer, room) else { return };
+        leave_groups(outbox, &before);
+        self.tell(outbox, "left", peer, &before);
+        self.join_groups(outbox, peer);
+        self.tell(outbox, "joined", peer, room);
+    }
+
+    fn join_groups(&self, outbox: &mut Outbox<'_>, peer: PeerId) {
+        let Some(member) = self.rooms.get(peer) else { return };
+        let groups = match member.path {
+            Path::Echo => vec![],
+            Path::Raw => vec![rooms::raw(&member.room)],
+            Path::Events { presence: false } => vec![rooms::events(&member.room)],
+            Path::Events { presence: true } => {
+                vec![rooms::events(&member.room), rooms::presence(&member.room)]
+            }
+        };
+        for group in groups {
+            outbox.join(&group).expect("two groups at most, with names that fit");
+        }
+    }
+
+    /// Tells those in a room who want to know that somebody came or went.
+    fn tell(&self, outbox: &mut Outbox<'_>, kind: &str, peer: PeerId, room: &str) {
+        let name = self.rooms.get(peer).and_then(|member| member.name.as_deref());
+        self.publish(
+            outbox,
+            &rooms::presence(room),
+            Message::Text(&json(&Moved { kind, room, name })),
+        );
+    }
+
+    fn who(&self, outbox: &mut Outbox<'_>) {
+        let Some(member) = self.rooms.get(outbox.peer()) else { return };
+        let room = member.room.as_str();
+        let everybody = self.rooms.within(room).map(|member| member.name.as_deref());
+        let (mut names, mut unnamed) = (Vec::new(), 0);
+        for name in everybody {
+            match name {
+                Some(name) => names.push(name),
+                None => unnamed += 1,
+            }
+        }
+        names.sort_unstable();
+        let more = names.len().checked_sub(MAX_NAMES).filter(|&more| more > 0);
+        names.truncate(MAX_NAMES);
+        self.reply(outbox, &json(&Present { kind: "who", room, names, more, unnamed }));
+    }
+
+    /// Whether a message may pass, by how many there were.
+    fn may_pass(&mut self, outbox: &mut Outbox<'_>) -> bool {
+        let Some(member) = self.rooms.get_mut(outbox.peer()) else { return false };
+        let (path, lang) = (member.path, member.lang);
+        match member.rate.judge(Instant::now(), self.rate) {
+            Verdict::Take => return true,
+            Verdict::Drop => {}
+            Verdict::Tell => {
+                if matches!(path, Path::Events { .. }) {
+                    self.reply(outbox, &Fault::RateLimited(self.rate).event(lang));
+                }
+            }
+            Verdict::End => {
+                let closed = outbox.close(CloseCode::POLICY, "too many messages per second");
+                closed.expect("a valid code and reason");
+            }
+        }
+        self.metrics.rate_limited();
+        false
+    }
+}
+
+impl Dispatcher for Classroom {
+    fn on_request(&mut self, request: &Request<'_>, from: SocketAddr) -> Answer {
+        let lang = self.pages.lang_of(request);
+        if let Some(refusal) = self.guard.refuse(request, from, lang) {
+            return Answer::Respond(refusal);
+        }
+        if request.is_handshake() {
+            return match (path_of(request), room_of(request)) {
+                (Some(_), Some(_)) => Answer::Accept,
+                (Some(_), None) => Answer::Respond(self.pages.bad_room(request, lang)),
+                (None, _) => Answer::Respond(self.pages.not_found(request, lang)),
+            };
+        }
+        if request.path() == "/metrics" {
+            return Answer::Respond(self.metrics.page());
+        }
+        Answer::Respond(self.pages.answer(request, lang, self.rooms.len()))
+    }
+
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, request: &Request<'_>) {
+        let (Some(path), Some(room)) = (path_of(request), room_of(request)) else { return };
+        let (peer, lang) = (outbox.peer(), self.pages.lang_of(request));
+        self.rooms.enter(peer, path, lang, &room, Instant::now());
+        self.join_groups(outbox, peer);
+        if path != Path::Echo {
+            self.tell(outbox, "joined", peer, &room);
+        }
+    }
+
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        if !self.may_pass(outbox) {
+            return;
+        }
+        let Some(member) = self.rooms.get(outbox.peer()) else { return };
+        let (path, lang, room) = (member.path, member.lang, member.room.clone());
+        match path {
+            Path::Echo => self.echo(outbox, message),
+            Path::Raw => self.raw(outbox, &room, message),
+            Path::Events { .. } => {
+                let event = match message {
+                    Message::Text(text) => events::parse(text),
+                    Message::Binary(_) => Err(Fault::InvalidMessage),
+                };
+                if let Err(fault) = event.and_then(|event| self.event(outbox, event)) {
+                    self.reply(outbox, &fault.event(lang));
+                }
+            }
+        }
+    }
+
+    fn on_close(&mut self, outbox: &mut Outbox<'_>, _closed: &Closed) {
+        let Some(member) = self.rooms.depart(outbox.peer()) else { return };
+        if member.path != Path::Echo {
+            let moved = Moved { kind: "left", room: &member.room, name: member.name.as_deref() };
+            self.publish(outbox, &rooms::presence(&member.room), Message::Text(&json(&moved)));
+        }
+    }
+}
+
+fn leave_groups(outbox: &mut Outbox<'_>, room: &str) {
+    for group in [rooms::raw(room), rooms::events(room), rooms::presence(room)] {
+        outbox.leave(&group);
+    }
+}
+
+/// What a request wants, if there is such a thing.
+fn path_of(request: &Request<'_>) -> Option<Path> {
+    match request.path() {
+        "/" | "/echo" => Some(Path::Echo),
+        "/ws" => Some(Path::Raw),
+        // It is the only subprotocol here, so who offers it gets it.
+        "/ws/events" => Some(Path::Events {
+            presence: request.fields().has_token("sec-websocket-protocol", SUBPROTOCOL),
+        }),
+        _ => None,
+    }
+}
+
+/// The room of `?room=`, the lobby without it; nothing if it cannot be the name of a room.
+fn room_of(request: &Request<'_>) -> Option<String> {
+    match parameter(request, "room") {
+        None => Some(LOBBY.to_owned()),
+        Some(room) => room.ok().filter(|room| events::is_name(room)),
+    }
+}
+
+/// A parameter of the query, without percent-encoding; an error if what it encodes is no text.
+pub fn parameter(
+    request: &Request<'_>,
+    name: &str,
+) -> Option<Result<String, impl Display + use<>>> {
+    let pairs = request.query()?.split('&');
+    let value = pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?.1;
+    let value = value.replace('+', " ");
+    let decoded = percent_encoding::percent_decode_str(&value).decode_utf8();
+    Some(decoded.map(|text| text.into_owned()))
+}
+
+/// The time as events tell it: `2026-01-16T14:30:00.123456Z`.
+fn now() -> String {
+    humantime::format_rfc3339_micros(SystemTime::now()).to_string()
+}
+
+/// The language of somebody's request, or else of the server.
+pub fn lang_of(request: &Request<'_>, default: Lang) -> Lang {
+    request.header("accept-language").and_then(Lang::from_accept_language).unwrap_or(default)
+}

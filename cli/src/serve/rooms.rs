@@ -1,0 +1,149 @@
+//! Who is in which room, under which name. No sockets: the library's groups carry the messages.
+//!
+//! Every room has three groups, because its members hear different things: `raw` the bytes as they were sent, `events`
+//! JSON, and `presence`, those of the latter who also want to know who comes and goes.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
+
+use framewise::PeerId;
+use framewise::lang::Lang;
+
+use crate::serve::rate::Rate;
+
+/// Where everybody starts.
+pub const LOBBY: &str = "lobby";
+
+/// Bytes of the longest group name: the longest prefix and 64 characters.
+pub const MAX_GROUP_NAME: usize = 9 + 4 * super::events::MAX_NAME;
+
+/// What a connection came for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// `/` and `/echo`.
+    Echo,
+    /// `/ws`.
+    Raw,
+    /// `/ws/events`; with the subprotocol it also hears who comes and goes.
+    Events {
+        /// The subprotocol `framewise.classroom` was chosen.
+        presence: bool,
+    },
+}
+
+/// The groups of a room.
+pub fn raw(room: &str) -> String {
+    format!("raw/{room}")
+}
+
+/// The members of a room that hear events.
+pub fn events(room: &str) -> String {
+    format!("events/{room}")
+}
+
+/// The members of a room that hear who comes and goes.
+pub fn presence(room: &str) -> String {
+    format!("presence/{room}")
+}
+
+/// One open connection.
+#[derive(Debug)]
+pub struct Member {
+    /// What it came for.
+    pub path: Path,
+    /// The language that its request prefers.
+    pub lang: Lang,
+    /// Where it is.
+    pub room: String,
+    /// What it is called.
+    pub name: Option<String>,
+    /// How much it sends.
+    pub rate: Rate,
+}
+
+/// All open connections.
+#[derive(Debug, Default)]
+pub struct Rooms {
+    members: HashMap<PeerId, Member>,
+    by_name: HashMap<String, PeerId>,
+    by_room: HashMap<String, BTreeSet<PeerId>>,
+}
+
+impl Rooms {
+    /// Open connections.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Somebody came.
+    pub fn enter(&mut self, peer: PeerId, path: Path, lang: Lang, room: &str, now: Instant) {
+        let (room, name, rate) = (room.to_owned(), None, Rate::new(now));
+        if path != Path::Echo {
+            self.by_room.entry(room.clone()).or_default().insert(peer);
+        }
+        self.members.insert(peer, Member { path, lang, room, name, rate });
+    }
+
+    /// Somebody went.
+    pub fn depart(&mut self, peer: PeerId) -> Option<Member> {
+        let member = self.members.remove(&peer)?;
+        if let Some(name) = &member.name {
+            self.by_name.remove(name);
+        }
+        self.forget_in(&member.room, peer);
+        Some(member)
+    }
+
+    /// One of them.
+    pub fn get(&self, peer: PeerId) -> Option<&Member> {
+        self.members.get(&peer)
+    }
+
+    /// One of them, to change how much it has sent.
+    pub fn get_mut(&mut self, peer: PeerId) -> Option<&mut Member> {
+        self.members.get_mut(&peer)
+    }
+
+    /// Who is called so.
+    pub fn named(&self, name: &str) -> Option<PeerId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Gives a name. False if somebody else has it.
+    pub fn rename(&mut self, peer: PeerId, name: &str) -> bool {
+        if self.named(name).is_some_and(|other| other != peer) {
+            return false;
+        }
+        if let Some(member) = self.members.get_mut(&peer)
+            && let Some(before) = member.name.replace(name.to_owned())
+        {
+            self.by_name.remove(&before);
+        }
+        self.by_name.insert(name.to_owned(), peer);
+        true
+    }
+
+    /// Goes to another room, and answers which one it left.
+    pub fn go(&mut self, peer: PeerId, room: &str) -> Option<String> {
+        let member = self.members.get_mut(&peer)?;
+        let before = std::mem::replace(&mut member.room, room.to_owned());
+        self.forget_in(&before, peer);
+        self.by_room.entry(room.to_owned()).or_default().insert(peer);
+        Some(before)
+    }
+
+    /// The members of a room.
+    pub fn within(&self, room: &str) -> impl Iterator<Item = &Member> + '_ {
+        let peers = self.by_room.get(room).into_iter().flatten();
+        peers.filter_map(|peer| self.members.get(peer))
+    }
+
+    fn forget_in(&mut self, room: &str, peer: PeerId) {
+        if let Some(peers) = self.by_room.get_mut(room) {
+            peers.remove(&peer);
+            if peers.is_empty() {
+                self.by_room.remove(room);
+            }
+        }
+    }
+}

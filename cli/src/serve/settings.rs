@@ -1,0 +1,165 @@
+//! The settings of `framewise serve`: a flag, else the environment, else `.env`, else the default.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use framewise::Config;
+use framewise::config::{KeyPolicy, OriginPolicy};
+use framewise::lang::Lang;
+use tracing::Level;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+
+use crate::serve::classroom::SUBPROTOCOL;
+use crate::serve::rooms::MAX_GROUP_NAME;
+
+/// Lines of the log that may wait for a slow reader; what is more is dropped, never waited for.
+const MAX_LOG_LINES: usize = 1_024;
+
+/// Start the classroom server
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Example: framewise serve --host 0.0.0.0 --token segredo")]
+pub struct Args {
+    /// Where to listen; 0.0.0.0 shares it with the network
+    #[arg(long, env = "HOST", default_value = "localhost")]
+    pub host: String,
+    /// TCP port, 0 for any free one
+    #[arg(long, env = "PORT", default_value_t = 8765)]
+    pub port: u16,
+    /// A page from elsewhere that may connect, as https://example.org; 'any' for all of them (repeatable)
+    #[arg(long, env = "FRAMEWISE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub allow_origin: Vec<String>,
+    /// What clients have to know, as ?token=… or Authorization: Bearer …
+    #[arg(long, env = "FRAMEWISE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Messages per second and client; 0 for any number
+    #[arg(long, env = "FRAMEWISE_RATE", value_name = "N", default_value_t = 100)]
+    pub rate: u32,
+    /// Connections at once [default: as many as descriptors allow]
+    #[arg(long, env = "FRAMEWISE_MAX_CONNECTIONS", value_name = "N")]
+    pub max_connections: Option<usize>,
+    /// Connections at once from one IP address [default: any number]
+    #[arg(long, env = "FRAMEWISE_MAX_PER_IP", value_name = "N")]
+    pub max_per_ip: Option<usize>,
+    /// Accept a Sec-WebSocket-Key that does not decode to 16 bytes, with a note
+    #[arg(long, env = "FRAMEWISE_LENIENT_KEY")]
+    pub lenient_key: bool,
+    /// How the log is written
+    #[arg(long, env = "FRAMEWISE_LOG", value_enum, default_value_t = Log::Text)]
+    pub log: Log,
+    /// What is logged, at least: error, warn, info or debug
+    #[arg(long, env = "FRAMEWISE_LOG_LEVEL", value_name = "LEVEL", default_value_t = Level::INFO)]
+    pub log_level: Level,
+
+    /// Longest message in bytes; beyond it 1009
+    #[arg(long, env = "FRAMEWISE_MAX_MESSAGE", value_name = "BYTES", default_value_t = 1 << 20, help_heading = LIMITS)]
+    pub max_message: usize,
+    /// Most fragments of one message; beyond it 1008
+    #[arg(long, env = "FRAMEWISE_MAX_FRAGMENTS", value_name = "N", default_value_t = 4_096, help_heading = LIMITS)]
+    pub max_fragments: usize,
+    /// Most output that waits for one client; beyond it 1008
+    #[arg(long, env = "FRAMEWISE_MAX_OUTPUT", value_name = "BYTES", default_value_t = 1 << 20, help_heading = LIMITS)]
+    pub max_output: usize,
+    /// Longest request line; beyond it 414
+    #[arg(long, env = "FRAMEWISE_MAX_REQUEST_LINE", value_name = "BYTES", default_value_t = 4_096, help_heading = LIMITS)]
+    pub max_request_line: usize,
+    /// Longest request head; beyond it 431
+    #[arg(long, env = "FRAMEWISE_MAX_HEAD", value_name = "BYTES", default_value_t = 8_192, help_heading = LIMITS)]
+    pub max_head: usize,
+    /// Most header fields; beyond it 431
+    #[arg(long, env = "FRAMEWISE_MAX_HEADERS", value_name = "N", default_value_t = 64, help_heading = LIMITS)]
+    pub max_headers: usize,
+    /// Most connections in their opening handshake; beyond it accepting pauses
+    #[arg(long, env = "FRAMEWISE_MAX_HANDSHAKES", value_name = "N", default_value_t = 1_024, help_heading = LIMITS)]
+    pub max_handshakes: usize,
+    /// Time for the opening handshake
+    #[arg(long, env = "FRAMEWISE_HANDSHAKE_TIMEOUT", value_name = "SECONDS", default_value_t = 10, help_heading = LIMITS)]
+    pub handshake_timeout: u64,
+    /// How often clients are pinged; 0 for never
+    #[arg(long, env = "FRAMEWISE_PING_INTERVAL", value_name = "SECONDS", default_value_t = 20, help_heading = LIMITS)]
+    pub ping_interval: u64,
+    /// Time for the pong; beyond it 1008
+    #[arg(long, env = "FRAMEWISE_PONG_TIMEOUT", value_name = "SECONDS", default_value_t = 20, help_heading = LIMITS)]
+    pub pong_timeout: u64,
+    /// How long a client may take nothing of what waits for it
+    #[arg(long, env = "FRAMEWISE_WRITE_TIMEOUT", value_name = "SECONDS", default_value_t = 20, help_heading = LIMITS)]
+    pub write_timeout: u64,
+    /// How long a client may say nothing; 0 for ever
+    #[arg(long, env = "FRAMEWISE_IDLE_TIMEOUT", value_name = "SECONDS", default_value_t = 0, help_heading = LIMITS)]
+    pub idle_timeout: u64,
+    /// Time for the closing handshake
+    #[arg(long, env = "FRAMEWISE_CLOSE_TIMEOUT", value_name = "SECONDS", default_value_t = 5, help_heading = LIMITS)]
+    pub close_timeout: u64,
+}
+
+const LIMITS: &str = "Limits";
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Log {
+    /// A line for people.
+    Text,
+    /// A line of JSON.
+    Json,
+}
+
+impl Args {
+    /// The library's settings.
+    pub fn config(&self, lang: Lang) -> Config {
+        let seconds = Duration::from_secs;
+        let unless_zero = |value: u64| (value > 0).then(|| seconds(value));
+        Config {
+            host: self.host.clone(),
+            port: self.port,
+            lang,
+            key_policy: if self.lenient_key { KeyPolicy::Lenient } else { KeyPolicy::Strict },
+            origin_policy: self.origin_policy(),
+            subprotocols: vec![SUBPROTOCOL.to_owned()],
+            max_connections: self.max_connections,
+            max_per_address: self.max_per_ip,
+            max_message: self.max_message,
+            max_fragments: self.max_fragments,
+            max_output: self.max_output,
+            max_request_line: self.max_request_line,
+            max_head: self.max_head,
+            max_headers: self.max_headers,
+            max_handshakes: self.max_handshakes,
+            handshake_timeout: seconds(self.handshake_timeout),
+            ping_interval: unless_zero(self.ping_interval),
+            pong_timeout: seconds(self.pong_timeout),
+            write_timeout: seconds(self.write_timeout),
+            idle_timeout: unless_zero(self.idle_timeout),
+            close_timeout: seconds(self.close_timeout),
+            max_group_name: MAX_GROUP_NAME,
+            ..Config::default()
+        }
+    }
+
+    fn origin_policy(&self) -> OriginPolicy {
+        match self.allow_origin.as_slice() {
+            [] => OriginPolicy::SameHost,
+            origins if origins.iter().any(|origin| origin == "any") => OriginPolicy::Any,
+            origins => OriginPolicy::List(origins.to_vec()),
+        }
+    }
+
+    /// Whether only this machine can reach the server.
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost"
+            || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
+    /// Writes the log to standard error, from a thread of its own, for as long as the guard lives.
+    pub fn start_logging(&self) -> WorkerGuard {
+        let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MAX_LOG_LINES);
+        let (writer, guard) = builder.finish(io::stderr());
+        let format = tracing_subscriber::fmt().with_writer(writer).with_max_level(self.log_level);
+        let format = format.with_target(false);
+        match self.log {
+            Log::Text => format.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
+            Log::Json => format.json().flatten_event(true).init(),
+        }
+        guard
+    }
+}

@@ -1,0 +1,112 @@
+//! The texts of the command line and the classroom server that a person reads, English beside Portuguese.
+
+use framewise::lang::Text;
+
+macro_rules! table {
+    ($($name:ident: $en:literal, $pt:literal;)*) => {
+        $(pub const $name: Text = Text::new($en, $pt);)*
+        #[cfg(test)]
+        const ALL: &[(&str, Text)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+#[rustfmt::skip]
+mod all {
+use super::Text;
+table! {
+    // The first lines of the server.
+    SERVING: "Classroom server on http://{}", "Servidor da turma em http://{}";
+    SHARE: "Others on the network open http://{}", "Outras pessoas na rede abrem http://{}";
+    TOKEN_HINT: "Clients need the token: add ?token=… to the address",
+                "Os clientes precisam do token: acrescente ?token=… ao endereço";
+    STOP_HINT: "Ctrl+C stops it", "Ctrl+C encerra";
+    STOPPING: "Stopping: everybody gets a Close 1001. Ctrl+C again stops at once.",
+              "Encerrando: todos recebem um Close 1001. Ctrl+C de novo encerra na hora.";
+    STOPPED: "Stopped.", "Encerrado.";
+    WELCOME: "Welcome to the WebSocket server", "Bem-vindo ao servidor WebSocket";
+
+    // Errors in events.
+    INVALID_JSON: "this is not JSON: line {}, column {}", "isto não é JSON: linha {}, coluna {}";
+    INVALID_MESSAGE: "an event is a JSON object in a text frame, and its fields are strings",
+                     "um evento é um objeto JSON em um frame de texto, e seus campos são strings";
+    MISSING_MESSAGE: "say {\"message\": \"…\"}, or name a \"type\"", "diga {\"message\": \"…\"}, ou informe um \"type\"";
+    UNKNOWN_TYPE: "there is no type '{}'; known are message, join, leave and who",
+                  "não existe o tipo '{}'; os conhecidos são message, join, leave e who";
+    NO_SUCH_PEER: "nobody here is called '{}'", "ninguém aqui se chama '{}'";
+    NAME_TAKEN: "somebody else is called '{}'", "outra pessoa já se chama '{}'";
+    INVALID_NAME: "a name has 1 to {} characters, none of them a control character, and no space around it",
+                  "um nome tem de 1 a {} caracteres, nenhum deles de controle, e sem espaços em volta";
+    TOO_LONG: "the message has {} characters; {} are allowed", "a mensagem tem {} caracteres; o limite é {}";
+    RATE_LIMITED: "more than {} messages in a second: what is too much is dropped",
+                  "mais de {} mensagens em um segundo: o excesso é descartado";
+
+    // Refusals over HTTP.
+    LINE_RULE: "rule", "regra";
+    LINE_SECTION: "section", "seção";
+    LINE_FOUND: "found", "encontrado";
+    LINE_FIX: "fix", "correção";
+    HOST_RULE: "a server on loopback is asked by a name of this machine",
+               "um servidor em loopback só atende por um nome desta máquina";
+    HOST_FIX: "open http://localhost:PORT, or start the server with --host 0.0.0.0",
+              "abra http://localhost:PORTA, ou inicie o servidor com --host 0.0.0.0";
+    TOKEN_RULE: "a token is asked for here", "aqui é preciso informar um token";
+    TOKEN_NONE: "no token", "nenhum token";
+    TOKEN_OTHER: "another token", "um token diferente";
+    TOKEN_FIX: "add ?token=… to the address, or the header Authorization: Bearer …",
+               "acrescente ?token=… ao endereço, ou o cabeçalho Authorization: Bearer …";
+    LOCAL_RULE: "this page is for the machine that the server runs on", "esta página é só para a máquina do servidor";
+    LOCAL_FIX: "open it there, or start the server with --token", "abra-a lá, ou inicie o servidor com --token";
+    PATH_RULE: "there is nothing at this path", "não há nada neste caminho";
+    PATH_FIX: "WebSocket: /, /echo, /ws, /ws/events; pages: /, /docs, /health, /metrics",
+              "WebSocket: /, /echo, /ws, /ws/events; páginas: /, /docs, /health, /metrics";
+    ROOM_RULE: "a room has a name of 1 to 64 characters", "uma sala tem um nome de 1 a 64 caracteres";
+    ROOM_FIX: "connect to /ws?room=7a, for example", "conecte-se a /ws?room=7a, por exemplo";
+
+    // The terminal client.
+    CONNECTED_TO: "Connected to {}. /help shows the commands, /sair leaves.",
+                  "Conectado a {}. /help mostra os comandos, /sair encerra.";
+    CLOSED_WITH: "Closed: {} {}", "Fechado: {} {}";
+    AGAIN_IN: "Connecting again in {} s", "Conectando de novo em {} s";
+    NOT_SENT: "Not sent: there is no connection.", "Não enviado: não há conexão.";
+    COMMANDS: "/ping [text]   /pong [text]   /close [code [reason]]   /frag N text   /hex 81 05 …   /raw 81 05 …   /sair\n//text sends /text",
+              "/ping [texto]   /pong [texto]   /close [código [motivo]]   /frag N texto   /hex 81 05 …   /raw 81 05 …   /sair\n//texto envia /texto";
+    UNKNOWN_COMMAND: "there is no command /{}; /help shows them", "não existe o comando /{}; /help mostra todos";
+    NOT_HEX: "hexadecimal digits come in pairs: 81 05", "os dígitos hexadecimais vêm em pares: 81 05";
+    CONTROL_TOO_LONG: "a ping or pong has at most 125 bytes (RFC 6455 5.5)", "um ping ou pong tem no máximo 125 bytes (RFC 6455 5.5)";
+    FRAG_USAGE: "/frag 3 text sends the text in 3 frames", "/frag 3 texto envia o texto em 3 frames";
+    BAD_CLOSE: "this code may not be sent (RFC 6455 7.4), or the reason has more than 123 bytes",
+               "este código não pode ser enviado (RFC 6455 7.4), ou o motivo tem mais de 123 bytes";
+    BAD_HEADER: "a header is written 'Name: value', not '{}'", "um cabeçalho se escreve 'Nome: valor', não '{}'";
+
+    // The load generator.
+    NOT_YOURS: "{} is not this machine: load only a server of your own, with --yes-i-own-this-server",
+               "{} não é esta máquina: só carregue um servidor seu, com --yes-i-own-this-server";
+    LOAD_COUNTS: "{} peers, {} s: {} messages sent, {} received, {} a second",
+                 "{} clientes, {} s: {} mensagens enviadas, {} recebidas, {} por segundo";
+    LOAD_SKIPPED: "{} messages not sent, because too many were under way", "{} mensagens não enviadas, pois havia demais a caminho";
+    LOAD_FAULT: "{} x {}", "{} x {}";
+
+    // The relay.
+    RELAYING: "Relaying {} to {}", "Retransmitindo {} para {}";
+
+    // Errors of the command line.
+    ERROR: "error: {}", "erro: {}";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use framewise::lang::Lang;
+
+    #[test]
+    fn every_text_is_there_in_both_languages_with_as_many_places() {
+        for (name, text) in ALL {
+            let [en, pt] = [Lang::En, Lang::Pt].map(|lang| text.get(lang));
+            assert!(!en.is_empty() && !pt.is_empty(), "{name}");
+            assert_eq!(en.matches("{}").count(), pt.matches("{}").count(), "{name}");
+        }
+    }
+}
+}
+
+pub use all::*;

@@ -1,0 +1,224 @@
+//! Rooms, names, private messages, presence and errors, over real sockets.
+
+mod support;
+
+use framewise::CloseCode;
+use framewise::Message;
+use framewise::protocol::handshake::client::ClientRequest;
+use framewise::protocol::message::Received;
+use serde_json::json;
+use support::{Peer, Serve};
+
+/// Joins a room under a name, which is answered.
+fn join(peer: &mut Peer, room: &str, name: &str) {
+    peer.send(&json!({"type": "join", "room": room, "name": name}).to_string());
+    assert_eq!(peer.json(), json!({"type": "joined", "room": room, "name": name}));
+}
+
+fn with_presence(request: ClientRequest) -> ClientRequest {
+    request.subprotocol("framewise.classroom").expect("a token")
+}
+
+/// What one client sends has reached the server before what another one does, as soon as it was answered.
+fn settle(peer: &mut Peer) {
+    peer.hears_nothing();
+}
+
+#[test]
+fn echo_answers_text_and_bytes() {
+    let serve = Serve::start(&[]);
+    for path in ["/", "/echo"] {
+        let mut peer = serve.connect(path);
+        assert_eq!(peer.send("olá").text(), "Echo: olá");
+        assert!(peer.0.send(Message::Binary(&[0, 255])).expect("open"));
+        assert_eq!(peer.message(), Received::Binary(vec![0, 255].into()));
+    }
+}
+
+#[test]
+fn an_event_reaches_all_others_in_its_room_and_nobody_else() {
+    let serve = Serve::start(&[]);
+    let mut ana = serve.connect("/ws/events");
+    let mut bia = serve.connect("/ws/events");
+    let mut raw = serve.connect("/ws");
+    let mut elsewhere = serve.connect("/ws/events?room=7a");
+    let mut elsewhere_raw = serve.connect("/ws?room=7a");
+    for peer in [&mut bia, &mut raw, &mut elsewhere, &mut elsewhere_raw] {
+        settle(peer);
+    }
+    ana.send(r#"{"message": "Olá"}"#);
+    let said = bia.json();
+    assert_eq!((&said["message"], &said["room"]), (&json!("Olá"), &json!("lobby")));
+    assert!(said.get("from").is_none() && said.get("to").is_none(), "{said}");
+    let timestamp = said["timestamp"].as_str().expect("a time");
+    assert!(timestamp.len() == 27 && timestamp.ends_with('Z'), "{timestamp}");
+    assert_eq!(raw.text(), "Olá");
+    for peer in [&mut ana, &mut bia, &mut raw, &mut elsewhere, &mut elsewhere_raw] {
+        peer.hears_nothing();
+    }
+}
+
+#[test]
+fn raw_text_reaches_raw_clients_as_it_is_and_event_clients_as_an_event() {
+    let serve = Serve::start(&[]);
+    let mut sender = serve.connect("/ws?room=sala%207");
+    let mut raw = serve.connect("/ws?room=sala%207");
+    let mut events = serve.connect("/ws/events?room=sala+7");
+    settle(&mut raw);
+    settle(&mut events);
+    sender.send("{\"message\": 1}");
+    assert_eq!(raw.text(), "{\"message\": 1}");
+    let said = events.json();
+    assert_eq!((&said["message"], &said["room"]), (&json!("{\"message\": 1}"), &json!("sala 7")));
+    assert!(sender.0.send(Message::Binary(b"\x00\x01")).expect("open"));
+    assert_eq!(raw.message(), Received::Binary(b"\x00\x01".to_vec().into()));
+    events.hears_nothing();
+    sender.hears_nothing();
+}
+
+#[test]
+fn a_private_message_reaches_one_across_rooms() {
+    let serve = Serve::start(&[]);
+    let mut ana = serve.connect("/ws/events");
+    let mut bia = serve.connect("/ws/events");
+    let mut caio = serve.connect("/ws/events");
+    join(&mut ana, "7a", "ana");
+    join(&mut bia, "8b", "bia");
+    join(&mut caio, "8b", "caio");
+    ana.send(r#"{"message": "só você", "to": "bia"}"#);
+    let said = bia.json();
+    assert_eq!(said["message"], "só você");
+    assert_eq!((&said["from"], &said["to"]), (&json!("ana"), &json!("bia")));
+    caio.hears_nothing();
+    ana.hears_nothing();
+    ana.send(r#"{"message": "?", "to": "davi"}"#);
+    assert_eq!(ana.json()["error"]["code"], "no_such_peer");
+}
+
+#[test]
+fn names_are_unique_and_free_again_when_their_owner_goes() {
+    let serve = Serve::start(&[]);
+    let mut ana = serve.connect("/ws/events");
+    let mut other = serve.connect("/ws/events?room=7a");
+    join(&mut ana, "lobby", "ana");
+    other.send(r#"{"type": "join", "name": "ana"}"#);
+    assert_eq!(other.json()["error"]["code"], "name_taken");
+    // Her own name again is no fault, and a new name frees the old one.
+    join(&mut ana, "lobby", "ana");
+    join(&mut ana, "lobby", "ana maria");
+    join(&mut other, "7a", "ana");
+    ana.0.close(CloseCode::NORMAL, "").expect("a valid code");
+    join(&mut other, "7a", "ana maria");
+}
+
+#[test]
+fn join_leave_and_who_answer() {
+    let serve = Serve::start(&[]);
+    let mut ana = serve.connect("/ws/events");
+    let mut bia = serve.connect("/ws/events?room=7a");
+    let mut raw = serve.connect("/ws?room=7a");
+    settle(&mut bia);
+    settle(&mut raw);
+    join(&mut ana, "7a", "ana");
+    assert_eq!(
+        ana.send(r#"{"type": "who"}"#).json(),
+        json!({"type": "who", "room": "7a", "names": ["ana"], "unnamed": 2})
+    );
+    assert_eq!(ana.send(r#"{"type": "leave"}"#).json(), json!({"type": "left", "room": "7a"}));
+    assert_eq!(
+        ana.send(r#"{"type": "who"}"#).json(),
+        json!({"type": "who", "room": "lobby", "names": ["ana"], "unnamed": 0})
+    );
+    assert_eq!(ana.send(r#"{"type": "leave"}"#).json(), json!({"type": "left", "room": "lobby"}));
+    // Somebody who only speaks {"message"} heard none of it.
+    bia.hears_nothing();
+    raw.hears_nothing();
+}
+
+#[test]
+fn who_comes_and_goes_is_told_to_those_who_asked_for_it() {
+    let serve = Serve::start(&[]);
+    let mut watcher = serve.connect_as("/ws/events?room=7a", with_presence);
+    assert_eq!(watcher.0.subprotocol(), Some("framewise.classroom"));
+    settle(&mut watcher);
+    let mut ana = serve.connect("/ws/events");
+    join(&mut ana, "7a", "ana");
+    assert_eq!(watcher.json(), json!({"type": "joined", "room": "7a", "name": "ana"}));
+    ana.send(r#"{"type": "leave"}"#).json();
+    assert_eq!(watcher.json(), json!({"type": "left", "room": "7a", "name": "ana"}));
+    join(&mut ana, "7a", "ana");
+    watcher.json();
+    drop(ana);
+    assert_eq!(watcher.json(), json!({"type": "left", "room": "7a", "name": "ana"}));
+    watcher.hears_nothing();
+}
+
+#[test]
+fn every_fault_is_an_event_and_the_connection_stays() {
+    let serve = Serve::start(&["--lang", "pt"]);
+    let mut peer = serve.connect_as("/ws/events", |request| {
+        request.header("Accept-Language", "en").expect("a header")
+    });
+    let long = json!({"message": "é".repeat(16_385)}).to_string();
+    for (event, code) in [
+        ("{", "invalid_json"),
+        ("[]", "invalid_message"),
+        ("{}", "missing_message"),
+        (r#"{"type": "dance"}"#, "unknown_type"),
+        (r#"{"type": "join", "name": "\u0000"}"#, "invalid_name"),
+        (&long, "too_long"),
+    ] {
+        let error = peer.send(event).json();
+        assert_eq!((&error["type"], &error["error"]["code"]), (&json!("error"), &json!(code)));
+    }
+    assert!(peer.0.send(Message::Binary(b"{}")).expect("open"));
+    assert_eq!(peer.json()["error"]["code"], "invalid_message");
+    let place = peer.send("{\"a\":\n x}").json();
+    assert_eq!((&place["error"]["line"], &place["error"]["column"]), (&json!(2), &json!(2)));
+    // In the language of the client, not of the server.
+    assert_eq!(
+        peer.send("{}").json()["error"]["message"].as_str().expect("text").split(' ').next(),
+        Some("say")
+    );
+    assert_eq!(serve.json("/health")["connections"], 1);
+}
+
+#[test]
+fn too_many_messages_are_dropped_and_then_end_the_connection() {
+    let serve = Serve::start(&["--rate", "5"]);
+    let mut peer = serve.connect("/ws/events");
+    let mut told = 0;
+    // As fast as it goes, until the server has enough of it.
+    let closed = loop {
+        let open = peer.0.send(Message::Text(r#"{"type": "who"}"#)).expect("it takes bytes");
+        if !open {
+            break peer.closed();
+        }
+        match peer.0.next(Some(std::time::Duration::from_millis(10))).expect("a socket") {
+            Some(framewise::protocol::connection::Event::Message(Received::Text(text))) => {
+                told += usize::from(text.contains("rate_limited"));
+            }
+            Some(framewise::protocol::connection::Event::Closed(closed)) => break closed,
+            _ => {}
+        }
+    };
+    assert_eq!(closed.code, CloseCode::POLICY, "{closed:?}");
+    assert!(told >= 2, "once for each of the seconds before");
+}
+
+#[test]
+fn a_raw_client_that_sends_too_much_hears_nothing_but_the_close() {
+    let serve = Serve::start(&["--rate", "5"]);
+    let mut peer = serve.connect("/ws");
+    let closed = loop {
+        if !peer.0.send(Message::Text("a")).expect("it takes bytes") {
+            break peer.closed();
+        }
+        match peer.0.next(Some(std::time::Duration::from_millis(10))).expect("a socket") {
+            Some(framewise::protocol::connection::Event::Closed(closed)) => break closed,
+            Some(other) => panic!("{other:?}"),
+            None => {}
+        }
+    };
+    assert_eq!(closed.code, CloseCode::POLICY, "{closed:?}");
+}

@@ -1,0 +1,138 @@
+//! `framewise connect` in a pipe, with plain shell around it.
+
+mod support;
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
+use support::{Serve, framewise};
+
+/// Runs the client with this standard input.
+fn connect(arguments: &[&str], input: &str) -> Output {
+    let mut command = framewise(&["connect"]);
+    let mut child = command
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let input = input.to_owned();
+    let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+    let output = child.wait_with_output().expect("it ends");
+    writer.join().expect("the writer ends");
+    output
+}
+
+fn stdout(output: &Output) -> &str {
+    str::from_utf8(&output.stdout).expect("text")
+}
+
+fn stderr(output: &Output) -> &str {
+    str::from_utf8(&output.stderr).expect("text")
+}
+
+#[test]
+fn a_pipe_is_read_to_its_end_and_every_answer_is_there() {
+    let serve = Serve::start(&["--rate", "0"]);
+    let url = format!("{}/echo", serve.address);
+    let output = connect(&[&url], "um\ndois\n\n/ping\ntrês");
+    assert_eq!(stdout(&output), "Echo: um\nEcho: dois\nEcho: \nEcho: /ping\nEcho: três\n");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let many: String = (0..20_000).map(|n| format!("linha {n}\n")).collect();
+    let output = connect(&[&url], &many);
+    let wanted: String = (0..20_000).map(|n| format!("Echo: linha {n}\n")).collect();
+    assert_eq!(stdout(&output), wanted);
+}
+
+#[test]
+fn sends_what_is_given_and_stops_after_one() {
+    let serve = Serve::start(&[]);
+    let url = format!("ws://{}/echo", serve.address);
+    assert_eq!(stdout(&connect(&[&url, "-x", "a", "-x", "b"], "")), "Echo: a\nEcho: b\n");
+    assert_eq!(stdout(&connect(&[&url, "-1", "-x", "a", "-x", "b"], "")), "Echo: a\n");
+    assert_eq!(stdout(&connect(&[&url, "--hex", "-x", "00 ff 7f"], "")), "00 ff 7f\n");
+    assert_eq!(connect(&[&url, "--binary", "-x", "a"], "").stdout, b"a\n");
+}
+
+#[test]
+fn json_is_one_event_a_line() {
+    let serve = Serve::start(&[]);
+    let url = format!("ws://{}/ws/events", serve.address);
+    let output = connect(&[&url, "--json", "--rtt", "-s", "framewise.classroom"], "{}\n");
+    let events: Vec<Value> =
+        stdout(&output).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let kinds: Vec<&str> =
+        events.iter().map(|event| event["event"].as_str().expect("a kind")).collect();
+    assert_eq!(kinds, ["open", "message", "close"]);
+    assert_eq!(events[0]["subprotocol"], "framewise.classroom");
+    assert!(events[1]["data"].as_str().expect("text").contains("missing_message"));
+    assert!(events[1]["rtt_ms"].as_f64().expect("a time") >= 0.0);
+    assert_eq!(events[2]["code"], 1000);
+}
+
+#[test]
+fn the_trace_explains_both_ways() {
+    let serve = Serve::start(&[]);
+    let output = connect(&[&format!("{}/echo", serve.address), "--trace", "-x", "oi"], "");
+    let trace = stderr(&output);
+    for words in [
+        "> GET /echo HTTP/1.1",
+        "< HTTP/1.1 101",
+        "opcode=1 (text) MASK=1 length=2",
+        "payload data 'Echo: oi'",
+        "opcode=8 (close)",
+    ] {
+        assert!(trace.contains(words), "{words} is not in\n{trace}");
+    }
+    assert_eq!(stdout(&output), "Echo: oi\n");
+}
+
+#[test]
+fn exit_codes_tell_how_it_ended() {
+    let serve = Serve::start(&["--max-message", "1024"]);
+    let url = format!("ws://{}/echo", serve.address);
+    let code = |output: &Output| output.status.code().expect("a code");
+    assert_eq!(code(&connect(&[&url], "")), 0);
+    assert_eq!(code(&connect(&[&url, "--close", "4000:tchau"], "")), 0);
+    let too_big = connect(&[&url], &"a".repeat(2_000));
+    assert_eq!(code(&too_big), 3);
+    assert!(stderr(&too_big).contains("1009"), "{}", stderr(&too_big));
+    let refused = connect(&[&format!("ws://{}/nothing", serve.address)], "");
+    assert_eq!(code(&refused), 1);
+    assert!(stderr(&refused).contains("HTTP/1.1 404") && stderr(&refused).contains("fix: "));
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    assert_eq!(code(&connect(&[&nobody.to_string()], "")), 1);
+    for usage in [["--close", "1005"], ["--close", "x"], ["-w", "0"], ["-s", "a b"], ["-H", "none"]]
+    {
+        assert_eq!(code(&connect(&[&url, usage[0], usage[1]], "")), 2, "{usage:?}");
+    }
+}
+
+#[test]
+fn headers_and_origin_are_sent() {
+    let serve = Serve::start(&["--token", "segredo"]);
+    let url = format!("ws://{}/echo", serve.address);
+    let output = connect(&[&url, "-H", "Authorization: Bearer segredo", "-x", "a"], "");
+    assert_eq!(stdout(&output), "Echo: a\n");
+    let output =
+        connect(&[&format!("{url}?token=segredo"), "-o", "https://evil.example", "-x", "a"], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("403"), "{}", stderr(&output));
+}
+
+#[test]
+fn silence_after_a_ping_is_what_no_pong_shows() {
+    let serve = Serve::start(&["--ping-interval", "1", "--pong-timeout", "1"]);
+    let url = format!("ws://{}/echo", serve.address);
+    let output = connect(&[&url, "--no-pong", "-w", "20", "-x", "a"], "");
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        stderr(&output).contains("1008 RFC 6455 5.5.2: no pong in time"),
+        "{}",
+        stderr(&output)
+    );
+}

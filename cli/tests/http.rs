@@ -1,0 +1,174 @@
+//! What is answered over HTTP, and who is let in.
+
+mod support;
+
+use framewise::net::connect::ConnectError;
+use framewise::protocol::handshake::client::ClientRequest;
+use framewise::protocol::url::Url;
+use framewise::{Client, Config, Message};
+use serde_json::json;
+use support::Serve;
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).expect("a status")
+}
+
+/// The answer to a handshake that is refused.
+fn refused(
+    serve: &Serve,
+    target: &str,
+    with: impl FnOnce(ClientRequest) -> ClientRequest,
+) -> String {
+    let url = Url::parse(&format!("ws://{}{target}", serve.address)).expect("a URL");
+    match Client::open(&with(ClientRequest::new(url)), Config::default(), ()) {
+        Err(ConnectError::Rejected(rejected)) => String::from_utf8(rejected.answer).expect("text"),
+        other => panic!("a refusal was due, not {other:?}"),
+    }
+}
+
+#[test]
+fn the_root_is_a_welcome_or_the_page() {
+    let serve = Serve::start(&["--lang", "pt"]);
+    assert_eq!(serve.json("/"), json!({"message": "Bem-vindo ao servidor WebSocket"}));
+    let page = serve.http("/", "Accept: text/html,application/xhtml+xml;q=0.9\r\n");
+    assert!(page.contains("Content-Type: text/html; charset=utf-8\r\n"), "{page}");
+    assert!(page.contains("Content-Security-Policy: default-src 'none'; "));
+    assert!(page.contains("<title>framewise</title>"));
+    let serve = Serve::start(&["--lang", "en"]);
+    assert_eq!(serve.json("/"), json!({"message": "Welcome to the WebSocket server"}));
+}
+
+#[test]
+fn every_file_of_the_page_is_there_with_its_type() {
+    let serve = Serve::start(&[]);
+    for (path, content_type) in [
+        ("/app.js", "text/javascript"),
+        ("/connection.js", "text/javascript"),
+        ("/texts.js", "text/javascript"),
+        ("/docs.js", "text/javascript"),
+        ("/style.css", "text/css"),
+        ("/icon.svg", "image/svg+xml"),
+        ("/docs", "text/html"),
+        ("/asyncapi.json", "application/json"),
+    ] {
+        let answer = serve.http(path, "");
+        assert_eq!(status(&answer), "200", "{path}");
+        assert!(answer.contains(&format!("Content-Type: {content_type}")), "{answer}");
+        assert!(answer.contains("X-Content-Type-Options: nosniff"), "{path}");
+    }
+}
+
+#[test]
+fn health_counts_open_websockets() {
+    let serve = Serve::start(&[]);
+    let health = serve.json("/health");
+    assert_eq!((&health["status"], &health["connections"]), (&json!("ok"), &json!(0)));
+    assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
+    assert!(health["uptime_seconds"].is_u64());
+    let peers = [serve.connect("/echo"), serve.connect("/ws"), serve.connect("/ws/events")];
+    assert_eq!(serve.json("/health")["connections"], 3);
+    drop(peers);
+}
+
+#[test]
+fn a_path_that_is_not_there_teaches() {
+    let serve = Serve::start(&[]);
+    for path in ["/nothing", "/wire", "/ws/other"] {
+        let answer = serve.http(path, "Accept-Language: pt\r\n");
+        assert_eq!(status(&answer), "404", "{path}");
+        assert!(answer.contains(&format!("encontrado: {path}\n")), "{answer}");
+    }
+    assert_eq!(status(&refused(&serve, "/nothing", |request| request)), "404");
+    assert_eq!(status(&refused(&serve, "/ws?room=", |request| request)), "400");
+    assert_eq!(status(&refused(&serve, "/ws?room=%ff", |request| request)), "400");
+    assert_eq!(status(&refused(&serve, "/ws?room=a%00", |request| request)), "400");
+}
+
+#[test]
+fn a_host_from_elsewhere_is_refused_on_loopback() {
+    let serve = Serve::start(&[]);
+    for host in ["evil.example", "evil.example:8765", "192.168.0.7"] {
+        for path in ["/", "/health", "/metrics", "/ws"] {
+            let answer = serve.raw(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            assert_eq!(status(&answer), "403", "{host} {path}");
+            assert!(answer.contains(&format!("found: {host}\n")), "{answer}");
+        }
+    }
+    let answer = serve.raw("GET /health HTTP/1.1\r\nHost: localhost:1\r\n\r\n");
+    assert_eq!(status(&answer), "200");
+}
+
+#[test]
+fn a_token_is_asked_for_where_it_matters() {
+    let serve = Serve::start(&["--token", "segredo"]);
+    for path in ["/", "/echo", "/ws", "/ws/events"] {
+        for target in
+            [path.to_owned(), format!("{path}?token=outro"), format!("{path}?token=segred")]
+        {
+            let answer = refused(&serve, &target, |request| request);
+            assert_eq!(status(&answer), "401", "{target}");
+            assert!(answer.contains("WWW-Authenticate: Bearer\r\n") && !answer.contains("segredo"));
+        }
+        let with_header = |request: ClientRequest| {
+            request.header("Authorization", "Bearer segredo").expect("a header")
+        };
+        serve.connect(&format!("{path}?token=segredo"));
+        serve.connect_as(path, with_header);
+    }
+    assert_eq!(status(&serve.http("/metrics", "")), "401");
+    assert_eq!(status(&serve.http("/metrics", "Authorization: bearer segredo\r\n")), "200");
+    assert_eq!(status(&serve.http("/metrics?token=segredo", "")), "200");
+    // The page itself can be had, and says what is missing when it connects.
+    assert_eq!(status(&serve.http("/", "Accept: text/html\r\n")), "200");
+    assert_eq!(status(&serve.http("/health", "")), "200");
+}
+
+#[test]
+fn pages_from_elsewhere_need_permission() {
+    let origin = |value: &'static str| {
+        move |request: ClientRequest| request.header("Origin", value).expect("a header")
+    };
+    let serve = Serve::start(&[]);
+    assert_eq!(status(&refused(&serve, "/ws", origin("https://evil.example"))), "403");
+    let serve = Serve::start(&["--allow-origin", "https://escola.example"]);
+    serve.connect_as("/ws", origin("https://escola.example"));
+    assert_eq!(status(&refused(&serve, "/ws", origin("https://evil.example"))), "403");
+    let serve = Serve::start(&["--allow-origin", "any"]);
+    serve.connect_as("/ws", origin("https://evil.example"));
+}
+
+#[test]
+fn caps_are_answered() {
+    let serve = Serve::start(&["--max-connections", "1"]);
+    let one = serve.connect("/echo");
+    assert_eq!(status(&refused(&serve, "/echo", |request| request)), "503");
+    drop(one);
+    let serve = Serve::start(&["--max-per-ip", "1"]);
+    let _one = serve.connect("/echo");
+    assert_eq!(status(&refused(&serve, "/echo", |request| request)), "429");
+}
+
+#[test]
+fn metrics_count_what_happened() {
+    let serve = Serve::start(&[]);
+    let mut peer = serve.connect("/echo");
+    assert_eq!(peer.send("olá").text(), "Echo: olá");
+    let mut raw = serve.connect("/ws");
+    raw.0.send(Message::Text("x")).expect("open");
+    raw.0.close(framewise::CloseCode(4000), "").expect("a code of one's own");
+    let metrics = serve.http("/metrics", "");
+    assert!(metrics.contains("Content-Type: application/openmetrics-text; version=1.0.0"));
+    for line in [
+        "framewise_connections 1",
+        "framewise_handshakes_total{result=\"opened\",status=\"101\"} 2",
+        "framewise_messages_total{direction=\"in\",opcode=\"text\"} 2",
+        "framewise_messages_total{direction=\"out\",opcode=\"text\"} 1",
+        "framewise_message_payload_bytes_total{direction=\"in\",opcode=\"text\"} 5",
+        "framewise_closes_total{code=\"other\"} 1",
+        "framewise_output_queued_bytes 0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+    assert!(metrics.contains("framewise_loop_pass_seconds_bucket{le=\""));
+    assert!(metrics.ends_with("# EOF\n"));
+}

@@ -1,0 +1,60 @@
+//! `framewise load`: counts, faults by kind, and whom it refuses to load.
+
+mod support;
+
+use serde_json::Value;
+use support::{Serve, framewise};
+
+#[test]
+fn counts_what_it_sent_and_what_came_back() {
+    let serve = Serve::start(&["--rate", "0"]);
+    let url = format!("ws://{}/echo", serve.address);
+    for rate in ["0", "50"] {
+        let output = framewise(&[
+            "load",
+            &url,
+            "--peers",
+            "20",
+            "--rate",
+            rate,
+            "--duration",
+            "1",
+            "--json",
+        ])
+        .output()
+        .expect("it runs");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert!(output.status.success(), "{report}");
+        assert_eq!(report["peers"], 20);
+        assert!(report["sent"].as_u64().expect("a number") >= 20);
+        assert_eq!(report["sent"], report["received"], "{report}");
+        assert_eq!(report["latency_ms"]["answers"], report["received"]);
+        assert_eq!(report["faults"], serde_json::json!({}));
+    }
+}
+
+#[test]
+fn faults_are_counted_by_kind() {
+    let serve = Serve::start(&["--rate", "0", "--max-connections", "5", "--max-message", "10"]);
+    let url = format!("ws://{}/echo", serve.address);
+    let output = framewise(&["load", &url, "--peers", "8", "--duration", "1", "--json"])
+        .output()
+        .expect("it runs");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(output.status.code(), Some(1));
+    let faults = report["faults"].as_object().expect("faults");
+    let of = |part: &str| -> u64 {
+        let found = faults.iter().filter(|(kind, _)| kind.contains(part));
+        found.map(|(_, count)| count.as_u64().expect("a number")).sum()
+    };
+    assert_eq!((of("503"), of("1009")), (3, 5), "{report}");
+}
+
+#[test]
+fn a_server_elsewhere_is_not_loaded() {
+    let output =
+        framewise(&["load", "ws://192.0.2.1:8765/", "--lang", "pt"]).output().expect("it runs");
+    let error = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error.contains("--yes-i-own-this-server") && error.contains("192.0.2.1"), "{error}");
+}

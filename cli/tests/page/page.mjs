@@ -1,0 +1,288 @@
+// The classroom page, as a class uses it: node page.mjs FRAMEWISE CHROMIUM FOLDER-FOR-SCREENSHOTS
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { AxeBuilder } from '@axe-core/playwright';
+import { chromium } from 'playwright-core';
+
+const [framewise, executablePath, folder] = process.argv.slice(2);
+
+/** Starts the server on a port, a free one by default, and waits until it listens. */
+async function serve(port = 0, ...more) {
+  const process_ = spawn(framewise, ['serve', '--host', '127.0.0.1', '--port', String(port), '--lang', 'pt', ...more], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  for await (const line of createInterface({ input: process_.stdout })) {
+    const url = /http:\/\/\S+/.exec(line)?.[0];
+    if (url) {
+      process_.stdout.resume();
+      return { url, port: Number(new URL(url).port), process: process_ };
+    }
+  }
+  throw new Error('the server did not start');
+}
+
+async function stop(server) {
+  const ended = once(server.process, 'exit');
+  server.process.kill('SIGTERM');
+  await ended;
+}
+
+const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+/** A server of its own for each check, so that nobody's name is still taken. */
+let server;
+
+/** A visitor: a page of their own, in Portuguese by default, that reports what must never happen. */
+async function visit({ path = '/', lang = 'pt-BR', name, ...options } = {}) {
+  const context = await browser.newContext({ locale: lang, ...options });
+  const page = await context.newPage();
+  page.faults = [];
+  page.on('console', (message) => {
+    if (/Content Security Policy|Refused to/.test(message.text())) page.faults.push(message.text());
+  });
+  page.on('pageerror', (error) => page.faults.push(String(error)));
+  page.on('request', (request) => {
+    const url = new URL(request.url());
+    if (url.protocol !== 'data:' && url.host !== new URL(server.url).host) page.faults.push(`asked ${url}`);
+  });
+  await page.goto(new URL(path, server.url).href);
+  await state(page, 'connected');
+  if (name) await joinAs(page, name);
+  return page;
+}
+
+const state = (page, wanted) => page.locator(`#status[data-state="${wanted}"]`).waitFor();
+const chat = (page, text) => page.locator('#chat .entry', { hasText: text }).waitFor();
+
+async function joinAs(page, name, room = 'lobby') {
+  await page.fill('#name', name);
+  await page.fill('#room', room);
+  await page.click('#join button');
+  await page.locator('#people .person', { hasText: name }).waitFor();
+}
+
+async function say(page, message, to = '') {
+  await page.fill('#to', to);
+  await page.fill('#message', message);
+  await page.click('#send button');
+}
+
+const checks = {
+  async 'two pages hear each other, and nobody hears themselves'() {
+    const [ana, bia] = [await visit({ name: 'ana' }), await visit({ name: 'bia' })];
+    await say(ana, 'Olá, turma!');
+    await chat(bia, 'Olá, turma!');
+    assert.equal(await bia.locator('#received .entry').count(), 1);
+    assert.equal(await bia.locator('#chat .entry.own').count(), 0);
+    assert.equal(await ana.locator('#received .entry').count(), 0);
+    assert.equal(await ana.locator('#chat .entry.own').count(), 1);
+    await say(bia, 'oi, ana');
+    await chat(ana, 'oi, ana');
+    assert.deepEqual(await ana.locator('#received .from').allTextContents(), ['bia']);
+    assert.equal(await ana.textContent('#total'), '2');
+    assert.equal(await ana.textContent('#sent'), '1');
+    return [ana, bia];
+  },
+  async 'three pages: a private message reaches one, another room hears nothing'() {
+    const ana = await visit({ name: 'ana' });
+    const bia = await visit({ name: 'bia' });
+    const caio = await visit({ name: 'caio' });
+    await joinAs(caio, 'caio', '7a');
+    await say(ana, 'só para você', 'caio');
+    await chat(caio, 'só para você');
+    await say(ana, 'para a sala');
+    await chat(bia, 'para a sala');
+    // What comes behind a message in the same connection shows that the message did not come.
+    await say(bia, 'e aqui?', 'caio');
+    await chat(caio, 'e aqui?');
+    assert.equal(await caio.locator('#chat .entry').count(), 2);
+    assert.equal(await bia.locator('#chat', { hasText: 'só para você' }).count(), 0);
+    return [ana, bia, caio];
+  },
+  async 'who is here, and who comes and goes'() {
+    const ana = await visit({ name: 'ana' });
+    const bia = await visit({ name: 'bia' });
+    await ana.locator('#people .person', { hasText: 'bia' }).waitFor();
+    await ana.locator('.notice', { hasText: 'bia entrou na sala' }).waitFor();
+    await bia.context().close();
+    await ana.locator('.notice', { hasText: 'bia saiu da sala' }).waitFor();
+    await ana.locator('#people .person', { hasText: 'bia' }).waitFor({ state: 'detached' });
+    return [ana];
+  },
+  async 'a name that is taken is said so'() {
+    const [ana, other] = [await visit({ name: 'ana' }), await visit()];
+    await other.fill('#name', 'ana');
+    await other.click('#join button');
+    await other.locator('#problem', { hasText: "outra pessoa já se chama 'ana'" }).waitFor();
+    return [ana, other];
+  },
+  async 'it comes back after the server was stopped and started'() {
+    const page = await visit({ name: 'ana' });
+    await stop(server);
+    await state(page, 'lost');
+    server = await serve(server.port);
+    await state(page, 'connected');
+    await page.locator('#people .person', { hasText: 'ana' }).waitFor();
+    const bia = await visit({ name: 'bia' });
+    await say(page, 'de volta');
+    await chat(bia, 'de volta');
+    return [page, bia];
+  },
+  async 'a chosen disconnect stays'() {
+    const page = await visit();
+    await page.clock.install();
+    await page.click('#toggle');
+    await state(page, 'disconnected');
+    assert.equal(await page.textContent('#toggle'), 'Conectar');
+    await page.clock.runFor(60_000);
+    await state(page, 'disconnected');
+    await say(page, 'ninguém ouve');
+    await page.locator('#problem', { hasText: 'Sem conexão' }).waitFor();
+    await page.click('#toggle');
+    await state(page, 'connected');
+    return [page];
+  },
+  async 'hostile text is shown as text'() {
+    const [ana, bia] = [await visit({ name: 'ana' }), await visit({ name: 'bia' })];
+    const hostile = [
+      '<img src=x onerror="document.title=1">',
+      '</div><script>document.title=1</script>',
+      '\u202efdp.exe txet desrever\u202c depois',
+      'emoji 👩‍👩‍👧‍👦🇧🇷 e\u0301\u0301\u0301\u0301',
+      `${'longa '.repeat(1_666)}fim`,
+      'x'.repeat(10_000),
+      'javascript:alert(1) {{7*7}} ${7*7}',
+    ];
+    for (const text of hostile) await say(ana, text);
+    await chat(bia, '{{7*7}}');
+    assert.deepEqual(await bia.locator('#chat .body').allTextContents(), hostile);
+    assert.equal(await bia.title(), 'framewise');
+    assert.equal(await bia.locator('#chat img, #chat script').count(), 0);
+    const wide = await bia.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth);
+    assert.equal(wide, true, 'nothing sticks out of the page');
+    await joinAs(ana, '<b>ana</b>');
+    await say(ana, 'de negrito');
+    await bia.locator('#chat .from', { hasText: '<b>ana</b>' }).waitFor();
+    await bia.screenshot({ path: join(folder, 'hostile.png') });
+    return [ana, bia];
+  },
+  async 'the keyboard alone is enough'() {
+    const [ana, bia] = [await visit(), await visit({ name: 'bia' })];
+    const press = async (...keys) => {
+      for (const key of keys) await ana.keyboard.press(key);
+    };
+    const focused = () => ana.evaluate(() => document.activeElement.id || document.activeElement.textContent.trim());
+    await press('Tab');
+    assert.equal(await focused(), 'Ir para a mensagem');
+    await press('Enter');
+    await ana.keyboard.type('sem mouse');
+    await press('Enter');
+    await chat(bia, 'sem mouse');
+    const reached = new Set();
+    for (let n = 0; n < 25; n += 1) {
+      await press('Shift+Tab');
+      reached.add(await focused());
+    }
+    for (const id of ['toggle', 'lang', 'name', 'room', 'message']) assert.ok(reached.has(id), `${id} is reached`);
+    await ana.focus('#name');
+    await ana.keyboard.type('ana');
+    await press('Enter');
+    await ana.locator('#people .person', { hasText: 'ana' }).waitFor();
+    return [ana, bia];
+  },
+  async 'both languages, kept over a reload'() {
+    const page = await visit({ lang: 'en-US' });
+    assert.equal(await page.textContent('#status'), 'Connected');
+    assert.equal(await page.textContent('#send button'), 'Send Event');
+    await page.click('#lang');
+    assert.equal(await page.textContent('#status'), 'Conectado');
+    assert.equal(await page.textContent('#send button'), 'Enviar Evento');
+    assert.equal(await page.getAttribute('html', 'lang'), 'pt-BR');
+    await page.reload();
+    await state(page, 'connected');
+    assert.equal(await page.textContent('#received-heading'), 'Eventos Recebidos (Broadcast)');
+    assert.equal(await page.textContent('#chat-heading'), 'Eventos Modelo Chat');
+    const missing = await page.evaluate(async () => {
+      const { texts } = await import('/texts.js');
+      return Object.entries(texts).filter(([, both]) => both.length !== 2 || both.some((text) => !text));
+    });
+    assert.deepEqual(missing, []);
+    return [page];
+  },
+  async 'axe finds nothing serious: narrow and wide, light and dark'() {
+    const pages = [];
+    for (const colorScheme of ['light', 'dark']) {
+      for (const [width, height] of [[360, 740], [1366, 768]]) {
+        const page = await visit({ colorScheme, viewport: { width, height }, name: `ana ${colorScheme} ${width}` });
+        const other = await visit({ name: `bia ${colorScheme} ${width}` });
+        await say(page, 'Bom dia! Alguém me ouve?');
+        await say(other, 'Eu ouço. 👋');
+        await chat(page, 'Eu ouço');
+        await say(other, 'E isto é só para você.', `ana ${colorScheme} ${width}`);
+        await chat(page, 'só para você');
+        for (const path of ['', 'docs']) {
+          if (path) {
+            await page.goto(new URL(path, server.url).href);
+            await page.locator('#messages article').first().waitFor();
+          }
+          const { violations } = await new AxeBuilder({ page }).analyze();
+          const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+          assert.deepEqual(serious.map(({ id, nodes }) => [id, nodes[0].html]), []);
+          const fits = await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth);
+          assert.equal(fits, true, `${path} sticks out at ${width}`);
+          await page.screenshot({ path: join(folder, `${path || 'page'}-${colorScheme}-${width}.png`), fullPage: true });
+        }
+        pages.push(page, other);
+      }
+    }
+    return pages;
+  },
+  async 'a token in the address of the page is passed on'() {
+    const [open, port] = [server, server.port];
+    await stop(open);
+    server = await serve(port, '--token', 'segredo & cia');
+    const page = await visit({ path: '/?token=segredo%20%26%20cia', name: 'ana' });
+    const context = await browser.newContext({ locale: 'pt-BR' });
+    const stranger = await context.newPage();
+    await stranger.goto(server.url);
+    await state(stranger, 'lost');
+    return [page];
+  },
+  async 'a view keeps so many entries and no more'() {
+    const [ana, raw] = [await visit(), await visit()];
+    await raw.evaluate(async () => {
+      const socket = new WebSocket(`ws://${location.host}/ws`);
+      await new Promise((resolve) => (socket.onopen = resolve));
+      for (let n = 0; n < 600; n += 1) {
+        socket.send(`mensagem ${n}`);
+        // Slower than the rate that ends a connection.
+        if (n % 60 === 59) await new Promise((resolve) => setTimeout(resolve, 1100));
+      }
+    });
+    await chat(ana, 'mensagem 599');
+    assert.equal(await ana.locator('#chat .entry').count(), 500);
+    assert.equal(await ana.locator('#received .entry').count(), 500);
+    return [ana, raw];
+  },
+};
+
+let [passed, failed] = [0, 0];
+for (const [name, check] of Object.entries(checks)) {
+  server = await serve();
+  try {
+    const pages = await check();
+    for (const page of pages) assert.deepEqual(page.faults, []);
+    console.log(`ok     ${name}`);
+    passed += 1;
+  } catch (error) {
+    console.log(`FAILED ${name}: ${error.stack}`);
+    failed += 1;
+  }
+  await Promise.all(browser.contexts().map((context) => context.close()));
+  await stop(server);
+}
+await browser.close();
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 && passed > 0 ? 0 : 1;

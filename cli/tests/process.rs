@@ -1,0 +1,95 @@
+//! The binary as a process: signals, settings, language, ports in use, closed outputs.
+
+mod support;
+
+use framewise::CloseCode;
+use support::{Serve, framewise};
+
+#[test]
+fn a_signal_drains_and_a_second_one_stops_at_once() {
+    for signal in ["INT", "TERM"] {
+        let mut serve = Serve::start(&[]);
+        let mut peer = serve.connect("/ws");
+        serve.signal(signal);
+        let closed = peer.closed();
+        assert_eq!(
+            (closed.code, closed.reason.as_str()),
+            (CloseCode::GOING_AWAY, "the server stops")
+        );
+        assert!(serve.wait().success());
+    }
+    let mut serve = Serve::start(&[]);
+    // Somebody who never answers the Close.
+    let _silent = serve.connect("/ws");
+    serve.signal("INT");
+    assert!(serve.line().starts_with("Stopping"));
+    serve.signal("INT");
+    assert_eq!(serve.wait().code(), Some(130));
+}
+
+#[test]
+fn settings_come_from_flag_then_environment_then_file_then_default() {
+    let folder = std::env::temp_dir().join(format!("framewise-settings-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join(".env"), "HOST=127.0.0.1\nPORT=0\nFRAMEWISE_LANG=pt\n")
+        .expect("a file");
+    let from_file = Serve::start_with(framewise(&["serve"]).current_dir(&folder));
+    assert!(from_file.greeting[0].starts_with("Servidor"), "{:?}", from_file.greeting);
+    let from_environment =
+        Serve::start_with(framewise(&["serve"]).current_dir(&folder).env("FRAMEWISE_LANG", "en"));
+    assert!(from_environment.greeting[0].starts_with("Classroom server"));
+    let from_flag = Serve::start_with(
+        framewise(&["serve", "--lang", "pt"]).current_dir(&folder).env("FRAMEWISE_LANG", "en"),
+    );
+    assert!(from_flag.greeting[0].starts_with("Servidor"));
+    std::fs::remove_dir_all(folder).expect("the folder");
+}
+
+#[test]
+fn the_language_is_that_of_the_environment() {
+    let start = |value: &str| {
+        let mut command = framewise(&["serve", "--host", "127.0.0.1", "--port", "0"]);
+        Serve::start_with(command.env("LANG", value)).greeting.clone()
+    };
+    assert!(start("pt_BR.UTF-8")[0].starts_with("Servidor da turma em http://127.0.0.1:"));
+    assert!(start("C")[0].starts_with("Classroom server on http://127.0.0.1:"));
+}
+
+#[test]
+fn what_cannot_work_is_one_clear_line() {
+    let taken = Serve::start(&[]);
+    let port = taken.address.port().to_string();
+    for (arguments, words, code) in [
+        (vec!["--host", "127.0.0.1", "--port", &port], port.as_str(), 1),
+        (vec!["--host", "no.such.host.invalid"], "no.such.host.invalid", 1),
+        (vec!["--max-message", "0"], "max_message", 1),
+        (vec!["--port", "70000"], "70000", 2),
+        (vec!["--rate", "fast"], "fast", 2),
+    ] {
+        let output = framewise(&["serve"]).args(&arguments).output().expect("it runs");
+        let error = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(error.contains(words), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn outputs_that_nobody_reads_cost_lines_and_not_the_server() {
+    let mut command = framewise(&[
+        "serve",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--rate",
+        "0",
+        "--log-level",
+        "debug",
+    ]);
+    let serve = Serve::start_unread(&mut command);
+    let mut peer = serve.connect("/echo");
+    // Several times what the pipe of the log holds.
+    for _ in 0..5_000 {
+        assert_eq!(peer.send("a").text(), "Echo: a");
+    }
+}

@@ -1,0 +1,195 @@
+//! What the tests of the binary share: a server that ends with the test, and clients that wait for what they ask.
+
+#![allow(dead_code)] // Each test file uses its own part of this.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use framewise::protocol::connection::{Closed, Event};
+use framewise::protocol::handshake::client::ClientRequest;
+use framewise::protocol::message::Received;
+use framewise::protocol::url::Url;
+use framewise::{Client, Config, Message};
+use serde_json::Value;
+
+/// Longer than anything takes; reaching it is a failure.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A `framewise serve` that runs.
+pub struct Serve {
+    child: Child,
+    pub address: SocketAddr,
+    /// What it printed before it waited for clients.
+    pub greeting: Vec<String>,
+    stdout: BufReader<std::process::ChildStdout>,
+}
+
+/// The command, with an environment that says nothing of its own.
+pub fn framewise(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_framewise"));
+    for (name, _) in std::env::vars() {
+        let language = ["LANG", "LC_ALL", "LC_MESSAGES", "HOST", "PORT"].contains(&name.as_str());
+        if language || name.starts_with("FRAMEWISE_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments);
+    command
+}
+
+impl Serve {
+    /// Starts on a free port of 127.0.0.1.
+    pub fn start(arguments: &[&str]) -> Serve {
+        Serve::start_with(
+            framewise(&["serve", "--host", "127.0.0.1", "--port", "0"]).args(arguments),
+        )
+    }
+
+    pub fn start_with(command: &mut Command) -> Serve {
+        Serve::wait_for(command.stderr(Stdio::null()))
+    }
+
+    /// Its log goes into a pipe that nobody reads.
+    pub fn start_unread(command: &mut Command) -> Serve {
+        Serve::wait_for(command.stderr(Stdio::piped()))
+    }
+
+    fn wait_for(command: &mut Command) -> Serve {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the binary starts");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        // From here on it ends with the test.
+        let mut serve =
+            Serve { child, address: ([0, 0, 0, 0], 0).into(), greeting: Vec::new(), stdout };
+        loop {
+            let line = serve.line();
+            assert!(!line.is_empty(), "it ended: {:?}", serve.greeting);
+            if let Some(address) = line.rsplit_once("http://").and_then(|(_, url)| url.parse().ok())
+            {
+                serve.address = address;
+            }
+            serve.greeting.push(line);
+            if serve.greeting.last().is_some_and(|line| line.contains("Ctrl+C")) {
+                return serve;
+            }
+        }
+    }
+
+    /// Opens a WebSocket.
+    pub fn connect(&self, path: &str) -> Peer {
+        self.connect_as(path, |request| request)
+    }
+
+    pub fn connect_as(
+        &self,
+        path: &str,
+        with: impl FnOnce(ClientRequest) -> ClientRequest,
+    ) -> Peer {
+        let url = Url::parse(&format!("ws://{}{path}", self.address)).expect("a URL");
+        let request = with(ClientRequest::new(url));
+        Peer(Client::open(&request, Config::default(), ()).expect("the server answers"))
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub fn http(&self, target: &str, headers: &str) -> String {
+        let host = self.address;
+        self.raw(&format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n"))
+    }
+
+    pub fn raw(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        stream.write_all(request.as_bytes()).expect("a socket");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an answer");
+        String::from_utf8(answer).expect("text")
+    }
+
+    /// The JSON of an answer.
+    pub fn json(&self, target: &str) -> Value {
+        let answer = self.http(target, "");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        serde_json::from_str(body).expect("JSON")
+    }
+
+    pub fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(kill.expect("kill").success());
+    }
+
+    /// The next line that it prints.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("a line");
+        line.trim_end().to_owned()
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("it ends")
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One client.
+pub struct Peer(pub Client);
+
+impl Peer {
+    pub fn send(&mut self, text: &str) -> &mut Peer {
+        assert!(
+            self.0.send(Message::Text(text)).expect("it takes bytes"),
+            "the connection is open"
+        );
+        self
+    }
+
+    /// The next message.
+    pub fn message(&mut self) -> Received<'static> {
+        loop {
+            match self.0.next(Some(PATIENCE)).expect("a socket") {
+                Some(Event::Message(message)) => return message,
+                Some(Event::Ping(_) | Event::Pong(_)) => {}
+                other => panic!("a message was due, not {other:?}"),
+            }
+        }
+    }
+
+    pub fn text(&mut self) -> String {
+        match self.message() {
+            Received::Text(text) => text.into_owned(),
+            other => panic!("text was due, not {other:?}"),
+        }
+    }
+
+    pub fn json(&mut self) -> Value {
+        let text = self.text();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    pub fn closed(&mut self) -> Closed {
+        loop {
+            match self.0.next(Some(PATIENCE)).expect("a socket") {
+                Some(Event::Closed(closed)) => return closed,
+                Some(_) => {}
+                None => panic!("the end was due"),
+            }
+        }
+    }
+
+    /// Nothing has been sent here that was not read: the answer to a ping would come behind it.
+    pub fn hears_nothing(&mut self) {
+        assert!(self.0.ping(b"so far?"));
+        match self.0.next(Some(PATIENCE)).expect("a socket") {
+            Some(Event::Pong(_)) => {}
+            other => panic!("nothing was due, not {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+// The texts of the pages, Portuguese beside English. A test finds none missing.
+export const texts = {
+  skip: ['Ir para a mensagem', 'Skip to the message'],
+  connected: ['Conectado', 'Connected'],
+  connecting: ['Conectando…', 'Connecting…'],
+  disconnected: ['Desconectado', 'Disconnected'],
+  lost: ['Conexão perdida; tentando de novo…', 'Connection lost; trying again…'],
+  connect: ['Conectar', 'Connect'],
+  disconnect: ['Desconectar', 'Disconnect'],
+  otherLanguage: ['English', 'Português'],
+  who: ['Quem está aqui', 'Who is here'],
+  name: ['Seu nome', 'Your name'],
+  room: ['Sala', 'Room'],
+  join: ['Entrar', 'Join'],
+  unnamed: ['sem nome: {}', 'without a name: {}'],
+  you: ['você', 'you'],
+  sendHeading: ['Novo evento', 'New event'],
+  message: ['Mensagem', 'Message'],
+  to: ['Só para (opcional)', 'Only to (optional)'],
+  send: ['Enviar Evento', 'Send Event'],
+  metrics: ['Métricas', 'Metrics'],
+  total: ['Total de eventos', 'Total events'],
+  sent: ['Eventos enviados', 'Events sent'],
+  online: ['Tempo online', 'Time online'],
+  received: ['Eventos Recebidos (Broadcast)', 'Events Received (Broadcast)'],
+  chat: ['Eventos Modelo Chat', 'Events as a Chat'],
+  anonymous: ['anônimo', 'anonymous'],
+  privately: ['em particular', 'privately'],
+  privatelyTo: ['só para {}', 'only to {}'],
+  joined: ['{} entrou na sala', '{} joined the room'],
+  left: ['{} saiu da sala', '{} left the room'],
+  docs: ['Os eventos, descritos', 'The events, described'],
+  notConnected: ['Sem conexão: a mensagem não foi enviada.', 'Not connected: the message was not sent.'],
+  back: ['Voltar à sala', 'Back to the room'],
+  docsHeading: ['Os eventos deste servidor', 'The events of this server'],
+  docsIntro: ['Gerado de /asyncapi.json (AsyncAPI 3).', 'Made from /asyncapi.json (AsyncAPI 3).'],
+  channels: ['Caminhos', 'Paths'],
+  messages: ['Mensagens', 'Messages'],
+  example: ['Exemplo', 'Example'],
+  clientSays: ['o cliente diz', 'the client says'],
+  clientHears: ['o cliente ouve', 'the client hears'],
+};
+
+/** The language of this reader: what was chosen here before, else what the browser prefers. */
+export function preferredLanguage() {
+  const chosen = localStorage.getItem('framewise.lang');
+  if (chosen === 'pt' || chosen === 'en') return chosen;
+  const tags = navigator.languages?.length ? navigator.languages : [navigator.language ?? 'pt'];
+  const known = tags.map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => tag === 'pt' || tag === 'en');
+  return known ?? 'en';
+}
+
+/** One text, with each {} replaced by the next value. */
+export function say(lang, key, ...values) {
+  const [pt, en] = texts[key];
+  let at = 0;
+  return (lang === 'pt' ? pt : en).replace(/\{\}/g, () => String(values[at++] ?? ''));
+}
+
+/** Fills every element that names its text. */
+export function translate(root, lang) {
+  document.documentElement.lang = lang === 'pt' ? 'pt-BR' : 'en';
+  for (const element of root.querySelectorAll('[data-text]')) {
+    element.textContent = say(lang, element.dataset.text);
+  }
+}
