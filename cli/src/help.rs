@@ -80,6 +80,7 @@ const PAGES: &[Page] = &[
     ("completions", "Escreve o arquivo de autocompletar de um shell", &[
         ("shell", "O shell"),
     ]),
+    ("settings", "Mostra as configurações do servidor como uma página", &[]),
     ("man", "Escreve as páginas de manual em uma pasta", &[
         ("folder", "A pasta"),
     ]),

@@ -7,6 +7,7 @@ mod help;
 mod load;
 mod relay;
 mod serve;
+mod settings_page;
 mod texts;
 
 use std::io;
@@ -45,6 +46,9 @@ enum Command {
         /// The folder
         folder: PathBuf,
     },
+    /// Print the settings of the server as a page
+    #[command(hide = true)]
+    Settings,
 }
 
 fn lang_parser() -> impl TypedValueParser<Value = Lang> {
@@ -68,6 +72,10 @@ fn main() -> ExitCode {
         Command::Relay(args) => relay::run(args, lang),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "framewise", &mut io::stdout());
+            ExitCode::SUCCESS
+        }
+        Command::Settings => {
+            print!("{}", settings_page::page());
             ExitCode::SUCCESS
         }
         Command::Man { folder } => match clap_mangen::generate_to(Cli::command(), folder) {

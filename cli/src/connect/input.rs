@@ -141,7 +141,11 @@ pub fn edited(bell: Bell) -> rustyline::Result<Lines> {
             if let Some(file) = &history {
                 let _ = editor.append_history(file);
             }
-            let over = !matches!(input, Input::Line(_));
+            // Whoever leaves needs no other prompt.
+            let over = match &input {
+                Input::Line(line) => matches!(line.as_str(), "/sair" | "/exit" | "/quit"),
+                _ => true,
+            };
             if sender.send(input).is_err() || over {
                 bell.ring();
                 return;

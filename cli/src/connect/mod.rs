@@ -144,7 +144,7 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
         Ok(client) => client,
         Err(error) => return refused(&error, lang),
     };
-    let terminal = interactive.then(Terminal::save);
+    let settings = interactive.then(Terminal::save);
     let lines = if !args.execute.is_empty() {
         input::given(args.execute.clone())
     } else if interactive {
@@ -164,10 +164,8 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
             return NOT_CONNECTED.into();
         }
     };
-    let mut session = Session { args, request, show, typed, bell, keys, over: false };
-    let code = session.talk(client);
-    drop(terminal);
-    code.into()
+    let mut session = Session { args, request, show, typed, bell, keys, settings, over: false };
+    session.talk(client).into()
 }
 
 fn open(args: &Args, request: &ClientRequest, lang: Lang) -> Result<Client<Watch>, ConnectError> {
@@ -231,6 +229,8 @@ struct Session {
     typed: std::sync::mpsc::Receiver<Input>,
     bell: Bell,
     keys: MaskingKeys,
+    /// The settings that the terminal had.
+    settings: Option<Terminal>,
     /// Nothing more will be typed.
     over: bool,
 }
@@ -254,21 +254,33 @@ impl Session {
                 End::Left(closed) => (closed, true),
                 End::Lost(closed) => (closed, false),
             };
-            self.show.closed(&closed);
             let fine = matches!(
                 closed.code,
                 CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS
             );
+            // A Close of ours, answered, ends as it was meant to.
+            let meant = left && closed.cause == Cause::ThisEnd;
+            let code = if fine || meant { FINE } else { CLOSED_OTHERWISE };
             if left || !self.args.reconnect || self.over {
-                // A Close of ours, answered, ends as it was meant to.
-                let meant = left && closed.cause == Cause::ThisEnd;
-                return if fine || meant { FINE } else { CLOSED_OTHERWISE };
+                self.leave_terminal();
+                self.show.closed(&closed);
+                return code;
             }
+            self.show.closed(&closed);
             match self.again() {
                 Some(next) => client = next,
-                None => return if fine { FINE } else { CLOSED_OTHERWISE },
+                None => {
+                    self.leave_terminal();
+                    return code;
+                }
             }
         }
+    }
+
+    /// The line editor may be in the middle of a line: the terminal is put back first.
+    fn leave_terminal(&mut self) {
+        self.settings = None;
+        self.show.leave_terminal();
     }
 
     /// Connects again, in longer and longer intervals; `None` if it shall stop.

@@ -80,14 +80,22 @@ impl Show {
         self.line(&format!("{mark}{shown}{took}"));
     }
 
-    /// A ping or pong came.
+    /// The line editor is left: from now on lines go where the cursor is.
+    pub fn leave_terminal(&mut self) {
+        if self.terminal.take().is_some() {
+            // The prompt that waits for another line.
+            let _ = write!(io::stdout(), "\r\x1b[2K").and_then(|()| io::stdout().flush());
+        }
+    }
+
+    /// A ping came, or a pong. Servers ping all the time, so only programs are told; a pong was asked for.
     pub fn control(&mut self, kind: &str, payload: &[u8], took: Option<Duration>) {
         if self.json {
             let mut fields = json!({"hex": digits(payload)});
             self.add_round_trip(&mut fields, took);
             return self.event(kind, fields);
         }
-        if self.terminal.is_none() && !self.round_trips {
+        if kind == "ping" || (self.terminal.is_none() && !self.round_trips) {
             return;
         }
         let text = printable(&String::from_utf8_lossy(payload));
@@ -95,10 +103,7 @@ impl Show {
             Some(took) => format!("  ({:.2} ms)", took.as_secs_f64() * 1e3),
             None => String::new(),
         };
-        self.line(format!("< {kind} {text}").trim_end().to_owned().as_str());
-        if !took.is_empty() {
-            self.line(took.trim_start());
-        }
+        self.line(&format!("{}{took}", format!("< {kind} {text}").trim_end()));
     }
 
     /// The connection ended.

@@ -1,0 +1,19 @@
+# framewise serve, as small as glibc allows: docker build -t framewise . && docker run -p 8765:8765 framewise
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /source
+COPY . .
+RUN cargo build --release --locked --package framewise-cli
+
+FROM debian:bookworm-slim
+COPY --from=build /source/target/release/framewise /usr/local/bin/framewise
+# Nobody in particular, who owns nothing.
+USER 65534:65534
+WORKDIR /tmp
+ENV HOST=0.0.0.0 PORT=8765
+EXPOSE 8765
+# Our own client opens a WebSocket, says something and wants it back.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=2s CMD \
+    framewise connect -1 -x healthy "ws://127.0.0.1:$PORT/echo" ${FRAMEWISE_TOKEN:+-H "Authorization: Bearer $FRAMEWISE_TOKEN"}
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["framewise"]
+CMD ["serve"]

@@ -1,0 +1,112 @@
+// What /asyncapi.json says is AsyncAPI 3, and what the server says is what it says: node asyncapi.mjs ADDRESS
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createRequire } from 'node:module';
+import Ajv from 'ajv';
+import addFormats from 'ajv-formats';
+import WebSocket from 'ws';
+
+const [address] = process.argv.slice(2);
+const api = await (await fetch(`http://${address}/asyncapi.json`)).json();
+
+function validator(schema, options = {}) {
+  const ajv = new Ajv({ strict: false, allErrors: true, unicodeRegExp: false, ...options });
+  addFormats(ajv);
+  return ajv.compile(schema);
+}
+
+/** A schema of the description, standing alone. */
+const schemaOf = (name) => ({ ...api.components.schemas[name] });
+
+async function connect(path, protocol) {
+  const socket = new WebSocket(`ws://${address}${path}`, protocol);
+  const heard = [];
+  const waiting = [];
+  socket.on('message', (data, binary) => {
+    const message = binary ? data : data.toString();
+    if (waiting.length) waiting.shift()(message);
+    else heard.push(message);
+  });
+  await once(socket, 'open');
+  return {
+    say: (event) => socket.send(typeof event === 'string' ? event : JSON.stringify(event)),
+    next: async () => JSON.parse(heard.shift() ?? (await new Promise((resolve) => waiting.push(resolve)))),
+    close: () => socket.close(),
+  };
+}
+
+/** Checks a live event against its schema, and that no other event of the server has the same shape. */
+function is(name, event) {
+  const matching = ['Said', 'Joined', 'Left', 'Who', 'Error'].filter((other) => validator(schemaOf(other))(event));
+  assert.deepEqual(matching, [name], JSON.stringify(event));
+}
+
+const checks = {
+  'the description is AsyncAPI 3.0.0'() {
+    const schema = createRequire(import.meta.url)('@asyncapi/specs/schemas/3.0.0.json');
+    // It brings the schema of schemas along.
+    const validate = validator(schema, { meta: false, validateSchema: false });
+    assert.equal(validate(api), true, JSON.stringify(validate.errors?.slice(0, 5), null, 2));
+    assert.equal(validate({ ...api, asyncapi: '3' }), false, 'the schema refuses something');
+  },
+  'every reference leads somewhere'() {
+    const references = JSON.stringify(api).match(/#\/[^"]+/g);
+    for (const reference of references) {
+      let at = api;
+      for (const part of reference.slice(2).split('/')) at = at?.[part];
+      assert.notEqual(at, undefined, reference);
+    }
+    assert.ok(references.length > 20);
+  },
+  'every example is what its schema says'() {
+    let examples = 0;
+    for (const { name, payload, examples: given = [] } of Object.values(api.components.messages)) {
+      const schema = payload.$ref ? schemaOf(payload.$ref.split('/').at(-1)) : payload;
+      for (const example of given) {
+        assert.equal(validator(schema)(example.payload), true, name);
+        examples += 1;
+      }
+    }
+    assert.ok(examples >= 10);
+  },
+  async 'live events are what the description says'() {
+    const ana = await connect('/ws/events', 'framewise.classroom');
+    const bia = await connect('/ws/events?room=7a', 'framewise.classroom');
+    const raw = await connect('/ws?room=7a');
+    is('Joined', await bia.next());
+    ana.say({ type: 'join', room: '7a', name: 'ana' });
+    is('Joined', await ana.next());
+    is('Joined', await bia.next());
+    ana.say({ message: 'Olá' });
+    is('Said', await bia.next());
+    raw.say('cru');
+    is('Said', await ana.next());
+    is('Said', await bia.next());
+    bia.say({ message: 'só você', to: 'ana' });
+    is('Said', await ana.next());
+    ana.say({ type: 'who' });
+    is('Who', await ana.next());
+    for (const fault of ['{', '[]', '{}', '{"type":"x"}', '{"type":"join","name":""}', '{"message":"a","to":"x"}']) {
+      ana.say(fault);
+      is('Error', await ana.next());
+    }
+    bia.say({ type: 'join', name: 'ana' });
+    is('Error', await bia.next());
+    ana.say({ message: 'é'.repeat(16_385) });
+    is('Error', await ana.next());
+    ana.say({ type: 'leave' });
+    is('Left', await ana.next());
+    is('Left', await bia.next());
+    for (const client of [ana, bia, raw]) client.close();
+  },
+};
+
+for (const [name, check] of Object.entries(checks)) {
+  try {
+    await check();
+    console.log(`ok     asyncapi: ${name}`);
+  } catch (error) {
+    console.log(`FAILED asyncapi: ${name}: ${error.stack}`);
+  }
+}
+process.exit();
