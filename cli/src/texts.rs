@@ -22,7 +22,6 @@ table! {
     STOP_HINT: "Ctrl+C stops it", "Ctrl+C encerra";
     STOPPING: "Stopping: everybody gets a Close 1001. Ctrl+C again stops at once.",
               "Encerrando: todos recebem um Close 1001. Ctrl+C de novo encerra na hora.";
-    STOPPED: "Stopped.", "Encerrado.";
     WELCOME: "Welcome to the WebSocket server", "Bem-vindo ao servidor WebSocket";
 
     // Errors in events.

@@ -77,7 +77,6 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         }
         metrics.pass(began.elapsed());
     }
-    say(texts::STOPPED.get(lang));
     Ok(())
 }
 
