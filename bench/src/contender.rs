@@ -5,8 +5,17 @@ use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
 
 use crate::shape::{Payload, Shape, Traffic};
+
+/// What a server says on standard error.
+pub const SERVER_LOG: &str = "target/bench-server.log";
+
+/// How long a server may take to start.
+const START: Duration = Duration::from_secs(20);
 
 /// One of the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +101,16 @@ impl Contender {
         }
     }
 
+    /// What `bench/peers/install` has to install for it.
+    pub fn needs(self) -> Option<&'static str> {
+        match self {
+            Contender::Fastwebsockets | Contender::Sockudo | Contender::Tungstenite => Some("rust"),
+            Contender::Python => Some("python"),
+            Contender::Node => Some("node"),
+            _ => None,
+        }
+    }
+
     fn command(self, root: &Path, shape: &Shape) -> Command {
         let release = root.join("target/release");
         let peers = root.join("bench/peers");
@@ -126,7 +145,11 @@ impl Contender {
             }
             Contender::Fastwebsockets => program(peers.join("target/release/peer-fastwebsockets")),
             Contender::Sockudo => program(peers.join("target/release/peer-sockudo")),
-            Contender::Tungstenite => program(peers.join("target/release/peer-tungstenite")),
+            Contender::Tungstenite => {
+                let mut command = program(peers.join("target/release/peer-tungstenite"));
+                command.arg(shape.read_buffer().to_string());
+                command
+            }
             Contender::Python => {
                 let mut command = program(peers.join("target/venv/bin/python"));
                 command.arg(peers.join("echo.py"));
@@ -154,16 +177,23 @@ impl Contender {
             .args(inner.get_args())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .spawn()?;
+            .stderr(Stdio::from(fs::File::create(root.join(SERVER_LOG))?))
+            .spawn()
+            .map_err(|error| io::Error::other(format!("taskset: {error}")))?;
         // From here on it is stopped, whatever happens.
         let mut running = Running { child, address: ([0, 0, 0, 0], 0).into() };
         let stdout = running.child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
+        let (said, hears) = channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            let _ = BufReader::new(stdout).read_line(&mut line);
+            let _ = said.send(line);
+        });
+        let line = hears.recv_timeout(START).unwrap_or_default();
         let word = line.split_whitespace().last().unwrap_or_default();
         let address = word.trim_start_matches("ws://").parse();
         running.address =
-            address.map_err(|_| io::Error::other(format!("{} does not listen", self.name())))?;
+            address.map_err(|_| io::Error::other(format!("does not listen, see {SERVER_LOG}")))?;
         Ok(running)
     }
 }
@@ -197,13 +227,18 @@ impl Running {
         let (stat, status) = (of("stat")?, of("status")?);
         let after_name = stat.rsplit(')').next().unwrap_or_default();
         let fields: Vec<&str> = after_name.split_whitespace().collect();
-        // Ticks are hundredths of a second on every Linux of today.
-        let ticks = |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok());
+        let gone = || io::Error::other(format!("the server is gone, see {SERVER_LOG}"));
+        if fields.first().is_none_or(|state| *state == "Z") {
+            return Err(gone());
+        }
+        // Hundredths of a second on every Linux of today, estimated from samples every few milliseconds.
+        let ticks =
+            |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok()).ok_or_else(gone);
         let memory = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         let memory = memory.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
         Ok(Used {
-            user: ticks(11).unwrap_or_default() / 100.0,
-            system: ticks(12).unwrap_or_default() / 100.0,
+            user: ticks(11)? / 100.0,
+            system: ticks(12)? / 100.0,
             memory: memory.unwrap_or_default() * 1024.0,
         })
     }

@@ -13,14 +13,17 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
-use crate::REQUEST;
 use crate::shape::{Shape, Traffic};
+use crate::{ACCEPT, REQUEST};
 
 /// Bytes that one read takes.
 const READ: usize = 256 * 1024;
 
 /// Bytes that are under way in pipelined traffic, about.
 const UNDER_WAY: usize = 1_500_000;
+
+/// How long a server may take to answer at all.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a run counted.
 #[derive(Clone, Debug, Default)]
@@ -54,8 +57,9 @@ struct Peer {
     /// Bytes written and to be written, in all.
     written: u64,
     asked: u64,
-    /// Bytes that came back in all.
+    /// Bytes that came back in all, and that may.
     read: u64,
+    may_come: u64,
     writable: bool,
     /// When each message that is under way should have been sent.
     due: VecDeque<Instant>,
@@ -76,7 +80,15 @@ impl Load {
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(&mut stream, Token(number), interest)?;
             let due = VecDeque::new();
-            peers.push(Peer { stream, written: 0, asked: 0, read: 0, writable: true, due });
+            peers.push(Peer {
+                stream,
+                written: 0,
+                asked: 0,
+                read: 0,
+                may_come: 0,
+                writable: true,
+                due,
+            });
         }
         let (frame, reply) = (shape.frame(), shape.reply());
         let tape = |one: &[u8]| one.repeat(READ / one.len() + 2);
@@ -127,7 +139,13 @@ impl Load {
             let peer = &mut self.peers[n];
             match peer.stream.read(&mut self.buffer) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(_) => drop(peer.stream.write(&[0x8a, 0x80, 0, 0, 0, 0])?),
+                Ok(count) => {
+                    let (pings, rest) = self.buffer[..count].as_chunks();
+                    if !rest.is_empty() || pings.iter().any(|ping| ping != b"\x89\x00") {
+                        return Err(io::Error::other("something else than a ping"));
+                    }
+                    peer.stream.write_all(&[0x8a, 0x80, 0, 0, 0, 0].repeat(pings.len()))?;
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
@@ -143,11 +161,15 @@ impl Load {
             self.write(n)?;
         }
         let (start, before) = (Instant::now(), self.came_back());
-        let mut rested = 0;
-        while rested & 0xf != 0 || start.elapsed() < lasts {
-            rested += 1;
-            self.poll(None)?;
-            for n in self.ready() {
+        let mut polls = 0;
+        while polls & 0xf != 0 || start.elapsed() < lasts {
+            polls += 1;
+            self.poll(Some(PATIENCE))?;
+            let ready = self.ready();
+            if ready.is_empty() {
+                return Err(stopped_answering());
+            }
+            for n in ready {
                 let batches = self.peers[n].read / answers;
                 self.read(n)?;
                 self.peers[n].asked += (self.peers[n].read / answers - batches) * asks;
@@ -166,6 +188,8 @@ impl Load {
         let mut done = 0;
         while start.elapsed() < lasts {
             done += 1;
+            let others = (self.peers.len() as u64 - 1) * self.reply as u64;
+            self.peers.iter_mut().for_each(|peer| peer.may_come += others);
             for n in 0..self.peers.len() {
                 self.peers[n].asked += self.frame as u64;
                 self.write(n)?;
@@ -176,44 +200,68 @@ impl Load {
         Ok(Count { done, time: start.elapsed(), latency: None })
     }
 
-    /// Sends each message at its time, and measures from that time on, also when it was sent late.
+    /// Sends each message at its time, and measures from that time on, also when it was sent late. What is under way
+    /// at the end is waited for: a message that comes late is late, not forgotten.
     fn at_rate(&mut self, lasts: Duration, rate: u32) -> io::Result<Count> {
         let mut histogram = Histogram::<u64>::new(3).map_err(io::Error::other)?;
-        let (start, step) = (Instant::now(), Duration::from_secs(1) / rate);
-        let (mut next, mut turn, mut done) = (start, 0, 0);
-        if self.peers.len() > self.shape.peers {
+        let (timed, step) = (self.shape.peers, Duration::from_secs(1) / rate);
+        let floods = self.peers.len() > timed;
+        let start = Instant::now();
+        let (end, mut next, mut turn, mut done) = (start + lasts, start, 0, 0);
+        let mut flood_waits = false;
+        if floods {
             self.flood()?;
         }
-        while start.elapsed() < lasts {
-            while next <= Instant::now() {
-                let peer = turn % self.shape.peers;
+        loop {
+            let now = Instant::now();
+            while next <= now && next < end {
+                let peer = turn % timed;
                 self.peers[peer].due.push_back(next);
                 self.peers[peer].asked += self.frame as u64;
                 self.write(peer)?;
                 (turn, next) = (turn + 1, next + step);
             }
+            if now >= end && self.peers[..timed].iter().all(|peer| peer.due.is_empty()) {
+                break;
+            }
+            if now >= end + PATIENCE {
+                return Err(stopped_answering());
+            }
             // This core has nothing else to do: to sleep would be late.
             self.poll(Some(Duration::ZERO))?;
             for n in self.ready() {
-                let before = self.peers[n].read / self.reply as u64;
-                self.read(n)?;
-                if n == self.shape.peers {
-                    self.flood()?;
+                if n == timed {
+                    flood_waits = true;
                     continue;
                 }
+                let before = self.peers[n].read / self.reply as u64;
+                self.read(n)?;
                 let came = self.peers[n].read / self.reply as u64 - before;
                 let now = Instant::now();
                 for due in self.peers[n].due.drain(..came as usize) {
                     let latency = now.duration_since(due).as_nanos() as u64;
                     histogram.record(latency).map_err(io::Error::other)?;
-                    done += 1;
+                    done += u64::from(now < end);
+                }
+            }
+            // One read, then the others again: the load is no less fair than it wants the server to be.
+            if flood_waits {
+                flood_waits = self.read_once(timed)?;
+                if now < end {
+                    self.flood()?;
                 }
             }
         }
-        let time = start.elapsed();
+        if floods {
+            let frame = self.frame as u64;
+            self.peers[timed].asked = self.peers[timed].written.div_ceil(frame) * frame;
+            self.write(timed)?;
+            let reply = self.reply as u64;
+            self.drain(|peer| peer.asked / frame * reply)?;
+        }
         let micro = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
         let latency = Some([micro(0.5), micro(0.99), micro(0.999)]);
-        Ok(Count { done, time, latency })
+        Ok(Count { done, time: lasts, latency })
     }
 
     /// The connection behind the last one that is timed always has something under way.
@@ -232,10 +280,11 @@ impl Load {
     pub fn publish(&mut self, messages: u64) -> io::Result<u64> {
         let fast = (self.shape.peers - 1) / 2;
         let wanted = self.peers[1].read + messages * self.reply as u64;
+        self.peers[1..].iter_mut().for_each(|peer| peer.may_come += messages * self.reply as u64);
         self.peers[0].asked += messages * self.frame as u64;
         self.write(0)?;
         while self.peers[1..=fast].iter().any(|peer| peer.read < wanted) {
-            self.poll(Some(Duration::from_secs(10)))?;
+            self.poll(Some(PATIENCE))?;
             let ready = self.ready();
             if ready.is_empty() {
                 return Err(io::Error::other("a message was lost"));
@@ -281,7 +330,7 @@ impl Load {
                 return Ok(told);
             }
             served = left;
-            self.poll(Some(Duration::from_secs(10)))?;
+            self.poll(Some(PATIENCE))?;
             if self.ready().is_empty() {
                 return Err(io::Error::other("a reader that does not read is still served"));
             }
@@ -291,7 +340,7 @@ impl Load {
     /// Reads until each peer has as much as it waits for.
     fn drain(&mut self, wanted: impl Fn(&Peer) -> u64) -> io::Result<()> {
         while self.peers.iter().any(|peer| peer.read < wanted(peer)) {
-            self.poll(Some(Duration::from_secs(10)))?;
+            self.poll(Some(PATIENCE))?;
             let ready = self.ready();
             if ready.is_empty() {
                 return Err(io::Error::other("the server has lost something"));
@@ -325,28 +374,34 @@ impl Load {
         ready
     }
 
+    /// Reads and compares until nothing is left.
     fn read(&mut self, n: usize) -> io::Result<()> {
+        while self.read_once(n)? {}
+        Ok(())
+    }
+
+    /// Reads and compares once; whether more may wait.
+    fn read_once(&mut self, n: usize) -> io::Result<bool> {
         let peer = &mut self.peers[n];
-        loop {
-            let count = match peer.stream.read(&mut self.buffer) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            };
+        let count = match peer.stream.read(&mut self.buffer) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if self.verifies {
             let at = (peer.read % self.reply as u64) as usize;
             // The tape is two replies longer than a read, so it never ends inside of one.
-            if self.verifies && self.buffer[..count] != self.replies[at..at + count] {
-                return Err(io::Error::other(format!(
-                    "a wrong byte after {} right ones",
-                    peer.read
-                )));
+            if self.buffer[..count] != self.replies[at..at + count] {
+                let right = peer.read;
+                return Err(io::Error::other(format!("a wrong byte after {right} right ones")));
             }
-            peer.read += count as u64;
-            if count < self.buffer.len() {
-                return Ok(());
+            if peer.read + count as u64 > peer.may_come {
+                return Err(io::Error::other("more came back than there was to answer"));
             }
         }
+        peer.read += count as u64;
+        Ok(count == self.buffer.len())
     }
 
     fn write(&mut self, n: usize) -> io::Result<()> {
@@ -360,31 +415,51 @@ impl Load {
                 Err(error) => return Err(error),
             }
         }
+        // Who echoes may answer what has been sent whole, and no more.
+        if !matches!(self.shape.traffic, Traffic::Broadcast | Traffic::SlowReaders) {
+            peer.may_come = peer.written / self.frame as u64 * self.reply as u64;
+        }
         Ok(())
     }
+}
+
+fn stopped_answering() -> io::Error {
+    io::Error::new(ErrorKind::TimedOut, "the server has stopped answering")
 }
 
 /// Connects and shakes hands. Many connections come from several addresses, because one has only so many ports.
 fn connect(address: SocketAddr, number: usize) -> io::Result<std::net::TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    let source = [127, 0, 0, 1 + (number / 10_000) as u8];
-    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    if address.is_ipv4() && address.ip().is_loopback() {
+        let source = [127, 0, 0, 1 + (number / 10_000) as u8];
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+    }
     socket.connect(&address.into())?;
     socket.set_tcp_nodelay(true)?;
     // It ends with a reset: tens of thousands of ports that wait for late packets would soon be all there are.
     socket.set_linger(Some(Duration::ZERO))?;
     let mut stream = std::net::TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(REQUEST)?;
     let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
+    let end = loop {
+        if let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end + 4;
+        }
         let mut bytes = [0; 512];
         match stream.read(&mut bytes)? {
             0 => return Err(ErrorKind::UnexpectedEof.into()),
             count => answer.extend_from_slice(&bytes[..count]),
         }
-    }
-    if !answer.starts_with(b"HTTP/1.1 101 ") {
-        return Err(io::Error::other(String::from_utf8_lossy(&answer).into_owned()));
+    };
+    let text = String::from_utf8_lossy(&answer);
+    let accepted = text.lines().any(|line| {
+        line.split_once(':').is_some_and(|(name, value)| {
+            name.eq_ignore_ascii_case("sec-websocket-accept") && value.trim() == ACCEPT
+        })
+    });
+    if !text.starts_with("HTTP/1.1 101 ") || !accepted || end != answer.len() {
+        return Err(io::Error::other(format!("the handshake was answered with {text:?}")));
     }
     stream.set_nonblocking(true)?;
     Ok(stream)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,13 +25,13 @@ struct Options {
     #[arg(long)]
     json: bool,
     /// Repetitions of each measurement
-    #[arg(long, default_value_t = 5)]
-    runs: usize,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
     /// Only shapes whose name contains this
-    #[arg(long)]
+    #[arg(long, value_name = "PART")]
     only: Option<String>,
     /// Only these contenders, by name (repeatable)
-    #[arg(long)]
+    #[arg(long, value_name = "NAME", value_parser = Contender::ALL.map(Contender::name))]
     contender: Vec<String>,
     /// Also measure what `cargo build --release --examples --target-dir target/before` built
     #[arg(long)]
@@ -47,27 +47,41 @@ struct Options {
 /// The core of the server, and that of the load.
 const CORES: [usize; 2] = [0, 1];
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run_all() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_all() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no parent folder")?;
     let contenders = chosen(&options);
+    let shapes = shapes(&options)?;
     if options.at.is_none() {
         build(root, &contenders)?;
     }
-    core_affinity::set_for_current(core_affinity::CoreId { id: CORES[1] });
-    let shapes = Shape::all().into_iter().filter(|shape| {
-        options.only.as_ref().is_none_or(|part| shape.name.contains(part.as_str()))
-    });
-    let shapes: Vec<Shape> =
-        shapes.map(|shape| if options.quick { shape.quick() } else { shape }).collect();
+    if !core_affinity::set_for_current(core_affinity::CoreId { id: CORES[1] }) {
+        return Err("the load cannot be pinned to the second core: it takes two".into());
+    }
     if let Some(address) = options.at {
-        for shape in shapes {
-            let count = Load::open(address, &shape, true)?.run(Duration::from_secs(10))?;
-            println!("{}: {:.0}/s", shape.name, count.done as f64 / count.time.as_secs_f64());
-        }
+        let [shape] = shapes.as_slice() else { return Err("--at takes --only one shape".into()) };
+        let count = Load::open(address, shape, true)?.run(Duration::from_secs(10))?;
+        println!("{}: {:.0}/s", shape.name, count.done as f64 / count.time.as_secs_f64());
         return Ok(());
     }
-    let runs = if options.quick { 1 } else { options.runs };
+    if let Some(folder) = &options.charts {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
+    if options.quick && !options.json {
+        println!("Quick: fewer peers and a tenth of a second each. The figures mean nothing.\n");
+    }
+    let runs = if options.quick { 1 } else { usize::from(options.runs) };
     let steps: usize = shapes
         .iter()
         .map(|shape| {
@@ -82,7 +96,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         let runs = runs_of(&shape, runs);
         let table = measure(&shape, &contenders, runs, root, options.quick, &bar)?;
         if let Some(folder) = &options.charts {
-            std::fs::create_dir_all(folder)?;
             table.chart(folder)?;
         }
         if !options.json {
@@ -100,6 +113,18 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Idle peers are watched for longer than a ping takes, and use the same memory every time: once is enough.
 fn runs_of(shape: &Shape, runs: usize) -> usize {
     if shape.traffic == Traffic::Idle { 1 } else { runs }
+}
+
+fn shapes(options: &Options) -> Result<Vec<Shape>, String> {
+    let part = options.only.as_deref().unwrap_or_default().to_lowercase();
+    let all = Shape::all().into_iter();
+    let shapes: Vec<Shape> =
+        all.filter(|shape| shape.name.to_lowercase().contains(&part)).collect();
+    if shapes.is_empty() {
+        let names: Vec<&str> = Shape::all().iter().map(|shape| shape.name).collect();
+        return Err(format!("no shape's name contains that; there are\n{}", names.join("\n")));
+    }
+    Ok(shapes.into_iter().map(|shape| if options.quick { shape.quick() } else { shape }).collect())
 }
 
 fn chosen(options: &Options) -> Vec<Contender> {
@@ -192,6 +217,7 @@ fn slow_readers(server: &Running, shape: &Shape, quick: bool) -> Result<Run, Box
     // A few messages fit into the buffers of the system, but not ten thousand.
     if !quick {
         load.read_to_the_end()?;
+        drop(Load::open(server.address, &Shape { peers: 1, ..shape.clone() }, true)?);
     }
     Ok(Run { held: Some(most - before.memory), ..run })
 }
@@ -204,7 +230,8 @@ fn idle(server: &Running, shape: &Shape, quick: bool) -> Result<Run, Box<dyn Err
     let before = server.used()?;
     let mut load = Load::open(server.address, shape, false)?;
     let opened = server.used()?;
-    let (start, watched) = (Instant::now(), Duration::from_secs(if quick { 0 } else { 25 }));
+    // Whole rounds of pings: one every twenty seconds.
+    let (start, watched) = (Instant::now(), Duration::from_secs(if quick { 0 } else { 40 }));
     while start.elapsed() < watched {
         load.answer_pings()?;
         thread::sleep(Duration::from_millis(1));
@@ -224,26 +251,28 @@ fn idle(server: &Running, shape: &Shape, quick: bool) -> Result<Run, Box<dyn Err
 fn build(root: &Path, contenders: &[Contender]) -> Result<(), Box<dyn Error>> {
     let cargo = |arguments: &[&str]| {
         let mut command = Command::new("cargo");
-        command.current_dir(root).args(["build", "--release", "--quiet"]).args(arguments);
+        command.current_dir(root).env("CARGO_TARGET_DIR", root.join("target"));
+        command.args(["build", "--release", "--quiet"]).args(arguments);
         command
     };
     let examples = ["-p", "framewise", "--example", "echo", "--example", "broadcast"];
     let mut commands = vec![cargo(&examples), cargo(&["-p", "framewise-bench", "--bins"])];
-    let peers: BTreeSet<&str> =
-        contenders.iter().filter(|contender| contender.is_peer()).map(|peer| peer.name()).collect();
+    let kinds: BTreeSet<&str> =
+        contenders.iter().filter_map(|contender| contender.needs()).collect();
     if contenders.contains(&Contender::FramewiseSimd) {
         let mut command = cargo(&examples);
         command.args(["--features", "simdutf8", "--target-dir", "target/simdutf8"]);
         commands.push(command);
     }
-    if !peers.is_empty() {
+    if !kinds.is_empty() {
         let mut command = Command::new("bench/peers/install");
-        command.current_dir(root);
+        command.current_dir(root).args(kinds);
         commands.push(command);
     }
     for mut command in commands {
-        if !command.status()?.success() {
-            return Err(format!("failed: {command:?}").into());
+        let status = command.status();
+        if !status.as_ref().is_ok_and(|status| status.success()) {
+            return Err(format!("failed: {command:?}: {status:?}").into());
         }
     }
     Ok(())

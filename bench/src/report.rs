@@ -51,14 +51,23 @@ impl Row {
         Row { contender: contender.name(), is_peer: contender.is_peer(), runs: Vec::new() }
     }
 
-    /// The middle one of a figure.
+    /// The middle one of a figure, or the mean of the two in the middle.
+    ///
+    /// # Panics
+    ///
+    /// There was no run.
     pub fn median(&self, figure: impl Fn(&Run) -> f64) -> f64 {
         let mut figures: Vec<f64> = self.runs.iter().map(figure).collect();
         figures.sort_by(f64::total_cmp);
-        figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+        let middle = figures.len() / 2;
+        if figures.len().is_multiple_of(2) {
+            (figures[middle - 1] + figures[middle]) / 2.0
+        } else {
+            figures[middle]
+        }
     }
 
-    /// Over all runs together: the system counts time in ticks of milliseconds, too few of them in one run.
+    /// Over all runs together: the system samples whose time it is every few milliseconds, too rarely for one run.
     fn mean(&self, figure: impl Fn(&Run) -> f64) -> f64 {
         self.runs.iter().map(figure).sum::<f64>() / self.runs.len() as f64
     }
@@ -83,16 +92,17 @@ impl Table {
     pub fn markdown(&self) -> String {
         let (unit, user) = match self.shape.traffic {
             Traffic::Idle => ("bytes/peer", "user %, system %"),
-            Traffic::Broadcast => ("rounds/s", "user µs, system µs"),
-            Traffic::Handshakes => ("handshakes/s", "user µs, system µs"),
+            Traffic::Broadcast => ("rounds/s", "user µs, system µs | busy"),
+            Traffic::Handshakes => ("handshakes/s", "user µs, system µs | busy"),
             Traffic::Latency(_) | Traffic::LatencyBesideFlood(_) => {
                 ("messages/s", "p50 µs, p99 µs, p99.9 µs")
             }
-            Traffic::SlowReaders => ("deliveries/s", "user µs, system µs"),
-            _ => ("messages/s", "user µs, system µs"),
+            Traffic::SlowReaders => ("deliveries/s", "user µs, system µs | busy"),
+            _ => ("messages/s", "user µs, system µs | busy"),
         };
+        let columns = "|---".repeat(6 + user.matches('|').count());
         let mut text = format!(
-            "### {}\n\n| | {unit} | spread | to limit | to floor | {user} |\n|---|---|---|---|---|---|\n",
+            "### {}\n\n| | {unit} | spread | to limit | to floor | {user} |\n{columns}|\n",
             self.shape.name
         );
         let ratio = |value: f64, to: &str| match self.value_of(to) {

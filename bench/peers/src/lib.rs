@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Serves each connection on the one thread of this process; says where it listens first.
@@ -43,4 +45,70 @@ pub async fn shake_hands(stream: &mut TcpStream) -> io::Result<()> {
         STANDARD.encode(sha1.finalize())
     );
     stream.write_all(answer.as_bytes()).await
+}
+
+/// The size of read buffer that suits the shape: the second argument, as the runner gives it.
+pub fn read_buffer() -> usize {
+    std::env::args().nth(1).and_then(|size| size.parse().ok()).unwrap_or(128 * 1024)
+}
+
+/// A stream that gathers what is written until something is read, so that many replies go out in one write.
+pub struct Gathering {
+    stream: TcpStream,
+    out: Vec<u8>,
+    written: usize,
+}
+
+/// What is gathered at the most.
+const GATHER: usize = 256 * 1024;
+
+impl Gathering {
+    /// Gathers for this stream.
+    pub fn new(stream: TcpStream) -> Gathering {
+        Gathering { stream, out: Vec::new(), written: 0 }
+    }
+
+    fn write_out(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.out.len() {
+            let left = &self.out[self.written..];
+            self.written += ready!(Pin::new(&mut self.stream).poll_write(context, left))?;
+        }
+        self.out.clear();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Gathering {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.write_out(context))?;
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Gathering {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.out.len() >= GATHER {
+            ready!(self.write_out(context))?;
+        }
+        self.out.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write_out(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.write_out(context))?;
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! `bench/instructions` runs it under callgrind with two counts and prints the difference for each message.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
+use std::process::exit;
 use std::time::Instant;
 
 use framewise::config::{Config, OriginPolicy};
@@ -19,10 +20,16 @@ use framewise_bench::shape::{Payload, Shape, Traffic};
 /// Bytes in one read of the echo path, about; at most 100 frames.
 const BATCH: usize = 200_000;
 
+/// Bytes of the longest message: it lies in one read.
+const MAX_SIZE: usize = 131_072;
+
 fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let mut next = || arguments.next().unwrap_or_default();
-    let (path, size, count) = (next(), next().parse().unwrap_or(20), next().parse().unwrap_or(1));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [path, size, count] = arguments.as_slice() else { usage() };
+    let (Ok(size), Ok(count)) = (size.parse::<usize>(), count.parse::<usize>()) else { usage() };
+    if !(1..=MAX_SIZE).contains(&size) {
+        usage();
+    }
     let payload = if path == "utf8" { Payload::MultiByte } else { Payload::Text };
     let shape =
         Shape { name: "", traffic: Traffic::ClosedLoop, peers: 1, silent: 0, size, payload };
@@ -53,7 +60,26 @@ fn main() {
         "utf8" => (0..count).for_each(|_| assert!(utf8::validate(&bytes).is_ok())),
         "echo" => echo(&frame, (BATCH / frame.len()).clamp(1, 100), count),
         "turn" => echo(&frame, 1, count),
-        other => panic!("{other:?} is none of encode, decode, mask, utf8, echo, turn"),
+        "tape-of-echo" => tape(&frame, (BATCH / frame.len()).clamp(1, 100), count),
+        "tape-of-turn" => tape(&frame, 1, count),
+        _ => usage(),
+    }
+}
+
+fn usage() -> ! {
+    eprintln!(
+        "path NAME SIZE COUNT: encode, decode, mask, utf8, echo (100 messages in a read), turn (one), \
+         tape-of-echo, tape-of-turn (what the harness itself takes); sizes up to {MAX_SIZE}"
+    );
+    exit(2)
+}
+
+/// The harness alone: the bytes that a kernel would copy.
+fn tape(frame: &[u8], batch: usize, count: usize) {
+    let mut tape = Tape { frames: frame.repeat(batch), opened: true };
+    let mut buffer = vec![0; 2 * MAX_SIZE];
+    for _ in 0..=count.div_ceil(batch) {
+        assert!(tape.read(&mut buffer).is_ok_and(|count| count > 0));
     }
 }
 
@@ -90,6 +116,10 @@ impl Read for Tape {
 impl Write for Tape {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(bytes.len())
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(slices.iter().map(|slice| slice.len()).sum())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,7 +1,7 @@
-//! fastwebsockets: frames read and written by its own stream, masks taken off in place.
+//! fastwebsockets: masks taken off in place, and replies gathered until the next read, so that many go out in one write.
 
 use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket};
-use framewise_bench_peers::{serve, shake_hands};
+use framewise_bench_peers::{Gathering, serve, shake_hands};
 use tokio::net::TcpStream;
 
 fn main() -> std::io::Result<()> {
@@ -12,7 +12,8 @@ async fn echo(mut stream: TcpStream) {
     if shake_hands(&mut stream).await.is_err() {
         return;
     }
-    let mut socket = WebSocket::after_handshake(stream, Role::Server);
+    let mut socket = WebSocket::after_handshake(Gathering::new(stream), Role::Server);
+    socket.set_writev(false);
     socket.set_max_message_size(64 << 20);
     let mut socket = FragmentCollector::new(socket);
     while let Ok(frame) = tokio::task::unconstrained(socket.read_frame()).await {

@@ -1,6 +1,6 @@
 //! tokio-tungstenite: messages that are there already are answered together, with one flush.
 
-use framewise_bench_peers::{serve, shake_hands};
+use framewise_bench_peers::{read_buffer, serve, shake_hands};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -14,7 +14,8 @@ async fn echo(mut stream: TcpStream) {
     if shake_hands(&mut stream).await.is_err() {
         return;
     }
-    let config = WebSocketConfig::default();
+    // It fills its read buffer with zeros for each read: no larger than the shape needs.
+    let config = WebSocketConfig::default().read_buffer_size(read_buffer());
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     while let Some(Ok(message)) = socket.next().await {
         let mut next = Some(message);
