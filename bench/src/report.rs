@@ -122,7 +122,15 @@ impl Table {
                     .collect::<Vec<_>>()
                     .join(", "),
                 None => {
-                    format!("{:.3}, {:.3}", row.mean(|run| run.user), row.mean(|run| run.system))
+                    let (user, system) = (row.mean(|run| run.user), row.mean(|run| run.system));
+                    match self.shape.traffic {
+                        Traffic::Idle => format!("{user:.3}, {system:.3}"),
+                        // The share of its core that the server used: where it is low, the load was measured.
+                        _ => {
+                            let busy = value * (user + system) / 1e6;
+                            format!("{user:.3}, {system:.3} | {busy:.2}")
+                        }
+                    }
                 }
             };
             let _ = writeln!(
