@@ -117,7 +117,7 @@ pub struct Outbox<'a> {
     peers: &'a mut Peers,
     wire: &'a mut dyn Wire,
     peer: PeerId,
-    /// More of what the peer sent waits to be dispatched, so a reply need not go out at once.
+    /// More of what the peer sent waits to be dispatched, so what is sent, to whomever, need not go out at once.
     pub(crate) more_to_come: bool,
 }
 

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::{Output, Stdio};
 
@@ -135,4 +135,49 @@ fn silence_after_a_ping_is_what_no_pong_shows() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn a_lost_connection_comes_back_when_that_was_asked_for() {
+    let mut serve = Serve::start(&[]);
+    let port = serve.address.port().to_string();
+    let url = format!("{}/echo", serve.address);
+    let mut command = framewise(&["connect", &url, "--reconnect", "--json"]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut events = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut next = || -> Value {
+        let line = events.next().expect("another event").expect("text");
+        serde_json::from_str(&line).expect("JSON")
+    };
+    assert_eq!(next()["event"], "open");
+    serve.signal("TERM");
+    let close = next();
+    assert_eq!((&close["event"], &close["code"]), (&"close".into(), &1001.into()));
+    serve.wait();
+    let arguments = ["serve", "--host", "127.0.0.1", "--port", &port];
+    let _again = Serve::start_with(&mut framewise(&arguments));
+    assert_eq!(next()["event"], "open");
+    let stdin = child.stdin.as_mut().expect("a pipe");
+    stdin.write_all(b"de volta\n").expect("a pipe");
+    assert_eq!(next()["data"], "Echo: de volta");
+    drop(child.stdin.take());
+    assert_eq!(next()["code"], 1000);
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn lines_have_their_time_and_their_round_trip_when_that_was_asked_for() {
+    let serve = Serve::start(&[]);
+    let url = format!("{}/echo", serve.address);
+    let output = connect(&[&url, "--ts", "--rtt", "-w", "1", "--ping", "0.2", "-x", "a"], "");
+    let first = stdout(&output).lines().next().expect("a line");
+    let (time, rest) = first.split_once(' ').expect("a time");
+    assert!(time.len() == 24 && time.ends_with('Z'), "{first}");
+    assert!(rest.starts_with("Echo: a  (") && rest.ends_with(" ms)"), "{first}");
+    assert!(stdout(&output).contains("< pong  ("), "{}", stdout(&output));
 }

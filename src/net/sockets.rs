@@ -84,7 +84,8 @@ pub(crate) struct Socket<S> {
     pub(crate) heard: bool,
     /// Bytes read and thrown away while lingering.
     pub(crate) discarded: usize,
-    /// What was read when the peer had to be held back: at most one buffer of it.
+    /// What was read when the peer had to be held back: at most one buffer of it. Each time the peer takes a
+    /// little and is held back again, what is left is copied again.
     pub(crate) unprocessed: Vec<u8>,
 }
 
