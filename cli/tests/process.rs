@@ -97,8 +97,12 @@ fn outputs_that_nobody_reads_cost_lines_and_not_the_server() {
 #[test]
 fn localhost_is_both_families_and_the_page_says_where() {
     let serve = Serve::start_with(&mut framewise(&["serve", "--port", "0"]));
-    let addresses: Vec<&str> =
-        serve.greeting.iter().filter_map(|line| line.rsplit_once("http://")).map(|pair| pair.1).collect();
+    let addresses: Vec<&str> = serve
+        .greeting
+        .iter()
+        .filter_map(|line| line.rsplit_once("http://"))
+        .map(|pair| pair.1)
+        .collect();
     let port = |address: &str| address.rsplit_once(':').expect("a port").1.to_owned();
     assert!(addresses[0].starts_with("127.0.0.1:"));
     // Machines without ::1 have one line.
