@@ -10,7 +10,7 @@ use serde_json::Value;
 use support::{Serve, framewise};
 
 /// Runs the client with this standard input.
-fn connect(arguments: &[&str], input: &str) -> Output {
+fn connect(arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
     let mut command = framewise(&["connect"]);
     let mut child = command
         .args(arguments)
@@ -20,8 +20,8 @@ fn connect(arguments: &[&str], input: &str) -> Output {
         .spawn()
         .expect("it starts");
     let mut stdin = child.stdin.take().expect("a pipe");
-    let input = input.to_owned();
-    let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+    let input = input.as_ref().to_vec();
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
     let output = child.wait_with_output().expect("it ends");
     writer.join().expect("the writer ends");
     output
@@ -98,7 +98,7 @@ fn exit_codes_tell_how_it_ended() {
     let code = |output: &Output| output.status.code().expect("a code");
     assert_eq!(code(&connect(&[&url], "")), 0);
     assert_eq!(code(&connect(&[&url, "--close", "4000:tchau"], "")), 0);
-    let too_big = connect(&[&url], &"a".repeat(2_000));
+    let too_big = connect(&[&url], "a".repeat(2_000));
     assert_eq!(code(&too_big), 3);
     assert!(stderr(&too_big).contains("1009"), "{}", stderr(&too_big));
     let refused = connect(&[&format!("ws://{}/nothing", serve.address)], "");
@@ -180,4 +180,13 @@ fn lines_have_their_time_and_their_round_trip_when_that_was_asked_for() {
     assert!(time.len() == 24 && time.ends_with('Z'), "{first}");
     assert!(rest.starts_with("Echo: a  (") && rest.ends_with(" ms)"), "{first}");
     assert!(stdout(&output).contains("< pong  ("), "{}", stdout(&output));
+}
+
+#[test]
+fn a_line_that_is_no_text_is_an_error_and_what_came_before_is_answered() {
+    let serve = Serve::start(&[]);
+    let output = connect(&[&format!("{}/echo", serve.address)], b"um\n\xff\xfe\ndois\n");
+    assert_eq!(stdout(&output), "Echo: um\n");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("invalid utf-8"), "{}", stderr(&output));
 }

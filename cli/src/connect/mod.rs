@@ -164,7 +164,8 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
             return NOT_CONNECTED.into();
         }
     };
-    let mut session = Session { args, request, show, typed, bell, keys, settings, over: false };
+    let mut session =
+        Session { args, request, show, typed, bell, keys, settings, over: false, failed: false };
     session.talk(client).into()
 }
 
@@ -233,6 +234,8 @@ struct Session {
     settings: Option<Terminal>,
     /// Nothing more will be typed.
     over: bool,
+    /// Because it could not be read.
+    failed: bool,
 }
 
 /// How a connection ended.
@@ -260,7 +263,11 @@ impl Session {
             );
             // A Close of ours, answered, ends as it was meant to.
             let meant = left && closed.cause == Cause::ThisEnd;
-            let code = if fine || meant { FINE } else { CLOSED_OTHERWISE };
+            let code = match (fine || meant, self.failed) {
+                (true, false) => FINE,
+                (true, true) => USAGE,
+                (false, _) => CLOSED_OTHERWISE,
+            };
             if left || !self.args.reconnect || self.over {
                 self.leave_terminal();
                 self.show.closed(&closed);
@@ -327,7 +334,7 @@ impl Session {
                     Ok(Input::Stop) => return End::Left(self.leave(client)),
                     Ok(Input::Failed(why)) => {
                         self.show.note(texts::ERROR, &[&why]);
-                        self.over = true;
+                        (self.over, self.failed) = (true, true);
                     }
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) => self.over = true,
