@@ -10,7 +10,7 @@ mod serve;
 mod settings_page;
 mod texts;
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -71,11 +71,14 @@ fn main() -> ExitCode {
         Command::Load(args) => load::run(args, lang),
         Command::Relay(args) => relay::run(args, lang),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "framewise", &mut io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "framewise", &mut script);
+            let _ = io::stdout().write_all(&script);
             ExitCode::SUCCESS
         }
         Command::Settings => {
-            print!("{}", settings_page::page());
+            // Whoever reads may have gone.
+            let _ = write!(io::stdout(), "{}", settings_page::page());
             ExitCode::SUCCESS
         }
         Command::Man { folder } => match clap_mangen::generate_to(Cli::command(), folder) {

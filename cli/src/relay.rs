@@ -30,9 +30,7 @@ const READ: usize = 16 * 1024;
 
 /// Stand between a client and a server and spoil the bytes on their way
 #[derive(clap::Args, Clone, Debug)]
-#[command(
-    after_help = "Example: framewise relay localhost:9000 localhost:8765 --slice 1 --latency 100"
-)]
+#[command(after_help = "Example: framewise relay localhost:9000 localhost:8765 --slice 1")]
 pub struct Args {
     /// Where clients connect, as host:port
     pub listen: String,
@@ -45,10 +43,10 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     pub slice: Option<u64>,
     /// Hold every segment back for so many milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 0)]
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=3_600_000))]
     pub latency: u64,
     /// And for up to so many more
-    #[arg(long, value_name = "MS", default_value_t = 0)]
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=3_600_000))]
     pub jitter: u64,
     /// At most so many bytes a second
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
@@ -60,7 +58,7 @@ pub struct Args {
     #[arg(long)]
     pub drop_pong: bool,
     /// Pass the end of the stream on so many milliseconds late
-    #[arg(long, value_name = "MS", default_value_t = 0)]
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=3_600_000))]
     pub slow_close: u64,
     /// Turn the lowest bit of this byte around, counted from 0
     #[arg(long, value_name = "BYTE")]

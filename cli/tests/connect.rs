@@ -97,7 +97,8 @@ fn exit_codes_tell_how_it_ended() {
     let url = format!("ws://{}/echo", serve.address);
     let code = |output: &Output| output.status.code().expect("a code");
     assert_eq!(code(&connect(&[&url], "")), 0);
-    assert_eq!(code(&connect(&[&url, "--close", "4000:tchau"], "")), 0);
+    assert_eq!(code(&connect(&[&url, "--close", "1001:tchau"], "")), 0);
+    assert_eq!(code(&connect(&[&url, "--close", "4000:tchau"], "")), 3);
     let too_big = connect(&[&url], "a".repeat(2_000));
     assert_eq!(code(&too_big), 3);
     assert!(stderr(&too_big).contains("1009"), "{}", stderr(&too_big));
@@ -106,8 +107,15 @@ fn exit_codes_tell_how_it_ended() {
     assert!(stderr(&refused).contains("HTTP/1.1 404") && stderr(&refused).contains("fix: "));
     let nobody = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
     assert_eq!(code(&connect(&[&nobody.to_string()], "")), 1);
-    for usage in [["--close", "1005"], ["--close", "x"], ["-w", "0"], ["-s", "a b"], ["-H", "none"]]
-    {
+    for usage in [
+        ["--close", "1005"],
+        ["--close", "x"],
+        ["-w", "0"],
+        ["-w", "1e19"],
+        ["--ping", "nan"],
+        ["-s", "a b"],
+        ["-H", "none"],
+    ] {
         assert_eq!(code(&connect(&[&url, usage[0], usage[1]], "")), 2, "{usage:?}");
     }
 }
@@ -189,4 +197,12 @@ fn a_line_that_is_no_text_is_an_error_and_what_came_before_is_answered() {
     assert_eq!(stdout(&output), "Echo: um\n");
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("invalid utf-8"), "{}", stderr(&output));
+}
+
+#[test]
+fn one_answer_is_not_waited_for_longer_than_that() {
+    let serve = Serve::start(&[]);
+    // Nobody else is in the room, so nothing will come.
+    let output = connect(&[&format!("{}/ws", serve.address), "-1", "-w", "0.2", "-x", "a"], "");
+    assert_eq!((stdout(&output), output.status.code()), ("", Some(0)));
 }

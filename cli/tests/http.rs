@@ -7,7 +7,7 @@ use framewise::protocol::handshake::client::ClientRequest;
 use framewise::protocol::url::Url;
 use framewise::{Client, Config, Message};
 use serde_json::json;
-use support::Serve;
+use support::{Serve, framewise};
 
 fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).expect("a status")
@@ -96,6 +96,10 @@ fn a_host_from_elsewhere_is_refused_on_loopback() {
     }
     let answer = serve.raw("GET /health HTTP/1.1\r\nHost: localhost:1\r\n\r\n");
     assert_eq!(status(&answer), "200");
+    // However loopback was spelled.
+    let serve = Serve::start_with(&mut framewise(&["serve", "--host", "LOCALHOST", "--port", "0"]));
+    let answer = serve.raw("GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+    assert_eq!(status(&answer), "403");
 }
 
 #[test]

@@ -65,6 +65,7 @@ fn what_cannot_work_is_one_clear_line() {
         (vec!["--max-message", "0"], "max_message", 1),
         (vec!["--port", "70000"], "70000", 2),
         (vec!["--rate", "fast"], "fast", 2),
+        (vec!["--token", ""], "--token", 2),
     ] {
         let output = framewise(&["serve"]).args(&arguments).output().expect("it runs");
         let error = String::from_utf8(output.stderr).expect("text");

@@ -87,7 +87,10 @@ pub fn close_of(text: &str) -> Result<(CloseCode, String), Mistake> {
 pub fn bytes(text: &str) -> Result<Vec<u8>, Mistake> {
     let digits: String =
         text.split_whitespace().map(|word| word.trim_start_matches("0x")).collect();
-    if digits.is_empty() || !digits.len().is_multiple_of(2) || !digits.is_ascii() {
+    if digits.is_empty()
+        || !digits.len().is_multiple_of(2)
+        || !digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+    {
         return Err(Mistake::Hex);
     }
     let pairs = (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16));

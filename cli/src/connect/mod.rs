@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use framewise::lang::Lang;
 use framewise::net::connect::ConnectError;
 use framewise::observe::{Direction, Observer};
-use framewise::protocol::connection::{Cause, Closed, Event};
+use framewise::protocol::connection::{Closed, Event};
 use framewise::protocol::handshake::client::ClientRequest;
 use framewise::protocol::mask::{MaskingKeys, random_keys};
 use framewise::protocol::url::Url;
@@ -94,13 +94,18 @@ pub struct Args {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
-    Some(duration).filter(|duration| !duration.is_zero()).ok_or_else(|| "not above zero".to_owned())
+    Some(duration)
+        .filter(|duration| !duration.is_zero() && *duration <= LONGEST)
+        .ok_or_else(|| "not above zero, or more than a year".to_owned())
 }
 
 fn close(text: &str) -> Result<(CloseCode, String), String> {
     commands::close_of(text)
         .map_err(|_| "this code may not be sent, or the reason is too long".to_owned())
 }
+
+/// A year.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Closed with 1000, 1001 or no code.
 const FINE: u8 = 0;
@@ -261,9 +266,7 @@ impl Session {
                 closed.code,
                 CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS
             );
-            // A Close of ours, answered, ends as it was meant to.
-            let meant = left && closed.cause == Cause::ThisEnd;
-            let code = match (fine || meant, self.failed) {
+            let code = match (fine, self.failed) {
                 (true, false) => FINE,
                 (true, true) => USAGE,
                 (false, _) => CLOSED_OTHERWISE,
@@ -340,12 +343,13 @@ impl Session {
                     Err(TryRecvError::Disconnected) => self.over = true,
                 }
             }
-            if self.over && talk.ends_at.is_none() && !self.args.one {
+            if self.over && talk.ends_at.is_none() {
                 if self.show.terminal.is_some() {
                     return End::Left(self.leave(client));
                 }
                 talk.ends_at = Some(Instant::now() + self.args.wait.unwrap_or(PATIENCE));
-                if self.args.wait.is_none() {
+                // One answer is worth waiting for, also when it comes behind the pong.
+                if self.args.wait.is_none() && !self.args.one {
                     client.ping(LAST);
                 }
             }

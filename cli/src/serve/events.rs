@@ -121,8 +121,10 @@ impl Fault {
 ///
 /// It is none.
 pub fn parse(text: &str) -> Result<Event, Fault> {
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| Fault::InvalidJson { line: error.line(), column: error.column() })?;
+    let value: Value = serde_json::from_str(text).map_err(|error| Fault::InvalidJson {
+        line: error.line().max(1),
+        column: error.column().max(1),
+    })?;
     let Value::Object(fields) = value else { return Err(Fault::InvalidMessage) };
     match fields.get("type") {
         None if !fields.contains_key("message") => Err(Fault::MissingMessage),

@@ -12,8 +12,8 @@ use crate::serve::guard::teach;
 use crate::texts;
 
 /// Pages may load what comes from here, and nothing else; nobody may frame them.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-    connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The files of the page, embedded.
 const FILES: [(&str, &str, &str); 6] = [

@@ -1,10 +1,11 @@
 //! The settings of `framewise serve`: a flag, else the environment, else `.env`, else the default.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use clap::builder::NonEmptyStringValueParser;
 use framewise::Config;
 use framewise::config::{KeyPolicy, OriginPolicy};
 use framewise::lang::Lang;
@@ -31,7 +32,7 @@ pub struct Args {
     #[arg(long, env = "FRAMEWISE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub allow_origin: Vec<String>,
     /// What clients have to know, as ?token=… or Authorization: Bearer …
-    #[arg(long, env = "FRAMEWISE_TOKEN", hide_env_values = true)]
+    #[arg(long, env = "FRAMEWISE_TOKEN", hide_env_values = true, value_parser = NonEmptyStringValueParser::new())]
     pub token: Option<String>,
     /// Messages per second and client; 0 for any number
     #[arg(long, env = "FRAMEWISE_RATE", value_name = "N", default_value_t = 100)]
@@ -144,10 +145,10 @@ impl Args {
         }
     }
 
-    /// Whether only this machine can reach the server.
+    /// Whether only this machine can reach the server, whatever the host is called.
     pub fn is_loopback(&self) -> bool {
-        self.host == "localhost"
-            || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        let addresses = (self.host.as_str(), self.port).to_socket_addrs();
+        addresses.is_ok_and(|mut addresses| addresses.all(|address| address.ip().is_loopback()))
     }
 
     /// Writes the log to standard error, from a thread of its own, for as long as the guard lives.
