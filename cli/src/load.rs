@@ -33,6 +33,9 @@ use crate::texts;
 /// Messages of one peer that may be under way.
 const MAX_UNDER_WAY: usize = 1_000;
 
+/// Connections that are opened before their handshakes are waited for.
+const AT_ONCE: usize = 256;
+
 /// The most peers: what one process has descriptors and ports for.
 const MAX_PEERS: u64 = 20_000;
 
@@ -243,6 +246,10 @@ impl<'a> Crowd<'a> {
     /// Connects everybody and shakes hands.
     fn open(&mut self, addresses: &[SocketAddr]) -> Result<(), String> {
         for number in 0..self.args.peers as usize {
+            // A server has room for so many handshakes at once, and may stop accepting until some are done.
+            if number.is_multiple_of(AT_ONCE) {
+                self.shake_hands()?;
+            }
             match self.connect(number, addresses) {
                 Ok(peer) => self.peers.push(Some(peer)),
                 // If not even the first one gets through, nobody will.
@@ -253,17 +260,26 @@ impl<'a> Crowd<'a> {
                 }
             }
         }
+        self.shake_hands()?;
+        self.report.peers = self.peers.iter().flatten().count();
+        if self.report.peers == 0 {
+            let kinds: Vec<&str> = self.report.faults.keys().map(String::as_str).collect();
+            return Err(kinds.join(", "));
+        }
+        Ok(())
+    }
+
+    /// Waits until everybody who has connected is answered.
+    fn shake_hands(&mut self) -> Result<(), String> {
+        for n in 0..self.peers.len() {
+            self.flush(n);
+        }
         let deadline = Instant::now() + self.config.handshake_timeout;
         while self.peers.iter().flatten().any(|peer| peer.connection.state() == State::Connecting) {
             if Instant::now() >= deadline {
                 return Err("timed out".to_owned());
             }
             self.turn(Some(Duration::from_millis(100))).map_err(|error| error.to_string())?;
-        }
-        self.report.peers = self.peers.iter().flatten().count();
-        if self.report.peers == 0 {
-            let kinds: Vec<&str> = self.report.faults.keys().map(String::as_str).collect();
-            return Err(kinds.join(", "));
         }
         Ok(())
     }
@@ -316,12 +332,16 @@ impl<'a> Crowd<'a> {
 
     /// Sends the messages of one peer that are due.
     fn speak(&mut self, n: usize, now: Instant, interval: Option<Duration>) {
+        let max_output = self.config.max_output;
         let Some(peer) = &mut self.peers[n] else { return };
         match interval {
             Some(interval) => {
                 while peer.next <= now {
-                    if peer.due.len() < MAX_UNDER_WAY {
-                        peer.connection.sender_mut().message(Message::Text(&self.message));
+                    let has_room = peer.due.len() < MAX_UNDER_WAY
+                        && peer.connection.sender().queued() <= max_output;
+                    if has_room
+                        && peer.connection.sender_mut().message(Message::Text(&self.message))
+                    {
                         peer.due.push_back(peer.next);
                         self.report.sent += 1;
                     } else {

@@ -41,20 +41,27 @@ pub enum Mistake {
     Close,
 }
 
-/// Reads a line. `key` is the masking key of frames that are built here.
+/// Reads a line that somebody typed. `key` is the masking key of frames that are built here.
 pub fn parse(line: &str, binary: bool, hex: bool, key: [u8; 4]) -> Result<Action, Mistake> {
-    let Some(command) = line.strip_prefix('/') else {
-        return Ok(match () {
-            () if hex && !line.trim().is_empty() => Action::Binary(bytes(line)?),
-            () if line.is_empty() => Action::Nothing,
-            () if binary => Action::Binary(line.as_bytes().to_vec()),
-            () => Action::Text(line.to_owned()),
-        });
-    };
     // Two slashes send what begins with one.
-    if command.starts_with('/') {
-        return Ok(Action::Text(command.to_owned()));
-    }
+    let Some(command) = line.strip_prefix('/').filter(|command| !command.starts_with('/')) else {
+        return data(line.strip_prefix('/').unwrap_or(line), binary, hex);
+    };
+    command_of(command, key)
+}
+
+/// Reads a line that is sent whatever it says.
+pub fn data(line: &str, binary: bool, hex: bool) -> Result<Action, Mistake> {
+    Ok(match () {
+        () if hex && !line.trim().is_empty() => Action::Binary(bytes(line)?),
+        () if line.is_empty() => Action::Nothing,
+        () if binary => Action::Binary(line.as_bytes().to_vec()),
+        () => Action::Text(line.to_owned()),
+    })
+}
+
+/// What follows a slash.
+fn command_of(command: &str, key: [u8; 4]) -> Result<Action, Mistake> {
     let (name, rest) = command.split_once(' ').unwrap_or((command, ""));
     match name {
         "ping" if rest.len() > MAX_CONTROL => Err(Mistake::TooLong),
@@ -134,6 +141,8 @@ mod tests {
     fn lines_are_text_unless_told_otherwise() {
         assert_eq!(read("olá"), Ok(Action::Text("olá".to_owned())));
         assert_eq!(read("//help"), Ok(Action::Text("/help".to_owned())));
+        assert_eq!(parse("//a", true, false, [0; 4]), Ok(Action::Binary("/a".into())));
+        assert_eq!(data("/a", false, true), Err(Mistake::Hex));
         assert_eq!(read(""), Ok(Action::Nothing));
         assert_eq!(parse("olá", true, false, [0; 4]), Ok(Action::Binary("olá".into())));
         assert_eq!(parse("00 ff", false, true, [0; 4]), Ok(Action::Binary(vec![0, 255])));

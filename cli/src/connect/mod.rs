@@ -393,12 +393,11 @@ impl Session {
     fn act(&mut self, client: &mut Client<Watch>, line: &str, talk: &mut Talk) -> Option<Closed> {
         let is_terminal = self.show.terminal.is_some();
         // What comes through a pipe is data: only who types has commands.
-        let line = if is_terminal || !line.starts_with('/') {
-            line.to_owned()
+        let action = if is_terminal {
+            commands::parse(line, self.args.binary, self.args.hex, (self.keys)())
         } else {
-            format!("/{line}")
+            commands::data(line, self.args.binary, self.args.hex)
         };
-        let action = commands::parse(&line, self.args.binary, self.args.hex, (self.keys)());
         let sent = match action {
             Ok(Action::Text(text)) => {
                 talk.asked = Some(Instant::now());
