@@ -134,15 +134,11 @@ impl Metrics {
     /// A WebSocket was opened.
     pub fn opened(&self) {
         self.connections.inc();
-        self.handshake("opened", 101);
+        self.answered("opened", 101);
     }
 
-    /// A request was refused, or answered over HTTP.
+    /// A request was answered: opened, refused, or over HTTP.
     pub fn answered(&self, result: &'static str, status: u16) {
-        self.handshake(result, status);
-    }
-
-    fn handshake(&self, result: &'static str, status: u16) {
         self.handshakes.get_or_create(&Handshake { result, status: status.into() }).inc();
     }
 

@@ -61,9 +61,9 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
 fn serve(args: Args, lang: Lang) -> Result<(), String> {
     let config = args.config(lang);
     let metrics = Rc::new(Metrics::new());
-    let (mut guard, rate) = (Guard { loopback_only: false, token: args.token.clone() }, args.rate);
-    guard.loopback_only = args.is_loopback();
-    let dispatchers = || Classroom::new(guard.clone(), Pages::new(lang), Rc::clone(&metrics), rate);
+    let guard = Guard { loopback_only: args.is_loopback(), token: args.token.clone() };
+    let dispatchers =
+        || Classroom::new(guard.clone(), Pages::new(lang), Rc::clone(&metrics), args.rate);
     let server = Server::bind_observed(config, dispatchers, Watch::new(Rc::clone(&metrics)));
     let mut server = server.map_err(|error: StartError| error.text(lang))?;
     stop_on_signals(server.handle(), lang).map_err(|error| error.to_string())?;
