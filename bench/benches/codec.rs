@@ -4,7 +4,7 @@ use divan::Bencher;
 use divan::counter::BytesCount;
 use framewise::Message;
 use framewise::config::Config;
-use framewise::protocol::frame::Role;
+use framewise::protocol::frame::{Header, MAX_HEADER, Opcode, Role};
 use framewise::protocol::receive::Receiver;
 use framewise::protocol::send::Sender;
 use framewise::protocol::{mask, utf8};
@@ -38,21 +38,11 @@ fn encode(bencher: Bencher<'_, '_>, size: usize) {
     });
 }
 
-fn decode(bencher: Bencher<'_, '_>, opcode: u8, payload: &[u8]) {
-    let mut wire = vec![0x80 | opcode];
-    match payload.len() {
-        short @ 0..=125 => wire.push(0x80 | short as u8),
-        medium @ 126..=0xffff => {
-            wire.push(0xfe);
-            wire.extend((medium as u16).to_be_bytes());
-        }
-        long => {
-            wire.push(0xff);
-            wire.extend((long as u64).to_be_bytes());
-        }
-    }
-    wire.extend([0; 4]);
-    wire.extend(payload);
+fn decode(bencher: Bencher<'_, '_>, opcode: Opcode, payload: &[u8]) {
+    let mut header = [0; MAX_HEADER];
+    let length = payload.len() as u64;
+    let at = Header { fin: true, opcode, key: Some([0; 4]), length }.encode(&mut header);
+    let mut wire = [&header[..at], payload].concat();
     let config = Config { max_message: 2 << 20, ..Config::default() };
     let mut receiver = Receiver::new(Role::Client);
     // The key is zero, so that the bytes stay what they are however often they are unmasked in place.
@@ -66,19 +56,19 @@ fn decode(bencher: Bencher<'_, '_>, opcode: u8, payload: &[u8]) {
 /// A client's frame: header, mask, and the message borrowed where it lies.
 #[divan::bench(args = SIZES)]
 fn decode_binary(bencher: Bencher<'_, '_>, size: usize) {
-    decode(bencher, 2, &vec![b'a'; size]);
+    decode(bencher, Opcode::Binary, &vec![b'a'; size]);
 }
 
 /// The same with the check of UTF-8.
 #[divan::bench(args = SIZES)]
 fn decode_text(bencher: Bencher<'_, '_>, size: usize) {
-    decode(bencher, 1, &vec![b'a'; size]);
+    decode(bencher, Opcode::Text, &vec![b'a'; size]);
 }
 
 /// The same where every character has two bytes.
 #[divan::bench(args = SIZES)]
 fn decode_multi_byte_text(bencher: Bencher<'_, '_>, size: usize) {
-    decode(bencher, 1, "é".repeat(size / 2).as_bytes());
+    decode(bencher, Opcode::Text, "é".repeat(size / 2).as_bytes());
 }
 
 /// The mask alone.
