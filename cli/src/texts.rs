@@ -33,10 +33,10 @@ table! {
                   "não existe o tipo '{}'; os conhecidos são message, join, leave e who";
     NO_SUCH_PEER: "nobody here is called '{}'", "ninguém aqui se chama '{}'";
     NAME_TAKEN: "somebody else is called '{}'", "outra pessoa já se chama '{}'";
-    INVALID_NAME: "a name has 1 to {} characters, none of them a control character, and no space around it",
-                  "um nome tem de 1 a {} caracteres, nenhum deles de controle, e sem espaços em volta";
+    INVALID_NAME: "a name has 1 to {} characters that can be seen, on one line, and no space around it",
+                  "um nome tem de 1 a {} caracteres visíveis, em uma linha só, e sem espaços em volta";
     TOO_LONG: "the message has {} characters; {} are allowed", "a mensagem tem {} caracteres; o limite é {}";
-    RATE_LIMITED: "more than {} messages in a second: what is too much is dropped",
+    RATE_LIMITED: "more than {} messages in a second: the excess is dropped",
                   "mais de {} mensagens em um segundo: o excesso é descartado";
 
     // Refusals over HTTP.
@@ -58,7 +58,12 @@ table! {
     PATH_RULE: "there is nothing at this path", "não há nada neste caminho";
     PATH_FIX: "WebSocket: /, /echo, /ws, /ws/events; pages: /, /docs, /health, /metrics",
               "WebSocket: /, /echo, /ws, /ws/events; páginas: /, /docs, /health, /metrics";
-    ROOM_RULE: "a room has a name of 1 to 64 characters", "uma sala tem um nome de 1 a 64 caracteres";
+    ROOM_RULE: "a room has a name of 1 to 64 characters that can be seen, and no space around it",
+               "o nome de uma sala tem de 1 a 64 caracteres visíveis, sem espaços em volta";
+    UPGRADE_RULE: "at this path there is a WebSocket and no page: Upgrade has to be websocket",
+                  "neste caminho há um WebSocket e nenhuma página: Upgrade precisa ser websocket";
+    UPGRADE_FIX: "connect with a WebSocket client to ws://, or open / in a browser",
+                 "conecte-se a ws:// com um cliente WebSocket, ou abra / no navegador";
     ROOM_FIX: "connect to /ws?room=7a, for example", "conecte-se a /ws?room=7a, por exemplo";
 
     // The terminal client.

@@ -112,6 +112,46 @@ fn names_are_unique_and_free_again_when_their_owner_goes() {
 }
 
 #[test]
+fn names_that_look_the_same_are_the_same() {
+    let serve = Serve::start(&[]);
+    let mut jose = serve.connect("/ws/events");
+    let mut other = serve.connect("/ws/events?room=s%C3%A3o");
+    // The accent as a character of its own.
+    jose.send(r#"{"type": "join", "name": "Jose\u0301", "room": "sa\u0303o"}"#);
+    assert_eq!(jose.json(), json!({"type": "joined", "room": "são", "name": "José"}));
+    for name in ["José", "Jos\u{e9}\u{200d}"] {
+        other.send(&json!({"type": "join", "name": name}).to_string());
+        assert_eq!(other.json()["error"]["code"], "name_taken", "{name:?}");
+    }
+    other.send(&json!({"type": "join", "name": "José\u{200b}"}).to_string());
+    assert_eq!(other.json()["error"]["code"], "invalid_name");
+    other.send(r#"{"message": "oi", "to": "Jose\u0301"}"#);
+    assert_eq!(jose.json()["message"], "oi");
+}
+
+#[test]
+fn a_message_to_ones_own_name_comes_back() {
+    let serve = Serve::start(&[]);
+    let mut ana = serve.connect("/ws/events");
+    join(&mut ana, "lobby", "ana");
+    assert_eq!(ana.send(r#"{"message": "lembrete", "to": "ana"}"#).json()["message"], "lembrete");
+    ana.hears_nothing();
+}
+
+#[test]
+fn long_raw_text_reaches_event_clients_cut_to_what_they_may_say() {
+    let serve = Serve::start(&[]);
+    let mut raw = serve.connect("/ws");
+    let mut events = serve.connect("/ws/events");
+    settle(&mut events);
+    raw.send(&"é".repeat(20_000));
+    let said = events.json();
+    let text = said["message"].as_str().expect("text");
+    assert_eq!(text.chars().count(), 16_384);
+    assert!(text.ends_with("é…"));
+}
+
+#[test]
 fn join_leave_and_who_answer() {
     let serve = Serve::start(&[]);
     let mut ana = serve.connect("/ws/events");
@@ -148,8 +188,18 @@ fn who_comes_and_goes_is_told_to_those_who_asked_for_it() {
     assert_eq!(watcher.json(), json!({"type": "left", "room": "7a", "name": "ana"}));
     join(&mut ana, "7a", "ana");
     watcher.json();
-    drop(ana);
+    // Another name: the old one went, the new one came, in the same room and across rooms.
+    join(&mut ana, "7a", "ana maria");
     assert_eq!(watcher.json(), json!({"type": "left", "room": "7a", "name": "ana"}));
+    assert_eq!(watcher.json(), json!({"type": "joined", "room": "7a", "name": "ana maria"}));
+    // The same name again is no news.
+    join(&mut ana, "7a", "ana maria");
+    join(&mut ana, "8b", "ana");
+    assert_eq!(watcher.json(), json!({"type": "left", "room": "7a", "name": "ana maria"}));
+    join(&mut ana, "7a", "maria");
+    assert_eq!(watcher.json(), json!({"type": "joined", "room": "7a", "name": "maria"}));
+    drop(ana);
+    assert_eq!(watcher.json(), json!({"type": "left", "room": "7a", "name": "maria"}));
     watcher.hears_nothing();
 }
 

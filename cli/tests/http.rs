@@ -85,6 +85,26 @@ fn a_path_that_is_not_there_teaches() {
 }
 
 #[test]
+fn a_page_is_asked_for_where_a_websocket_is() {
+    let serve = Serve::start(&[]);
+    for path in ["/echo", "/ws", "/ws/events", "/ws?room=7a"] {
+        let answer = serve.http(path, "");
+        assert_eq!(status(&answer), "426", "{path}");
+        assert!(answer.contains("\r\nUpgrade: websocket\r\n"), "{answer}");
+        assert!(answer.contains("\r\nConnection: Upgrade, close\r\n"), "{answer}");
+    }
+    assert_eq!(status(&serve.http("/ws?room=%00", "")), "400");
+}
+
+#[test]
+fn what_depends_on_the_request_says_so_to_caches() {
+    let serve = Serve::start(&[]);
+    assert!(serve.http("/", "").contains("\r\nVary: Accept\r\n"));
+    assert!(serve.http("/", "Accept: text/html\r\n").contains("\r\nVary: Accept\r\n"));
+    assert!(serve.http("/nothing", "").contains("\r\nVary: Accept-Language\r\n"));
+}
+
+#[test]
 fn a_host_from_elsewhere_is_refused_on_loopback() {
     let serve = Serve::start(&[]);
     for host in ["evil.example", "evil.example:8765", "192.168.0.7"] {
@@ -119,7 +139,9 @@ fn a_token_is_asked_for_where_it_matters() {
         serve.connect(&format!("{path}?token=segredo"));
         serve.connect_as(path, with_header);
     }
-    assert_eq!(status(&serve.http("/metrics", "")), "401");
+    for path in ["/metrics", "/wire", "/echo", "/ws", "/ws/events"] {
+        assert_eq!(status(&serve.http(path, "")), "401", "{path}");
+    }
     assert_eq!(status(&serve.http("/metrics", "Authorization: bearer segredo\r\n")), "200");
     assert_eq!(status(&serve.http("/metrics?token=segredo", "")), "200");
     // The page itself can be had, and says what is missing when it connects.
@@ -175,4 +197,25 @@ fn metrics_count_what_happened() {
     }
     assert!(metrics.contains("framewise_loop_pass_seconds_bucket{le=\""));
     assert!(metrics.ends_with("# EOF\n"));
+}
+
+#[test]
+fn metrics_tell_what_waits_for_a_client_that_does_not_read() {
+    let serve = Serve::start(&["--rate", "0"]);
+    // It asks for more than its own socket and the server's take, and reads nothing of it.
+    let mut slow = serve.connect("/echo");
+    let queued = || -> u64 {
+        let metrics = serve.http("/metrics", "");
+        let name = "framewise_output_queued_bytes ";
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name));
+        value.expect("a value").parse().expect("a number")
+    };
+    let chunk = "a".repeat(1 << 20);
+    for _ in 0..6 {
+        slow.0.send(Message::Text(&chunk)).expect("open");
+    }
+    let began = std::time::Instant::now();
+    while queued() == 0 {
+        assert!(began.elapsed() < support::PATIENCE, "nothing is said to wait");
+    }
 }

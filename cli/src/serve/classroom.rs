@@ -6,8 +6,8 @@
 //!  /ws/events    event ─> events/room, raw/room, or one person, or an answer
 //! ```
 //!
-//! Rules of this file: nobody hears themselves; another room hears nothing; a fault in an event is answered and the
-//! connection stays.
+//! Rules of this file: nobody hears what they say to a room, unless they write to their own name; another room hears
+//! nothing; a fault in an event is answered and the connection stays.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -17,10 +17,11 @@ use std::time::{Instant, SystemTime};
 use framewise::lang::Lang;
 use framewise::{Answer, CloseCode, Closed, Dispatcher, Message, Outbox, PeerId, Request};
 
-use crate::serve::events::{self, Event, Fault, Moved, Present, Said, json};
+use crate::serve::events::{self, Event, Fault, MAX_MESSAGE, Moved, Present, Said, json};
 use crate::serve::guard::Guard;
 use crate::serve::metrics::Metrics;
-use crate::serve::pages::Pages;
+use crate::serve::names;
+use crate::serve::pages::{self, Pages};
 use crate::serve::rate::Verdict;
 use crate::serve::rooms::{self, LOBBY, Path, Rooms};
 
@@ -69,8 +70,10 @@ impl Classroom {
     fn raw(&mut self, outbox: &mut Outbox<'_>, room: &str, message: Message<'_>) {
         self.publish(outbox, &rooms::raw(room), message);
         if let Message::Text(text) = message {
+            // Event clients are promised no longer messages than they may send.
+            let text = events::shortened(text, MAX_MESSAGE);
             let said =
-                Said { message: text, timestamp: now(), from: None, room: Some(room), to: None };
+                Said { message: &text, timestamp: now(), from: None, room: Some(room), to: None };
             self.publish(outbox, &rooms::events(room), Message::Text(&json(&said)));
         }
     }
@@ -111,18 +114,14 @@ impl Classroom {
         name: Option<String>,
     ) -> Result<(), Fault> {
         let peer = outbox.peer();
-        if let Some(name) = name
-            && !self.rooms.rename(peer, &name)
-        {
-            return Err(Fault::NameTaken(name));
+        if let Some(name) = name.as_ref().filter(|name| self.rooms.is_taken(name, peer)) {
+            return Err(Fault::NameTaken(name.clone()));
         }
         let Some(member) = self.rooms.get(peer) else { return Ok(()) };
-        let here = member.room.clone();
-        let room = room.unwrap_or_else(|| here.clone());
-        if room != here {
-            self.go(outbox, &room);
-        } else {
-            self.tell(outbox, "joined", peer, &room);
+        let room = room.unwrap_or_else(|| member.room.clone());
+        let is_renamed = name.is_some() && name != member.name;
+        if room != member.room || is_renamed {
+            self.go(outbox, &room, name);
         }
         let name = self.rooms.get(peer).and_then(|member| member.name.as_deref());
         self.reply(outbox, &json(&Moved { kind: "joined", room: &room, name }));
@@ -133,17 +132,22 @@ impl Classroom {
         let Some(member) = self.rooms.get(outbox.peer()) else { return };
         let room = member.room.clone();
         if room != LOBBY {
-            self.go(outbox, LOBBY);
+            self.go(outbox, LOBBY, None);
         }
         self.reply(outbox, &json(&Moved { kind: "left", room: &room, name: None }));
     }
 
-    /// From one room to another, with the groups of both and a word to those who want it.
-    fn go(&mut self, outbox: &mut Outbox<'_>, room: &str) {
+    /// From one room to another, or in again under another name, with a word to those who want it: the old
+    /// name left, the new one joined.
+    fn go(&mut self, outbox: &mut Outbox<'_>, room: &str, name: Option<String>) {
         let peer = outbox.peer();
-        let Some(before) = self.rooms.go(peer, room) else { return };
+        let Some(before) = self.rooms.get(peer).map(|member| member.room.clone()) else { return };
         leave_groups(outbox, &before);
         self.tell(outbox, "left", peer, &before);
+        if let Some(name) = name {
+            self.rooms.rename(peer, name);
+        }
+        self.rooms.go(peer, room);
         self.join_groups(outbox, peer);
         self.tell(outbox, "joined", peer, room);
     }
@@ -218,17 +222,19 @@ impl Dispatcher for Classroom {
         if let Some(refusal) = self.guard.refuse(request, from, lang) {
             return Answer::Respond(refusal);
         }
-        if request.is_handshake() {
-            return match (path_of(request), room_of(request)) {
-                (Some(_), Some(_)) => Answer::Accept,
-                (Some(_), None) => Answer::Respond(self.pages.bad_room(request, lang)),
-                (None, _) => Answer::Respond(self.pages.not_found(request, lang)),
-            };
+        let path = path_of(request);
+        if !request.is_handshake() && (path.is_none() || request.path() == "/") {
+            return Answer::Respond(match request.path() {
+                "/metrics" => self.metrics.page(),
+                _ => self.pages.answer(request, lang, self.rooms.len()),
+            });
         }
-        if request.path() == "/metrics" {
-            return Answer::Respond(self.metrics.page());
+        match (path, room_of(request)) {
+            (None, _) => Answer::Respond(pages::not_found(request, lang)),
+            (Some(_), None) => Answer::Respond(pages::bad_room(request, lang)),
+            (Some(_), Some(_)) if request.is_handshake() => Answer::Accept,
+            (Some(_), Some(_)) => Answer::Respond(pages::upgrade_required(request, lang)),
         }
-        Answer::Respond(self.pages.answer(request, lang, self.rooms.len()))
     }
 
     fn on_open(&mut self, outbox: &mut Outbox<'_>, request: &Request<'_>) {
@@ -294,7 +300,7 @@ fn path_of(request: &Request<'_>) -> Option<Path> {
 fn room_of(request: &Request<'_>) -> Option<String> {
     match parameter(request, "room") {
         None => Some(LOBBY.to_owned()),
-        Some(room) => room.ok().filter(|room| events::is_name(room)),
+        Some(room) => names::parse(&room.ok()?),
     }
 }
 

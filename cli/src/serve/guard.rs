@@ -35,8 +35,9 @@ impl Guard {
                 lang,
             ));
         }
-        let guarded = matches!(request.path(), "/wire" | "/metrics");
-        if !request.is_handshake() && !guarded {
+        let is_page = matches!(request.path(), "/wire" | "/metrics");
+        let is_socket = matches!(request.path(), "/echo" | "/ws" | "/ws/events");
+        if !request.is_handshake() && !is_page && !is_socket {
             return None;
         }
         match &self.token {
@@ -57,7 +58,7 @@ impl Guard {
                 );
                 Some(response.header("WWW-Authenticate", "Bearer").expect("one word"))
             }
-            None if guarded && !from.ip().to_canonical().is_loopback() => {
+            None if is_page && !from.ip().to_canonical().is_loopback() => {
                 let from = from.ip().to_string();
                 Some(teach(
                     403,
@@ -92,6 +93,7 @@ pub fn teach(
         .collect();
     Response::new(status, "text/plain; charset=utf-8", body)
         .header("Content-Language", lang.tag())
+        .and_then(|response| response.header("Vary", "Accept-Language"))
         .expect("a language tag is one word")
 }
 

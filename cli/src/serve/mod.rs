@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! settings.rs   flags and the environment, turned into a config
-//! classroom.rs  the dispatcher ── rooms.rs (who is where), events.rs (JSON), rate.rs (how much)
+//! classroom.rs  the dispatcher ── rooms.rs (who is where), names.rs, events.rs (JSON), rate.rs (how much)
 //!               ├─ guard.rs     who may ask for what
 //!               └─ pages.rs     the page, health, the description of the events
 //! watch.rs      the observer: log lines, metrics.rs
@@ -12,6 +12,7 @@ mod classroom;
 mod events;
 mod guard;
 mod metrics;
+mod names;
 mod pages;
 mod rate;
 mod rooms;
@@ -43,7 +44,7 @@ use crate::texts;
 /// How long clients may take to answer our Close when the server stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// How often what waits for sockets is added up for the metrics.
+/// How old what the metrics say of output that waits may be: to add it up looks at every connection.
 const ADD_UP_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs the server until it is stopped.
@@ -69,9 +70,13 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     stop_on_signals(server.handle(), lang).map_err(|error| error.to_string())?;
     greet(&server.local_addrs().collect::<Vec<_>>(), args.token.is_some(), lang);
     let mut added_up = Instant::now();
+    let mut has_changed = false;
     while !server.has_stopped() {
-        let began = server.pass(None).map_err(|error| error.to_string())?;
-        if began >= added_up + ADD_UP_EVERY {
+        // Before a long silence it is added up once more.
+        let wait = has_changed.then_some(ADD_UP_EVERY);
+        let began = server.pass(wait).map_err(|error| error.to_string())?;
+        has_changed = began < added_up + ADD_UP_EVERY;
+        if !has_changed {
             metrics.queued(server.snapshot().queued);
             added_up = began;
         }

@@ -62,7 +62,10 @@ impl Pages {
     pub fn answer(&self, request: &Request<'_>, lang: Lang, connections: usize) -> Response {
         match request.path() {
             "/" if accepts_html(request) => page(include_str!("../../web/index.html")),
-            "/" => as_json(&Welcome { message: texts::WELCOME.get(self.lang) }),
+            "/" => {
+                let welcome = as_json(&Welcome { message: texts::WELCOME.get(self.lang) });
+                welcome.header("Vary", "Accept").expect("one word")
+            }
             "/health" => as_json(&Health {
                 status: "ok",
                 connections,
@@ -73,21 +76,29 @@ impl Pages {
             "/asyncapi.json" => plain("application/json", self.asyncapi.as_str()),
             path => match FILES.iter().find(|file| file.0 == path) {
                 Some((_, content_type, body)) => plain(content_type, *body),
-                None => self.not_found(request, lang),
+                None => not_found(request, lang),
             },
         }
     }
+}
 
-    /// There is nothing of that name.
-    pub fn not_found(&self, request: &Request<'_>, lang: Lang) -> Response {
-        teach(404, texts::PATH_RULE, "RFC 9110 15.5.5", request.path(), texts::PATH_FIX, lang)
-    }
+/// There is nothing at this path.
+pub fn not_found(request: &Request<'_>, lang: Lang) -> Response {
+    teach(404, texts::PATH_RULE, "RFC 9110 15.5.5", request.path(), texts::PATH_FIX, lang)
+}
 
-    /// A room that cannot be.
-    pub fn bad_room(&self, request: &Request<'_>, lang: Lang) -> Response {
-        let found = request.query().unwrap_or_default();
-        teach(400, texts::ROOM_RULE, "RFC 9110 15.5.1", found, texts::ROOM_FIX, lang)
-    }
+/// A room that cannot be.
+pub fn bad_room(request: &Request<'_>, lang: Lang) -> Response {
+    let found = request.query().unwrap_or_default();
+    teach(400, texts::ROOM_RULE, "RFC 9110 15.5.1", found, texts::ROOM_FIX, lang)
+}
+
+/// A request for a page where only a WebSocket is.
+pub fn upgrade_required(request: &Request<'_>, lang: Lang) -> Response {
+    let found = request.header("upgrade").unwrap_or("-");
+    teach(426, texts::UPGRADE_RULE, "RFC 6455 4.2.1", found, texts::UPGRADE_FIX, lang)
+        .header("Upgrade", "websocket")
+        .expect("one word")
 }
 
 fn accepts_html(request: &Request<'_>) -> bool {

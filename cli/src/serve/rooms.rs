@@ -9,13 +9,14 @@ use std::time::Instant;
 use framewise::PeerId;
 use framewise::lang::Lang;
 
+use crate::serve::names::{self, MAX_NAME};
 use crate::serve::rate::Rate;
 
 /// Where everybody starts.
 pub const LOBBY: &str = "lobby";
 
 /// Bytes of the longest group name: the longest prefix and 64 characters.
-pub const MAX_GROUP_NAME: usize = 9 + 4 * super::events::MAX_NAME;
+pub const MAX_GROUP_NAME: usize = 9 + 4 * MAX_NAME;
 
 /// What a connection came for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,7 @@ pub struct Member {
 #[derive(Debug, Default)]
 pub struct Rooms {
     members: HashMap<PeerId, Member>,
+    /// By what names have in common that look the same.
     by_name: HashMap<String, PeerId>,
     by_room: HashMap<String, BTreeSet<PeerId>>,
 }
@@ -88,7 +90,7 @@ impl Rooms {
     pub fn depart(&mut self, peer: PeerId) -> Option<Member> {
         let member = self.members.remove(&peer)?;
         if let Some(name) = &member.name {
-            self.by_name.remove(name);
+            self.by_name.remove(&names::key(name));
         }
         self.forget_in(&member.room, peer);
         Some(member)
@@ -106,30 +108,30 @@ impl Rooms {
 
     /// Who is called so.
     pub fn named(&self, name: &str) -> Option<PeerId> {
-        self.by_name.get(name).copied()
+        self.by_name.get(&names::key(name)).copied()
     }
 
-    /// Gives a name. False if somebody else has it.
-    pub fn rename(&mut self, peer: PeerId, name: &str) -> bool {
-        if self.named(name).is_some_and(|other| other != peer) {
-            return false;
-        }
-        if let Some(member) = self.members.get_mut(&peer)
-            && let Some(before) = member.name.replace(name.to_owned())
-        {
-            self.by_name.remove(&before);
-        }
-        self.by_name.insert(name.to_owned(), peer);
-        true
+    /// Whether this name is somebody else's.
+    pub fn is_taken(&self, name: &str, peer: PeerId) -> bool {
+        self.named(name).is_some_and(|other| other != peer)
     }
 
-    /// Goes to another room, and answers which one it left.
-    pub fn go(&mut self, peer: PeerId, room: &str) -> Option<String> {
-        let member = self.members.get_mut(&peer)?;
+    /// Gives a name that is not taken.
+    pub fn rename(&mut self, peer: PeerId, name: String) {
+        let Some(member) = self.members.get_mut(&peer) else { return };
+        let key = names::key(&name);
+        if let Some(before) = member.name.replace(name) {
+            self.by_name.remove(&names::key(&before));
+        }
+        self.by_name.insert(key, peer);
+    }
+
+    /// Goes to a room.
+    pub fn go(&mut self, peer: PeerId, room: &str) {
+        let Some(member) = self.members.get_mut(&peer) else { return };
         let before = std::mem::replace(&mut member.room, room.to_owned());
         self.forget_in(&before, peer);
         self.by_room.entry(room.to_owned()).or_default().insert(peer);
-        Some(before)
     }
 
     /// The members of a room.
