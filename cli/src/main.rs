@@ -84,7 +84,7 @@ fn main() -> ExitCode {
         Command::Man { folder } => match clap_mangen::generate_to(Cli::command(), folder) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("{}", texts::ERROR.with(lang, &[&error]));
+                texts::complain(lang, error);
                 ExitCode::FAILURE
             }
         },

@@ -1,6 +1,19 @@
 //! The texts of the command line and the classroom server that a person reads, English beside Portuguese.
 
-use framewise::lang::Text;
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use framewise::lang::{Lang, Text};
+
+/// A line on standard output. Whoever read it may have gone, which costs the line and nothing else.
+pub fn say(line: impl Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// A line on standard error that says what went wrong.
+pub fn complain(lang: Lang, why: impl Display) {
+    let _ = writeln!(io::stderr(), "{}", ERROR.with(lang, &[&why]));
+}
 
 macro_rules! table {
     ($($name:ident: $en:literal, $pt:literal;)*) => {

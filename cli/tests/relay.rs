@@ -2,14 +2,15 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 
 use framewise::net::connect::ConnectError;
 use framewise::protocol::handshake::client::ClientRequest;
 use framewise::protocol::url::Url;
 use framewise::{Client, CloseCode, Config};
-use support::{Peer, Serve, framewise};
+use support::{PATIENCE, Peer, Serve, framewise};
 
 struct Relay {
     child: Child,
@@ -18,11 +19,15 @@ struct Relay {
 
 impl Relay {
     fn start(serve: &Serve, options: &[&str]) -> Relay {
-        let mut command = framewise(&["relay", "127.0.0.1:0", &serve.address.to_string()]);
+        Relay::to(serve.address, options)
+    }
+
+    fn to(target: SocketAddr, options: &[&str]) -> Relay {
+        let mut command = framewise(&["relay", "127.0.0.1:0", &target.to_string()]);
         let mut child = command
             .args(options)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("it starts");
         let mut line = String::new();
@@ -68,11 +73,9 @@ fn everything_passes_unchanged_whole_or_in_slices() {
 #[test]
 fn a_flipped_bit_breaks_a_rule_that_is_named() {
     let serve = Serve::start(&[]);
-    // The request takes its length; the second byte of the first frame says how long it is, and its lowest
-    // bit is turned around: the server waits for one byte more, which never comes, or takes one of the next.
-    let plain = Relay::start(&serve, &["--from", "client", "--flip-bit", "0"]);
+    let relay = Relay::start(&serve, &["--from", "client", "--flip-bit", "0"]);
     // 'G' becomes 'F': FET is no method.
-    match plain.try_connect() {
+    match relay.try_connect() {
         Err(ConnectError::Rejected(rejected)) => {
             let answer = String::from_utf8_lossy(&rejected.answer).into_owned();
             assert!(
@@ -84,8 +87,41 @@ fn a_flipped_bit_breaks_a_rule_that_is_named() {
     }
 }
 
+/// A server that says these bytes and hears nothing until the client is gone, and a stream to it through a relay.
+fn says(bytes: Vec<u8>, options: &[&str]) -> (Relay, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let relay = Relay::to(listener.local_addr().expect("bound"), options);
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the relay connects");
+        // The relay may end the connection before all of it was taken.
+        let _ = stream.write_all(&bytes);
+        let _ = stream.read(&mut [0]);
+    });
+    let stream = TcpStream::connect(&relay.address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    (relay, stream)
+}
+
 #[test]
-fn a_stream_ends_or_is_reset_where_it_was_asked_for() {
+fn a_stream_ends_where_it_was_asked_for() {
+    let (_relay, mut stream) = says(vec![7; 300], &["--from", "server", "--limit-data", "200"]);
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).expect("an end, not a reset");
+    assert_eq!(heard, [7; 200]);
+}
+
+#[test]
+fn a_reset_comes_with_no_end_before_it() {
+    // Slices, so that more is waiting when it comes.
+    for options in [&["--reset-after", "200"][..], &["--reset-after", "1", "--slice", "1"]] {
+        let (_relay, mut stream) = says(vec![7; 300], options);
+        let error = stream.read_to_end(&mut Vec::new()).expect_err("a reset, not an end");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{options:?}");
+    }
+}
+
+#[test]
+fn a_websocket_that_is_cut_off_ends_with_1006() {
     let serve = Serve::start(&[]);
     for option in ["--limit-data", "--reset-after"] {
         let relay = Relay::start(&serve, &["--from", "server", option, "200"]);
@@ -102,6 +138,47 @@ fn a_stream_ends_or_is_reset_where_it_was_asked_for() {
 }
 
 #[test]
+fn bytes_that_are_held_back_keep_their_order() {
+    let bytes: Vec<u8> = (0..100_000_u32).map(|n| n as u8).collect();
+    for options in [
+        &["--latency", "20", "--jitter", "20"][..],
+        &["--rate", "400000"],
+        &["--slice", "7", "--slow-close", "10", "--latency", "1"],
+    ] {
+        let (_relay, mut stream) = says(bytes.clone(), options);
+        let mut heard = vec![0; bytes.len()];
+        stream.read_exact(&mut heard).expect("all of it");
+        assert!(heard == bytes, "{options:?}");
+    }
+}
+
+#[test]
+fn one_bit_is_turned_around_wherever_it_is() {
+    for at in [0_usize, 1, 70_000, 99_999] {
+        let (_relay, mut stream) = says(vec![6; 100_000], &["--flip-bit", &at.to_string()]);
+        let mut heard = vec![0; 100_000];
+        stream.read_exact(&mut heard).expect("all of it");
+        let turned: Vec<usize> = (0..heard.len()).filter(|&n| heard[n] != 6).collect();
+        assert_eq!((turned, heard[at]), (vec![at], 7));
+    }
+}
+
+#[test]
+fn one_more_than_it_carries_waits_until_another_goes() {
+    let serve = Serve::start(&[]);
+    let relay = Relay::start(&serve, &[]);
+    let mut peers: Vec<Peer> = (0..256).map(|_| relay.connect()).collect();
+    let last = std::thread::scope(|scope| {
+        let last = scope.spawn(|| relay.connect());
+        assert_eq!(peers[0].send("um").text(), "Echo: um");
+        assert_eq!(serve.json("/health")["connections"], 256);
+        peers.pop();
+        last.join()
+    });
+    assert_eq!(last.expect("it was let in").send("dois").text(), "Echo: dois");
+}
+
+#[test]
 fn pongs_are_kept_back_and_the_server_notices() {
     let serve = Serve::start(&["--ping-interval", "1", "--pong-timeout", "1"]);
     let relay = Relay::start(&serve, &["--drop-pong", "--from", "client"]);
@@ -110,10 +187,35 @@ fn pongs_are_kept_back_and_the_server_notices() {
 }
 
 #[test]
-fn a_target_that_is_not_there_is_an_error_of_that_connection() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = nobody.local_addr().expect("bound").to_string();
+fn a_target_that_is_not_there_ends_that_connection_and_is_named() {
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = nobody.local_addr().expect("bound");
     drop(nobody);
-    let output = framewise(&["relay", "256.0.0.1:1", &address]).output().expect("it runs");
-    assert_eq!(output.status.code(), Some(1));
+    let mut relay = Relay::to(address, &[]);
+    let mut stderr = BufReader::new(relay.child.stderr.take().expect("a pipe"));
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(&relay.address).expect("it listens");
+        // An end or a reset, but nothing said.
+        let mut heard = Vec::new();
+        let _ = stream.read_to_end(&mut heard);
+        assert_eq!(heard, b"");
+        let mut line = String::new();
+        stderr.read_line(&mut line).expect("a line");
+        assert!(line.starts_with(&format!("error: {address}: ")), "{line}");
+    }
+}
+
+#[test]
+fn an_address_that_cannot_be_is_one_clear_line() {
+    for (listen, target) in
+        [("256.0.0.1:1", "127.0.0.1:1"), ("127.0.0.1:0", "no.such.host.invalid:1")]
+    {
+        let output = framewise(&["relay", listen, target]).output().expect("it runs");
+        let error = String::from_utf8(output.stderr).expect("text");
+        assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1), "{error}");
+        assert!(
+            error.contains(if target.contains("invalid") { target } else { listen }),
+            "{error}"
+        );
+    }
 }

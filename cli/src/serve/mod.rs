@@ -19,8 +19,7 @@ mod rooms;
 mod settings;
 mod watch;
 
-use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::process::{ExitCode, exit};
 use std::rc::Rc;
@@ -39,7 +38,7 @@ use crate::serve::metrics::Metrics;
 use crate::serve::pages::Pages;
 pub use crate::serve::settings::Args;
 use crate::serve::watch::Watch;
-use crate::texts;
+use crate::texts::{self, complain, say};
 
 /// How long clients may take to answer our Close when the server stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -53,7 +52,7 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
     match serve(args, lang) {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
-            eprintln!("{}", texts::ERROR.with(lang, &[&text]));
+            complain(lang, text);
             ExitCode::FAILURE
         }
     }
@@ -128,9 +127,4 @@ fn stop_on_signals(handle: Handle, lang: Lang) -> io::Result<()> {
         }
     });
     Ok(())
-}
-
-/// A line for whoever reads; a closed stdout costs the line, never the server.
-fn say(line: impl Display) {
-    let _ = writeln!(io::stdout(), "{line}");
 }
