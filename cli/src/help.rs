@@ -48,6 +48,7 @@ const PAGES: &[Page] = &[
         ("ping", "Envia um ping a cada tantos segundos"),
         ("no_pong", "Não responde aos pings, para ver o que o servidor faz"),
         ("close", "O código e o motivo do fechamento"),
+        ("max_message", "A maior mensagem que é aceita, em bytes"),
         ("trace", "Explica cada byte do handshake e dos frames"),
         ("ts", "Põe a hora na frente de cada linha"),
         ("rtt", "Diz quanto tempo cada resposta levou"),

@@ -93,6 +93,9 @@ table! {
     FRAG_USAGE: "/frag 3 text sends the text in 3 frames", "/frag 3 texto envia o texto em 3 frames";
     BAD_CLOSE: "this code may not be sent (RFC 6455 7.4), or the reason has more than 123 bytes",
                "este código não pode ser enviado (RFC 6455 7.4), ou o motivo tem mais de 123 bytes";
+    NOT_TEXT: "this line is not UTF-8, which text has to be (RFC 6455 5.6); --binary sends any bytes",
+              "esta linha não é UTF-8, como todo texto precisa ser (RFC 6455 5.6); --binary envia quaisquer bytes";
+    LINE_TOO_LONG: "a line has more than {} bytes", "uma linha tem mais de {} bytes";
     BAD_HEADER: "a header is written 'Name: value', not '{}'", "um cabeçalho se escreve 'Nome: valor', não '{}'";
 
     // The load generator.

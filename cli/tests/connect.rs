@@ -167,13 +167,17 @@ fn a_lost_connection_comes_back_when_that_was_asked_for() {
     let close = next();
     assert_eq!((&close["event"], &close["code"]), (&"close".into(), &1001.into()));
     serve.wait();
+    // What is written meanwhile waits in the pipe.
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all("um\ndois\n".as_bytes()).expect("a pipe");
     let arguments = ["serve", "--host", "127.0.0.1", "--port", &port];
     let _again = Serve::start_with(&mut framewise(&arguments));
     assert_eq!(next()["event"], "open");
-    let stdin = child.stdin.as_mut().expect("a pipe");
-    stdin.write_all(b"de volta\n").expect("a pipe");
-    assert_eq!(next()["data"], "Echo: de volta");
-    drop(child.stdin.take());
+    stdin.write_all("três\n".as_bytes()).expect("a pipe");
+    for line in ["um", "dois", "três"] {
+        assert_eq!(next()["data"], format!("Echo: {line}"));
+    }
+    drop(stdin);
     assert_eq!(next()["code"], 1000);
     assert!(child.wait().expect("it ends").success());
 }
@@ -188,6 +192,10 @@ fn lines_have_their_time_and_their_round_trip_when_that_was_asked_for() {
     assert!(time.len() == 24 && time.ends_with('Z'), "{first}");
     assert!(rest.starts_with("Echo: a  (") && rest.ends_with(" ms)"), "{first}");
     assert!(stdout(&output).contains("< pong  ("), "{}", stdout(&output));
+    // Each answer has the time of its own message, also when several were under way.
+    let output = connect(&[&url, "--json", "--rtt"], "um\ndois\ntrês\n");
+    let timed = stdout(&output).lines().filter(|line| line.contains("rtt_ms")).count();
+    assert_eq!(timed, 3, "{}", stdout(&output));
 }
 
 #[test]
@@ -196,7 +204,86 @@ fn a_line_that_is_no_text_is_an_error_and_what_came_before_is_answered() {
     let output = connect(&[&format!("{}/echo", serve.address)], b"um\n\xff\xfe\ndois\n");
     assert_eq!(stdout(&output), "Echo: um\n");
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("invalid utf-8"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("not UTF-8"), "{}", stderr(&output));
+}
+
+#[test]
+fn bytes_of_a_pipe_are_any_bytes() {
+    let serve = Serve::start(&[]);
+    let url = format!("{}/echo", serve.address);
+    let output = connect(&[&url, "--binary"], b"um\n\xff\xfe\r\n\n\x00");
+    assert_eq!(output.stdout, b"um\n\xff\xfe\n\n\x00\n");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let output = connect(&[&url, "--hex", "--lang", "pt"], "ff\nzz\n00\n");
+    assert_eq!((stdout(&output), output.status.code()), ("ff\n", Some(2)));
+    assert!(stderr(&output).contains("erro: os dígitos hexadecimais"), "{}", stderr(&output));
+}
+
+#[test]
+fn lines_have_a_longest_one() {
+    let serve = Serve::start(&["--max-message", "16777216"]);
+    let url = format!("{}/echo", serve.address);
+    let longest = "a".repeat(16 << 20);
+    let output = connect(&[&url, "--binary"], format!("{longest}\n{longest}"));
+    assert_eq!(output.stdout.len(), 2 * (longest.len() + 1), "{}", stderr(&output));
+    let output = connect(&[&url, "--binary"], format!("um\n{longest}a\ndois\n"));
+    assert_eq!((stdout(&output), output.status.code()), ("um\n", Some(2)));
+    assert!(stderr(&output).contains("16777216"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_server_that_answers_while_much_is_sent_is_read() {
+    // Each answer is larger than what may wait for a client: who only wrote and did not read would wait for ever.
+    let serve = Serve::start(&["--max-message", "4000000", "--rate", "0"]);
+    let line = "a".repeat(3_000_000);
+    let input = vec![line.as_str(); 12].join("\n");
+    let output = connect(&[&format!("{}/echo", serve.address), "--binary"], &input);
+    assert!(output.stdout == format!("{input}\n").as_bytes(), "{}", stderr(&output));
+}
+
+#[test]
+fn a_message_is_as_long_as_was_allowed() {
+    let serve = Serve::start(&[]);
+    let url = format!("{}/echo", serve.address);
+    // "Echo: " and a message of the longest kind that the server takes.
+    let longest = "a".repeat(1 << 20);
+    assert_eq!(stdout(&connect(&[&url], &longest)), format!("Echo: {longest}\n"));
+    let output = connect(&[&url, "--max-message", "10", "-x", "cinco"], "");
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("1009"), "{}", stderr(&output));
+}
+
+#[test]
+fn nobody_who_reads_ends_it() {
+    let serve = Serve::start(&[]);
+    let url = format!("{}/echo", serve.address);
+    let mut child = framewise(&["connect", &url])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    stdin.write_all(b"um\n").expect("a pipe");
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("a line");
+    drop(stdout);
+    stdin.write_all(b"dois\n").expect("a pipe");
+    // Standard input is still open.
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((line.as_str(), output.status.code()), ("Echo: um\n", Some(0)));
+    assert_eq!(stderr(&output), "Closed: 1001\n");
+}
+
+#[test]
+fn a_refusal_is_in_the_language_of_whoever_reads_it() {
+    let serve = Serve::start(&["--lang", "en"]);
+    let url = format!("{}/nothing", serve.address);
+    let refused = connect(&[&url, "--lang", "pt"], "");
+    assert!(stderr(&refused).contains("  regra: "), "{}", stderr(&refused));
+    let refused = connect(&[&url, "--lang", "pt", "-H", "accept-language: en"], "");
+    assert!(stderr(&refused).contains("  rule: "), "{}", stderr(&refused));
 }
 
 #[test]

@@ -166,6 +166,11 @@ impl<O: Observer> Client<O> {
         self.connection.closed()
     }
 
+    /// Bytes that wait until the system takes them: for whoever would rather stop than have [`send`](Client::send) wait.
+    pub fn queued(&self) -> usize {
+        self.connection.sender().queued()
+    }
+
     /// Makes [`next`](Client::next) return from another thread.
     pub fn interrupter(&self) -> Interrupter {
         Interrupter(Arc::clone(&self.bell))

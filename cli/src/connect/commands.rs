@@ -1,9 +1,13 @@
 //! What a typed line means: text to send, or a command behind a slash.
 
 use framewise::CloseCode;
+use framewise::lang::Lang;
 use framewise::protocol::close;
 use framewise::protocol::frame::{Header, MAX_CONTROL, MAX_HEADER, Opcode};
 use framewise::protocol::mask;
+use framewise::trace::printable;
+
+use crate::texts;
 
 /// What to do with a line.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,7 +18,9 @@ pub enum Action {
     Binary(Vec<u8>),
     /// Send a ping with these bytes.
     Ping(Vec<u8>),
-    /// Send bytes as they are, framed already or not at all.
+    /// Send the frames of one message.
+    Frames(Vec<u8>),
+    /// Send bytes as they are, framed or not.
     Raw(Vec<u8>),
     /// Begin the closing handshake.
     Close(CloseCode, String),
@@ -39,25 +45,47 @@ pub enum Mistake {
     Frag,
     /// A code that may not be sent, or a reason that is too long.
     Close,
+    /// Text that is not UTF-8.
+    NotText,
+}
+
+impl Mistake {
+    /// For whoever typed it.
+    pub fn text(&self, lang: Lang) -> String {
+        match self {
+            Mistake::Unknown(name) => texts::UNKNOWN_COMMAND.with(lang, &[&printable(name)]),
+            Mistake::Hex => texts::NOT_HEX.get(lang).to_owned(),
+            Mistake::TooLong => texts::CONTROL_TOO_LONG.get(lang).to_owned(),
+            Mistake::Frag => texts::FRAG_USAGE.get(lang).to_owned(),
+            Mistake::Close => texts::BAD_CLOSE.get(lang).to_owned(),
+            Mistake::NotText => texts::NOT_TEXT.get(lang).to_owned(),
+        }
+    }
 }
 
 /// Reads a line that somebody typed. `key` is the masking key of frames that are built here.
-pub fn parse(line: &str, binary: bool, hex: bool, key: [u8; 4]) -> Result<Action, Mistake> {
-    // Two slashes send what begins with one.
-    let Some(command) = line.strip_prefix('/').filter(|command| !command.starts_with('/')) else {
-        return data(line.strip_prefix('/').unwrap_or(line), binary, hex);
-    };
-    command_of(command, key)
+pub fn parse(line: &[u8], binary: bool, hex: bool, key: [u8; 4]) -> Result<Action, Mistake> {
+    match line {
+        [] => Ok(Action::Nothing),
+        // Two slashes send what begins with one.
+        [b'/', rest @ ..] if rest.first() == Some(&b'/') => data(rest, binary, hex),
+        [b'/', command @ ..] => command_of(text(command)?, key),
+        _ => data(line, binary, hex),
+    }
 }
 
-/// Reads a line that is sent whatever it says.
-pub fn data(line: &str, binary: bool, hex: bool) -> Result<Action, Mistake> {
-    Ok(match () {
-        () if hex && !line.trim().is_empty() => Action::Binary(bytes(line)?),
-        () if line.is_empty() => Action::Nothing,
-        () if binary => Action::Binary(line.as_bytes().to_vec()),
-        () => Action::Text(line.to_owned()),
-    })
+/// Reads a line that is sent whatever it says; an empty one is an empty message.
+pub fn data(line: &[u8], binary: bool, hex: bool) -> Result<Action, Mistake> {
+    match () {
+        () if hex && !line.trim_ascii().is_empty() => bytes(text(line)?).map(Action::Binary),
+        () if hex => Ok(Action::Binary(Vec::new())),
+        () if binary => Ok(Action::Binary(line.to_vec())),
+        () => Ok(Action::Text(text(line)?.to_owned())),
+    }
+}
+
+fn text(line: &[u8]) -> Result<&str, Mistake> {
+    str::from_utf8(line).map_err(|_| Mistake::NotText)
 }
 
 /// What follows a slash.
@@ -69,7 +97,7 @@ fn command_of(command: &str, key: [u8; 4]) -> Result<Action, Mistake> {
         "pong" if rest.len() > MAX_CONTROL => Err(Mistake::TooLong),
         "pong" => Ok(Action::Raw(frame(true, Opcode::Pong, rest.as_bytes(), key))),
         "close" => close_of(rest).map(|(code, reason)| Action::Close(code, reason)),
-        "frag" => fragments(rest, key).map(Action::Raw),
+        "frag" => fragments(rest, key).map(Action::Frames),
         "hex" => bytes(rest).map(Action::Binary),
         "raw" => bytes(rest).map(Action::Raw),
         "help" | "ajuda" => Ok(Action::Help),
@@ -134,19 +162,24 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Result<Action, Mistake> {
-        parse(line, false, false, [0; 4])
+        parse(line.as_bytes(), false, false, [0; 4])
     }
 
     #[test]
     fn lines_are_text_unless_told_otherwise() {
         assert_eq!(read("olá"), Ok(Action::Text("olá".to_owned())));
         assert_eq!(read("//help"), Ok(Action::Text("/help".to_owned())));
-        assert_eq!(parse("//a", true, false, [0; 4]), Ok(Action::Binary("/a".into())));
-        assert_eq!(data("/a", false, true), Err(Mistake::Hex));
+        assert_eq!(parse(b"//a", true, false, [0; 4]), Ok(Action::Binary("/a".into())));
+        assert_eq!(data(b"/a", false, true), Err(Mistake::Hex));
         assert_eq!(read(""), Ok(Action::Nothing));
-        assert_eq!(parse("olá", true, false, [0; 4]), Ok(Action::Binary("olá".into())));
-        assert_eq!(parse("00 ff", false, true, [0; 4]), Ok(Action::Binary(vec![0, 255])));
-        assert_eq!(parse("0", false, true, [0; 4]), Err(Mistake::Hex));
+        assert_eq!(data(b"", false, false), Ok(Action::Text(String::new())));
+        assert_eq!(data(b"", true, false), Ok(Action::Binary(vec![])));
+        assert_eq!(data(b" ", false, true), Ok(Action::Binary(vec![])));
+        assert_eq!(data(b"\xff", true, false), Ok(Action::Binary(vec![255])));
+        assert_eq!(data(b"\xff", false, false), Err(Mistake::NotText));
+        assert_eq!(parse("olá".as_bytes(), true, false, [0; 4]), Ok(Action::Binary("olá".into())));
+        assert_eq!(parse(b"00 ff", false, true, [0; 4]), Ok(Action::Binary(vec![0, 255])));
+        assert_eq!(parse(b"0", false, true, [0; 4]), Err(Mistake::Hex));
     }
 
     #[test]
@@ -169,9 +202,9 @@ mod tests {
     #[test]
     fn fragments_carry_the_text_in_order() {
         let wire = b"\x01\x81\0\0\0\0a\x00\x81\0\0\0\0b\x80\x82\0\0\0\0cd";
-        assert_eq!(read("/frag 3 abcd"), Ok(Action::Raw(wire.to_vec())));
+        assert_eq!(read("/frag 3 abcd"), Ok(Action::Frames(wire.to_vec())));
         // Never more frames than bytes, so a large number builds nothing large.
-        assert_eq!(read("/frag 1000000000 a"), Ok(Action::Raw(b"\x81\x81\0\0\0\0a".to_vec())));
+        assert_eq!(read("/frag 1000000000 a"), Ok(Action::Frames(b"\x81\x81\0\0\0\0a".to_vec())));
     }
 
     #[test]

@@ -22,17 +22,19 @@ const MAX_WAITING: usize = 16;
 const MAX_HISTORY: usize = 1_000;
 
 /// The longest line of a pipe in bytes; what is more is an error, not memory.
-const MAX_LINE: u64 = 16 << 20;
+pub const MAX_LINE: usize = 16 << 20;
 
 /// What was typed.
 #[derive(Debug)]
 pub enum Input {
-    /// A line.
-    Line(String),
+    /// A line, without its end.
+    Line(Vec<u8>),
     /// Ctrl+D, or the end of the pipe.
     End,
     /// Ctrl+C.
     Stop,
+    /// A line of a pipe that is too long.
+    TooLong,
     /// Standard input cannot be read.
     Failed(String),
 }
@@ -71,7 +73,8 @@ pub fn is_terminal() -> bool {
 /// Lines that are known already, then the end.
 pub fn given(lines: Vec<String>) -> Lines {
     let (sender, typed) = sync_channel(lines.len() + 1);
-    for input in lines.into_iter().map(Input::Line).chain([Input::End]) {
+    let lines = lines.into_iter().map(|line| Input::Line(line.into_bytes()));
+    for input in lines.chain([Input::End]) {
         sender.send(input).expect("room for all");
     }
     Lines { typed, printer: None }
@@ -92,24 +95,20 @@ fn read_pipe(sender: &SyncSender<Input>, bell: &Bell) -> Input {
     let mut input = io::stdin().lock();
     loop {
         let mut line = Vec::new();
-        match io::Read::take(&mut input, MAX_LINE).read_until(b'\n', &mut line) {
+        // A line of the longest kind, and its end.
+        match io::Read::take(&mut input, MAX_LINE as u64 + 2).read_until(b'\n', &mut line) {
             Ok(0) => return Input::End,
             Ok(_) => {}
             Err(error) => return Input::Failed(error.to_string()),
         }
-        if line.last() == Some(&b'\n') {
-            line.pop();
+        if line.pop_if(|byte| *byte == b'\n').is_some() {
             line.pop_if(|byte| *byte == b'\r');
-        } else if line.len() as u64 == MAX_LINE {
-            return Input::Failed(format!("a line is longer than {MAX_LINE} bytes"));
         }
-        match String::from_utf8(line) {
-            Ok(line) => {
-                if sender.send(Input::Line(line)).is_err() {
-                    return Input::End;
-                }
-            }
-            Err(error) => return Input::Failed(error.to_string()),
+        if line.len() > MAX_LINE {
+            return Input::TooLong;
+        }
+        if sender.send(Input::Line(line)).is_err() {
+            return Input::End;
         }
         bell.ring();
     }
@@ -133,7 +132,7 @@ pub fn edited(bell: Bell) -> rustyline::Result<Lines> {
     thread::spawn(move || {
         loop {
             let input = match editor.readline("> ") {
-                Ok(line) => Input::Line(line),
+                Ok(line) => Input::Line(line.into_bytes()),
                 Err(ReadlineError::Eof) => Input::End,
                 Err(ReadlineError::Interrupted) => Input::Stop,
                 Err(error) => Input::Failed(error.to_string()),
@@ -143,7 +142,7 @@ pub fn edited(bell: Bell) -> rustyline::Result<Lines> {
             }
             // Whoever leaves needs no other prompt.
             let over = match &input {
-                Input::Line(line) => matches!(line.as_str(), "/sair" | "/exit" | "/quit"),
+                Input::Line(line) => is_farewell(line),
                 _ => true,
             };
             if sender.send(input).is_err() || over {
@@ -154,6 +153,29 @@ pub fn edited(bell: Bell) -> rustyline::Result<Lines> {
         }
     });
     Ok(Lines { typed, printer: Some(printer) })
+}
+
+/// Whether this line ends the program, connected or not.
+pub fn is_farewell(line: &[u8]) -> bool {
+    matches!(line, b"/sair" | b"/exit" | b"/quit")
+}
+
+/// The settings of the terminal, put back when the line editor is left in the middle of a line.
+pub struct Terminal(Option<rustix::termios::Termios>);
+
+impl Terminal {
+    pub fn save() -> Terminal {
+        Terminal(rustix::termios::tcgetattr(io::stdin()).ok())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(settings) = &self.0 {
+            let when = rustix::termios::OptionalActions::Now;
+            let _ = rustix::termios::tcsetattr(io::stdin(), when, settings);
+        }
+    }
 }
 
 /// `$XDG_STATE_HOME/framewise/history`, or below `~/.local/state`.

@@ -27,6 +27,8 @@ pub struct Show {
     pub timestamps: bool,
     /// How long answers take.
     pub round_trips: bool,
+    /// Nobody reads what is shown any more.
+    pub is_unread: bool,
 }
 
 impl Show {
@@ -60,10 +62,7 @@ impl Show {
                 Message::Text(text) => (text.as_bytes(), b"\n"),
                 Message::Binary(bytes) => (bytes, b"\n"),
             };
-            let mut out = io::stdout().lock();
-            let _ =
-                out.write_all(bytes).and_then(|()| out.write_all(end)).and_then(|()| out.flush());
-            return;
+            return self.write(&[bytes, end]);
         }
         let shown = match message {
             Message::Text(text) => escaped(text),
@@ -117,19 +116,32 @@ impl Show {
 
     /// A word from this program, not from the server: to standard error, so that a pipe holds messages only.
     pub fn note(&mut self, text: Text, values: &[&dyn std::fmt::Display]) {
-        let line = text.with(self.lang, values);
+        self.remark(text.with(self.lang, values).trim_end());
+    }
+
+    /// The same, of a text that is known already.
+    pub fn remark(&mut self, line: &str) {
         match &mut self.terminal {
-            Some(printer) => drop(printer.print(format!("{}\n", line.trim_end()))),
-            None => eprintln!("{}", line.trim_end()),
+            Some(printer) => drop(printer.print(format!("{line}\n"))),
+            None => drop(writeln!(io::stderr(), "{line}")),
         }
     }
 
-    /// A line of the trace.
-    pub fn line(&mut self, line: &str) {
+    /// A line about what came in.
+    fn line(&mut self, line: &str) {
         let time = if self.timestamps { format!("{} ", now()) } else { String::new() };
         match &mut self.terminal {
             Some(printer) => drop(printer.print(format!("{time}{line}\n"))),
-            None => drop(writeln!(io::stdout(), "{time}{line}")),
+            None => self.write(&[time.as_bytes(), line.as_bytes(), b"\n"]),
+        }
+    }
+
+    /// A pipe has each line as soon as it is whole.
+    fn write(&mut self, pieces: &[&[u8]]) {
+        let mut out = io::stdout().lock();
+        let written = pieces.iter().try_for_each(|piece| out.write_all(piece));
+        if written.and_then(|()| out.flush()).is_err() {
+            self.is_unread = true;
         }
     }
 

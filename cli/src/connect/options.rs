@@ -1,0 +1,146 @@
+//! What `framewise connect` is asked for, and what that means for the library.
+
+use std::time::Duration;
+
+use clap::builder::TypedValueParser;
+use framewise::lang::Lang;
+use framewise::protocol::handshake::client::ClientRequest;
+use framewise::protocol::url::Url;
+use framewise::{CloseCode, Config};
+
+use crate::connect::commands;
+use crate::connect::input::MAX_LINE;
+use crate::texts;
+
+/// The longest time that can be asked for: a year.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// What may wait to be sent: a longest line behind what already waits, so that nothing but the session decides when
+/// to stop taking lines.
+const MAX_OUTPUT: usize = 4 * MAX_LINE;
+
+/// Connect to a WebSocket server and talk to it
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Example: framewise connect localhost:8765/ws/events
+         echo '{\"message\": \"oi\"}' | framewise connect localhost:8765/ws/events
+
+Commands: /ping [TEXT]  /pong [TEXT]  /close [CODE [REASON]]  /frag N TEXT  /hex BYTES  /raw BYTES  /help  /sair")]
+pub struct Args {
+    /// Where to connect: ws://host:port/path, or host:port/path
+    pub url: String,
+    /// A header of the request, as 'Name: value' (repeatable)
+    #[arg(short = 'H', long, value_name = "HEADER")]
+    pub header: Vec<String>,
+    /// A subprotocol to offer (repeatable)
+    #[arg(short = 's', long, value_name = "NAME")]
+    pub subprotocol: Vec<String>,
+    /// The Origin to send
+    #[arg(short = 'o', long)]
+    pub origin: Option<String>,
+    /// Send lines as binary messages
+    #[arg(long)]
+    pub binary: bool,
+    /// Lines are hexadecimal and sent as binary messages; binary messages are shown so
+    #[arg(long)]
+    pub hex: bool,
+    /// Send this and read no lines (repeatable)
+    #[arg(short = 'x', long, value_name = "TEXT")]
+    pub execute: Vec<String>,
+    /// Wait so many seconds for more when there is no more to send
+    #[arg(short = 'w', long, value_name = "SECONDS", value_parser = seconds)]
+    pub wait: Option<Duration>,
+    /// Close after one answer
+    #[arg(short = '1', long)]
+    pub one: bool,
+    /// Send a ping every so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub ping: Option<Duration>,
+    /// Do not answer pings, to see what the server makes of it
+    #[arg(long)]
+    pub no_pong: bool,
+    /// The code and reason to close with
+    #[arg(long, value_name = "CODE[:REASON]", value_parser = close)]
+    pub close: Option<(CloseCode, String)>,
+    /// Longest message that is taken
+    #[arg(long, value_name = "BYTES", default_value_t = 16 << 20, value_parser = max_message())]
+    pub max_message: u64,
+    /// Explain every byte of handshake and frames
+    #[arg(long)]
+    pub trace: bool,
+    /// Put the time in front of each line
+    #[arg(long)]
+    pub ts: bool,
+    /// Say how long each answer took
+    #[arg(long)]
+    pub rtt: bool,
+    /// Connect again when the connection is lost
+    #[arg(long)]
+    pub reconnect: bool,
+    /// Print every event as a line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    Some(duration)
+        .filter(|duration| !duration.is_zero() && *duration <= LONGEST)
+        .ok_or_else(|| "not above zero, or more than a year".to_owned())
+}
+
+fn close(text: &str) -> Result<(CloseCode, String), String> {
+    commands::close_of(text)
+        .map_err(|_| "this code may not be sent, or the reason is too long".to_owned())
+}
+
+impl Args {
+    /// The opening handshake.
+    ///
+    /// # Errors
+    ///
+    /// Something that no request can carry, as a text for whoever typed it.
+    pub fn request(&self, lang: Lang) -> Result<ClientRequest, String> {
+        let url = match self.url.contains("://") {
+            true => self.url.clone(),
+            false => format!("ws://{}", self.url),
+        };
+        let url = Url::parse(&url).map_err(|why| why.text(lang).to_owned())?;
+        let mut request = ClientRequest::new(url);
+        for name in &self.subprotocol {
+            request = request.subprotocol(name).map_err(|error| error.to_string())?;
+        }
+        let mut headers = Vec::new();
+        for header in &self.header {
+            let (name, value) =
+                header.split_once(':').ok_or_else(|| texts::BAD_HEADER.with(lang, &[header]))?;
+            headers.push((name.trim(), value.trim()));
+        }
+        if let Some(origin) = &self.origin {
+            headers.push(("Origin", origin));
+        }
+        // A refusal is read by whoever sits here.
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("accept-language")) {
+            headers.push(("Accept-Language", lang.tag()));
+        }
+        for (name, value) in headers {
+            request = request.header(name, value).map_err(|error| error.to_string())?;
+        }
+        Ok(request)
+    }
+
+    /// The library's settings.
+    pub fn config(&self) -> Config {
+        Config {
+            answer_pings: !self.no_pong,
+            ping_interval: None,
+            max_message: self.max_message as usize,
+            max_output: MAX_OUTPUT,
+            ..Config::default()
+        }
+    }
+}
+
+fn max_message() -> impl TypedValueParser<Value = u64> {
+    clap::value_parser!(u64).range(1..=1 << 30)
+}

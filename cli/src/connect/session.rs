@@ -1,0 +1,340 @@
+//! One connection, or one after the other: what is typed goes out, what comes in is shown.
+//!
+//! Rules of this file: on a terminal it goes on until it is told to stop; in a pipe everything is sent, every answer is
+//! waited for, and then it closes: a ping behind the last line comes back behind the last answer. No line is taken
+//! while much still waits to be sent, so that reading never waits for writing. A line that could not be sent because the
+//! connection was lost is the first one of the next connection.
+
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use framewise::protocol::connection::{Closed, Event};
+use framewise::protocol::handshake::client::ClientRequest;
+use framewise::protocol::mask::MaskingKeys;
+use framewise::trace::printable;
+use framewise::{Client, CloseCode, Message};
+
+use crate::connect::commands::{self, Action};
+use crate::connect::input::{Bell, Input, MAX_LINE, Terminal, is_farewell};
+use crate::connect::options::Args;
+use crate::connect::show::Show;
+use crate::connect::talk::Talk;
+use crate::connect::{CLOSED_OTHERWISE, FINE, USAGE, Watch, open};
+use crate::texts;
+
+/// The first pause before connecting again, and the longest.
+const AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+
+/// The ping behind the last line of a pipe.
+const LAST: &[u8] = b"framewise: that was all";
+
+/// How long nothing may come before the answers that are still missing are given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// With more than so many bytes waiting to be sent, no line is taken.
+const MUCH: usize = 1 << 20;
+
+/// What is asked for, and what is left of it.
+pub struct Session {
+    args: Args,
+    request: ClientRequest,
+    show: Show,
+    typed: Receiver<Input>,
+    bell: Bell,
+    keys: MaskingKeys,
+    /// The settings that the terminal had.
+    settings: Option<Terminal>,
+    /// A line that no connection has taken yet.
+    unsent: Option<Vec<u8>>,
+    /// Nothing more will be typed.
+    over: bool,
+    /// Because it made no sense.
+    failed: bool,
+}
+
+/// How a connection ended.
+enum End {
+    /// This end wanted it.
+    Left(Closed),
+    /// The other end, or nobody.
+    Lost(Closed),
+}
+
+/// What became of a line.
+enum Acted {
+    Done,
+    /// The connection is lost; the line waits for the next one.
+    NotOpen,
+    Ended(Closed),
+}
+
+impl Session {
+    /// Nothing has been said yet.
+    pub fn new(
+        args: Args,
+        request: ClientRequest,
+        show: Show,
+        typed: Receiver<Input>,
+        bell: Bell,
+        keys: MaskingKeys,
+        settings: Option<Terminal>,
+    ) -> Session {
+        let (unsent, over, failed) = (None, false, false);
+        Session { args, request, show, typed, bell, keys, settings, unsent, over, failed }
+    }
+
+    /// Talks until it is over; answers with the exit code.
+    pub fn talk(&mut self, client: Client<Watch>) -> u8 {
+        let mut client = client;
+        loop {
+            self.bell.set(client.interrupter());
+            self.show.opened(&self.args.url, client.subprotocol());
+            let (closed, left) = match self.converse(&mut client) {
+                End::Left(closed) => (closed, true),
+                End::Lost(closed) => (closed, false),
+            };
+            let goes_on = !left && self.args.reconnect && !self.over;
+            if !goes_on {
+                self.leave_terminal();
+            }
+            self.show.closed(&closed);
+            let next = if goes_on { self.again() } else { None };
+            match next {
+                Some(next) => client = next,
+                None => {
+                    self.leave_terminal();
+                    return self.exit_code(&closed);
+                }
+            }
+        }
+    }
+
+    fn exit_code(&self, closed: &Closed) -> u8 {
+        match closed.code {
+            _ if self.failed => USAGE,
+            CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS => FINE,
+            _ => CLOSED_OTHERWISE,
+        }
+    }
+
+    /// The line editor may be in the middle of a line: the terminal is put back first.
+    fn leave_terminal(&mut self) {
+        self.settings = None;
+        self.show.leave_terminal();
+    }
+
+    /// Connects again, in longer and longer intervals; `None` if it shall stop.
+    fn again(&mut self) -> Option<Client<Watch>> {
+        let [mut pause, longest] = AGAIN_AFTER;
+        loop {
+            self.show.note(texts::AGAIN_IN, &[&pause.as_secs()]);
+            if !self.rest(pause) {
+                return None;
+            }
+            match open(&self.args, &self.request, self.show.lang) {
+                Ok(client) => return Some(client),
+                Err(error) => {
+                    let why = printable(&error.text(self.show.lang));
+                    self.show.note(texts::ERROR, &[&why]);
+                }
+            }
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// Waits; false if somebody wants to stop meanwhile. What comes through a pipe waits as well.
+    fn rest(&mut self, pause: Duration) -> bool {
+        if self.show.terminal.is_none() {
+            thread::sleep(pause);
+            return true;
+        }
+        let until = Instant::now() + pause;
+        loop {
+            match self.typed.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Input::Line(line)) if is_farewell(&line) => return false,
+                Ok(Input::Line(_)) => self.show.note(texts::NOT_SENT, &[]),
+                Ok(_) | Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => return true,
+            }
+        }
+    }
+
+    /// Sends what is typed and shows what comes, until one end closes.
+    fn converse(&mut self, client: &mut Client<Watch>) -> End {
+        let mut talk = Talk::new(&self.args);
+        loop {
+            if let Some(closed) = self.take_lines(client, &mut talk) {
+                return End::Left(closed);
+            }
+            if self.over && talk.ends_at.is_none() {
+                if self.show.terminal.is_some() {
+                    return End::Left(self.leave(client));
+                }
+                talk.ends_at = Some(Instant::now() + self.args.wait.unwrap_or(PATIENCE));
+                talk.queued = client.queued();
+                // One answer is worth waiting for, also when it comes behind the pong.
+                if self.args.wait.is_none() && !self.args.one {
+                    client.ping(LAST);
+                }
+            }
+            let mut has_moved = false;
+            match client.next(talk.wait(client.queued() > MUCH)) {
+                Ok(Some(Event::Closed(closed))) => return End::Lost(closed),
+                Ok(Some(Event::Pong(payload))) if *payload == *LAST => {
+                    return End::Left(self.leave(client));
+                }
+                Ok(Some(event)) => {
+                    let is_answer = matches!(event, Event::Message(_));
+                    self.show_event(event, &mut talk);
+                    if self.show.is_unread {
+                        return End::Left(close(client, CloseCode::GOING_AWAY, ""));
+                    }
+                    if is_answer && self.args.one {
+                        return End::Left(self.leave(client));
+                    }
+                    has_moved = true;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.show.note(texts::ERROR, &[&error]);
+                    return End::Left(self.leave(client));
+                }
+            }
+            let now = Instant::now();
+            // As long as something moves, there may be more.
+            if talk.ends_at.is_some() && self.args.wait.is_none() {
+                has_moved |= client.queued() < talk.queued;
+                if has_moved {
+                    (talk.ends_at, talk.queued) = (Some(now + PATIENCE), client.queued());
+                }
+            }
+            if talk.ends_at.is_some_and(|at| now >= at) {
+                return End::Left(self.leave(client));
+            }
+            if let (Some(every), Some(at)) = (self.args.ping, talk.next_ping)
+                && now >= at
+            {
+                client.ping(b"");
+                talk.time_ping(b"");
+                talk.next_ping = Some(now + every);
+            }
+        }
+    }
+
+    /// Takes lines until there is none, or much waits to be sent; how it ended, if it has.
+    fn take_lines(&mut self, client: &mut Client<Watch>, talk: &mut Talk) -> Option<Closed> {
+        while !self.over && client.queued() <= MUCH {
+            let input = match self.unsent.take() {
+                Some(line) => Ok(Input::Line(line)),
+                None => self.typed.try_recv(),
+            };
+            match input {
+                Ok(Input::Line(line)) => match self.act(client, line, talk) {
+                    Ok(Acted::Done) => {}
+                    Ok(Acted::NotOpen) => return None,
+                    Ok(Acted::Ended(closed)) => return Some(closed),
+                    Err(error) => self.show.note(texts::ERROR, &[&error]),
+                },
+                Ok(Input::End) | Err(TryRecvError::Disconnected) => self.over = true,
+                Ok(Input::Stop) => return Some(self.leave(client)),
+                Ok(Input::TooLong) => {
+                    self.fail(&texts::LINE_TOO_LONG.with(self.show.lang, &[&MAX_LINE]))
+                }
+                Ok(Input::Failed(why)) => self.fail(&why),
+                Err(TryRecvError::Empty) => return None,
+            }
+        }
+        None
+    }
+
+    /// What comes through the pipe makes no sense: nothing more of it is sent.
+    fn fail(&mut self, why: &str) {
+        self.show.note(texts::ERROR, &[&why]);
+        (self.over, self.failed) = (true, true);
+    }
+
+    fn show_event(&mut self, event: Event<'_>, talk: &mut Talk) {
+        match event {
+            Event::Message(message) => {
+                self.show.message(message.as_message(), talk.answered());
+            }
+            Event::Pong(payload) => self.show.control("pong", &payload, talk.ponged(&payload)),
+            Event::Ping(payload) => self.show.control("ping", &payload, None),
+            // Nothing that a client hears in between.
+            Event::Request(_) | Event::Opened(_) | Event::Closed(_) => {}
+        }
+    }
+
+    /// Carries out one line.
+    fn act(
+        &mut self,
+        client: &mut Client<Watch>,
+        line: Vec<u8>,
+        talk: &mut Talk,
+    ) -> io::Result<Acted> {
+        let is_terminal = self.show.terminal.is_some();
+        // What comes through a pipe is data: only who types has commands.
+        let action = if is_terminal {
+            commands::parse(&line, self.args.binary, self.args.hex, (self.keys)())
+        } else {
+            commands::data(&line, self.args.binary, self.args.hex)
+        };
+        let is_open = match action {
+            Ok(Action::Text(text)) => {
+                talk.time_message();
+                client.send(Message::Text(&text))?
+            }
+            Ok(Action::Binary(bytes)) => {
+                talk.time_message();
+                client.send(Message::Binary(&bytes))?
+            }
+            Ok(Action::Frames(bytes)) => {
+                talk.time_message();
+                client.send_raw(&bytes)?
+            }
+            Ok(Action::Raw(bytes)) => client.send_raw(&bytes)?,
+            Ok(Action::Ping(payload)) => {
+                talk.time_ping(&payload);
+                client.ping(&payload)
+            }
+            Ok(Action::Close(code, reason)) => {
+                return Ok(Acted::Ended(close(client, code, &reason)));
+            }
+            Ok(Action::Leave) => return Ok(Acted::Ended(self.leave(client))),
+            Ok(Action::Help) => {
+                self.show.note(texts::COMMANDS, &[]);
+                true
+            }
+            Ok(Action::Nothing) => true,
+            Err(mistake) => {
+                let why = mistake.text(self.show.lang);
+                if is_terminal {
+                    self.show.remark(&why)
+                } else {
+                    self.fail(&why)
+                }
+                true
+            }
+        };
+        if is_open {
+            return Ok(Acted::Done);
+        }
+        // Whatever keeps it from being sent ends the connection, which tells why.
+        match self.args.reconnect {
+            true => self.unsent = Some(line),
+            false => self.show.note(texts::NOT_SENT, &[]),
+        }
+        Ok(Acted::NotOpen)
+    }
+
+    fn leave(&mut self, client: &mut Client<Watch>) -> Closed {
+        let (code, reason) = self.args.close.clone().unwrap_or((CloseCode::NORMAL, String::new()));
+        close(client, code, &reason)
+    }
+}
+
+fn close(client: &mut Client<Watch>, code: CloseCode, reason: &str) -> Closed {
+    client.close(code, reason).expect("checked when it was read")
+}
