@@ -236,7 +236,7 @@ fn a_server_that_answers_while_much_is_sent_is_read() {
     // Each answer is larger than what may wait for a client: who only wrote and did not read would wait for ever.
     let serve = Serve::start(&["--max-message", "4000000", "--rate", "0"]);
     let line = "a".repeat(3_000_000);
-    let input = vec![line.as_str(); 12].join("\n");
+    let input = [line.as_str(); 12].join("\n");
     let output = connect(&[&format!("{}/echo", serve.address), "--binary"], &input);
     assert!(output.stdout == format!("{input}\n").as_bytes(), "{}", stderr(&output));
 }
