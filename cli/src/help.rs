@@ -59,6 +59,7 @@ const PAGES: &[Page] = &[
         ("url", "O servidor: ws://host:porta/caminho"),
         ("peers", "Conexões"),
         ("rate", "Mensagens por segundo de cada cliente; 0 para a próxima assim que a última for respondida"),
+        ("broadcast", "Só conta o que volta, sem medir tempo: para /ws, onde uma mensagem vai a todos os outros"),
         ("size", "Bytes de cada mensagem"),
         ("duration", "Por quanto tempo"),
         ("json", "Mostra o resultado como JSON"),

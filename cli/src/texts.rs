@@ -104,6 +104,14 @@ table! {
     LOAD_COUNTS: "{} peers, {} s: {} messages sent, {} received, {} a second",
                  "{} clientes, {} s: {} mensagens enviadas, {} recebidas, {} por segundo";
     LOAD_SKIPPED: "{} messages not sent, because too many were under way", "{} mensagens não enviadas, pois havia demais a caminho";
+    LOAD_UNANSWERED: "{} messages without an answer: has this path an echo? For /ws there is --broadcast",
+                     "{} mensagens sem resposta: este caminho faz echo? Para /ws há --broadcast";
+    LOAD_NEEDS_RATE: "with --broadcast nothing is answered, so --rate has to be above 0",
+                     "com --broadcast nada é respondido, então --rate precisa ser maior que 0";
+    LOAD_TIMED_OUT: "the server did not answer the handshakes in time", "o servidor não respondeu aos handshakes a tempo";
+    LOAD_CONNECT: "connecting: {}", "ao conectar: {}";
+    LOAD_LOST: "connection lost (1006)", "conexão perdida (1006)";
+    LOAD_NO_CLOSE: "no answer to our Close", "nenhuma resposta ao nosso Close";
     LOAD_FAULT: "{} x {}", "{} x {}";
 
     // The relay.

@@ -51,6 +51,35 @@ fn faults_are_counted_by_kind() {
 }
 
 #[test]
+fn what_is_never_answered_is_a_fault_unless_nothing_was_to_be() {
+    let serve = Serve::start(&["--rate", "0"]);
+    let url = format!("ws://{}/ws", serve.address);
+    let run = |more: &[&str]| {
+        let mut command = framewise(&["load", &url, "--duration", "1", "--json"]);
+        let output = command.args(more).output().expect("it runs");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        (report, output.status.code())
+    };
+    // Nobody else is there.
+    let (report, code) = run(&["--peers", "1"]);
+    assert_eq!((&report["unanswered"], code), (&report["sent"], Some(1)), "{report}");
+    let (report, code) = run(&["--peers", "3", "--broadcast"]);
+    let sent = report["sent"].as_u64().expect("a number");
+    assert_eq!((report["received"].as_u64(), code), (Some(2 * sent), Some(0)), "{report}");
+    assert_eq!(report["latency_ms"]["answers"], 0);
+}
+
+#[test]
+fn the_longest_message_comes_back() {
+    let serve = Serve::start(&["--rate", "0"]);
+    let url = format!("ws://{}/echo", serve.address);
+    let output = framewise(&["load", &url, "--peers", "2", "--size", "1048576", "--duration", "1"])
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
 fn a_server_elsewhere_is_not_loaded() {
     let output =
         framewise(&["load", "ws://192.0.2.1:8765/", "--lang", "pt"]).output().expect("it runs");

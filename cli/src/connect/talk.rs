@@ -57,7 +57,7 @@ impl Talk {
     /// How long ago a ping with this payload was sent. A pong may answer several pings (RFC 6455 §5.5.3-1).
     pub fn ponged(&mut self, payload: &[u8]) -> Option<Duration> {
         let at = self.pings.iter().position(|(sent, _)| sent == payload)?;
-        self.pings.drain(..=at).last().map(|(_, at)| at.elapsed())
+        self.pings.drain(..=at).next_back().map(|(_, at)| at.elapsed())
     }
 
     /// How long to wait for something to come.

@@ -1,33 +1,25 @@
-//! `framewise load`: many clients at once against a class's own server.
-//!
-//! ```text
-//! one thread, mio:  peer 0  send ──> wait for the answer, or for its time ──> send ...
-//!                   peer 1  ...
-//! ```
+//! All peers of a load, on one thread.
 //!
 //! Rules of this file: a message is due at its time, whether the last one came back or not, and its latency counts from
 //! that time; a peer that has too much under way skips a message, and that is counted; every fault is counted by kind.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, ErrorKind, IsTerminal, Read, Write};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::process::ExitCode;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use framewise::config::ValidConfig;
 use framewise::lang::Lang;
-use framewise::protocol::connection::{Cause, Connection, Event, State};
+use framewise::protocol::connection::{Cause, Closed, Connection, Event, State};
 use framewise::protocol::handshake::client::ClientRequest;
 use framewise::protocol::mask::random_keys;
 use framewise::protocol::send::MAX_SLICES;
-use framewise::protocol::url::Url;
-use framewise::{CloseCode, Config, Message};
-use hdrhistogram::Histogram;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use framewise::{CloseCode, Message};
+use indicatif::ProgressBar;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use serde_json::json;
 
+use crate::load::{Args, Report};
 use crate::texts;
 
 /// Messages of one peer that may be under way.
@@ -36,179 +28,22 @@ const MAX_UNDER_WAY: usize = 1_000;
 /// Connections that are opened before their handshakes are waited for.
 const AT_ONCE: usize = 256;
 
-/// The most peers: what one process has descriptors and ports for.
-const MAX_PEERS: u64 = 20_000;
-
-/// Rows of the histogram.
-const ROWS: usize = 12;
-
-/// Put load on a server of your own, and see how it takes it
-#[derive(clap::Args, Clone, Debug)]
-#[command(
-    after_help = "Example: framewise load ws://localhost:8765/echo --peers 100 --rate 10 --duration 10"
-)]
-pub struct Args {
-    /// The server: ws://host:port/path
-    pub url: String,
-    /// Connections
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=MAX_PEERS))]
-    pub peers: u64,
-    /// Messages a second from each peer; 0 for the next one as soon as the last was answered
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(..=100_000))]
-    pub rate: u32,
-    /// Bytes of each message
-    #[arg(long, value_name = "BYTES", default_value_t = 20, value_parser = clap::value_parser!(u64).range(..=1 << 20))]
-    pub size: u64,
-    /// How long
-    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
-    pub duration: u64,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Also when the server is not on this machine
-    #[arg(long)]
-    pub yes_i_own_this_server: bool,
-}
-
-/// Loads, and tells what came of it.
-pub fn run(args: Args, lang: Lang) -> ExitCode {
-    match load(&args, lang) {
-        Ok(report) => {
-            report.print(args.json, lang);
-            if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(why) => {
-            eprintln!("{}", texts::ERROR.with(lang, &[&why]));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn load(args: &Args, lang: Lang) -> Result<Report, String> {
-    let url = Url::parse(&args.url).map_err(|why| why.text(lang).to_owned())?;
-    if url.is_secure() {
-        return Err(framewise::lang::NO_TLS.get(lang).to_owned());
-    }
-    let addresses =
-        (url.host(), url.port()).to_socket_addrs().map_err(|error| error.to_string())?;
-    let addresses: Vec<SocketAddr> = addresses.collect();
-    let is_here = |ip: IpAddr| ip.to_canonical().is_loopback();
-    if !args.yes_i_own_this_server && !addresses.iter().all(|address| is_here(address.ip())) {
-        return Err(texts::NOT_YOURS.with(lang, &[&url.host()]));
-    }
-    let config = Config { ping_interval: None, ..Config::default() };
-    let config = config.validate().map_err(|error| error.text(lang))?;
-    let mut crowd =
-        Crowd::new(args, ClientRequest::new(url), config).map_err(|error| error.to_string())?;
-    crowd.open(&addresses)?;
-    let bar = ProgressBar::with_draw_target(
-        Some(args.duration * 10),
-        if io::stderr().is_terminal() && !args.json {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        },
-    );
-    bar.set_style(
-        ProgressStyle::with_template("{bar:30} {msg}").map_err(|error| error.to_string())?,
-    );
-    crowd.run(&bar).map_err(|error| error.to_string())?;
-    bar.finish_and_clear();
-    Ok(crowd.report)
-}
-
-/// What came of it.
-struct Report {
-    peers: usize,
-    sent: u64,
-    received: u64,
-    skipped: u64,
-    seconds: f64,
-    /// Microseconds.
-    latency: Histogram<u64>,
-    faults: BTreeMap<String, u64>,
-}
-
-impl Report {
-    fn fault(&mut self, kind: impl Into<String>) {
-        let mut kind = kind.into();
-        if self.faults.len() >= 100 {
-            kind = "other".to_owned();
-        }
-        *self.faults.entry(kind).or_default() += 1;
-    }
-
-    fn print(&self, as_json: bool, lang: Lang) {
-        let ms = |micros: u64| micros as f64 / 1e3;
-        let at = |quantile| ms(self.latency.value_at_quantile(quantile));
-        let mut out = io::stdout().lock();
-        if as_json {
-            let report = json!({
-                "peers": self.peers,
-                "seconds": self.seconds,
-                "sent": self.sent,
-                "received": self.received,
-                "skipped": self.skipped,
-                "latency_ms": {
-                    "answers": self.latency.len(), "p50": at(0.5), "p90": at(0.9), "p99": at(0.99),
-                    "p99.9": at(0.999), "max": ms(self.latency.max()),
-                },
-                "faults": self.faults,
-            });
-            let _ = writeln!(out, "{report}");
-            return;
-        }
-        let rate = format!("{:.0}", self.received as f64 / self.seconds);
-        let seconds = format!("{:.1}", self.seconds);
-        let lines = texts::LOAD_COUNTS
-            .with(lang, &[&self.peers, &seconds, &self.sent, &self.received, &rate]);
-        let _ = writeln!(out, "{lines}");
-        if self.skipped > 0 {
-            let _ = writeln!(out, "{}", texts::LOAD_SKIPPED.with(lang, &[&self.skipped]));
-        }
-        if !self.latency.is_empty() {
-            let _ = writeln!(
-                out,
-                "ms   p50 {:.2}   p90 {:.2}   p99 {:.2}   p99.9 {:.2}   max {:.2}",
-                at(0.5),
-                at(0.9),
-                at(0.99),
-                at(0.999),
-                ms(self.latency.max())
-            );
-            self.print_histogram(&mut out);
-        }
-        for (kind, count) in &self.faults {
-            let _ = writeln!(out, "{}", texts::LOAD_FAULT.with(lang, &[count, kind]));
-        }
-    }
-
-    /// A row for each doubling, the widest as wide as the page.
-    fn print_histogram(&self, out: &mut impl Write) {
-        let first = self.latency.min().max(1);
-        let rows: Vec<(u64, u64)> = self
-            .latency
-            .iter_log(first, 2.0)
-            .map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
-            .collect();
-        let most = rows.iter().map(|row| row.1).max().unwrap_or(1).max(1);
-        for (upto, count) in rows.iter().take(ROWS + 20).filter(|row| row.1 > 0) {
-            let bar = "█".repeat((count * 50).div_ceil(most) as usize);
-            let _ = writeln!(out, "{:>10.2}  {bar} {count}", *upto as f64 / 1e3);
-        }
-    }
-}
+/// How long the first or next answer may take when nothing more is sent.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 struct Peer {
     stream: TcpStream,
     connection: Connection,
     /// When each message that is not answered yet was due.
     due: VecDeque<Instant>,
+    /// When the next one is due.
     next: Instant,
+    /// A ping is not answered yet.
+    is_pinged: bool,
 }
 
 /// All peers.
-struct Crowd<'a> {
+pub struct Crowd<'a> {
     args: &'a Args,
     request: ClientRequest,
     config: ValidConfig,
@@ -217,20 +52,22 @@ struct Crowd<'a> {
     buffer: Vec<u8>,
     message: String,
     report: Report,
+    /// Of the faults.
+    lang: Lang,
 }
 
 impl<'a> Crowd<'a> {
-    fn new(args: &'a Args, request: ClientRequest, config: ValidConfig) -> io::Result<Crowd<'a>> {
-        let latency = Histogram::new(3).map_err(io::Error::other)?;
-        let report = Report {
-            peers: 0,
-            sent: 0,
-            received: 0,
-            skipped: 0,
-            seconds: 0.0,
-            latency,
-            faults: BTreeMap::new(),
-        };
+    /// Nobody has connected yet.
+    ///
+    /// # Errors
+    ///
+    /// The system has no readiness queue left.
+    pub fn new(
+        args: &'a Args,
+        request: ClientRequest,
+        config: ValidConfig,
+        lang: Lang,
+    ) -> io::Result<Crowd<'a>> {
         Ok(Crowd {
             args,
             request,
@@ -239,12 +76,22 @@ impl<'a> Crowd<'a> {
             peers: Vec::new(),
             buffer: vec![0; 256 * 1024],
             message: "framewise ".chars().cycle().take(args.size as usize).collect(),
-            report,
+            report: Report::new()?,
+            lang,
         })
     }
 
+    /// What came of it.
+    pub fn into_report(self) -> Report {
+        self.report
+    }
+
     /// Connects everybody and shakes hands.
-    fn open(&mut self, addresses: &[SocketAddr]) -> Result<(), String> {
+    ///
+    /// # Errors
+    ///
+    /// Nobody is let in, for this reason.
+    pub fn open(&mut self, addresses: &[SocketAddr]) -> Result<(), String> {
         for number in 0..self.args.peers as usize {
             // A server has room for so many handshakes at once, and may stop accepting until some are done.
             if number.is_multiple_of(AT_ONCE) {
@@ -255,7 +102,7 @@ impl<'a> Crowd<'a> {
                 // If not even the first one gets through, nobody will.
                 Err(error) if number == 0 => return Err(error.to_string()),
                 Err(error) => {
-                    self.report.fault(format!("connect: {}", error.kind()));
+                    self.report.fault(texts::LOAD_CONNECT.with(self.lang, &[&error.kind()]));
                     self.peers.push(None);
                 }
             }
@@ -277,7 +124,7 @@ impl<'a> Crowd<'a> {
         let deadline = Instant::now() + self.config.handshake_timeout;
         while self.peers.iter().flatten().any(|peer| peer.connection.state() == State::Connecting) {
             if Instant::now() >= deadline {
-                return Err("timed out".to_owned());
+                return Err(texts::LOAD_TIMED_OUT.get(self.lang).to_owned());
             }
             self.turn(Some(Duration::from_millis(100))).map_err(|error| error.to_string())?;
         }
@@ -285,7 +132,7 @@ impl<'a> Crowd<'a> {
     }
 
     fn connect(&self, number: usize, addresses: &[SocketAddr]) -> io::Result<Peer> {
-        let stream = std::net::TcpStream::connect(addresses)?;
+        let stream = reach(addresses, self.config.handshake_timeout)?;
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         let mut stream = TcpStream::from_std(stream);
@@ -295,11 +142,21 @@ impl<'a> Crowd<'a> {
         let mut nonce = [0; 16];
         nonce.chunks_exact_mut(4).for_each(|chunk| chunk.copy_from_slice(&keys()));
         let connection = Connection::client(self.config.clone(), &self.request, nonce, keys);
-        Ok(Peer { stream, connection, due: VecDeque::new(), next: Instant::now() })
+        Ok(Peer {
+            stream,
+            connection,
+            due: VecDeque::new(),
+            next: Instant::now(),
+            is_pinged: false,
+        })
     }
 
     /// Sends what is due, for as long as it was asked for; then closes.
-    fn run(&mut self, bar: &ProgressBar) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// The readiness queue of the system failed.
+    pub fn run(&mut self, bar: &ProgressBar) -> io::Result<()> {
         let start = Instant::now();
         let lasts = Duration::from_secs(self.args.duration);
         let interval = (self.args.rate > 0).then(|| Duration::from_secs(1) / self.args.rate);
@@ -327,6 +184,7 @@ impl<'a> Crowd<'a> {
             self.turn(Some(wait.min(Duration::from_millis(100))))?;
         }
         self.report.seconds = start.elapsed().as_secs_f64();
+        self.report.per_second = self.report.received as f64 / self.report.seconds;
         self.close()
     }
 
@@ -342,7 +200,9 @@ impl<'a> Crowd<'a> {
                     if has_room
                         && peer.connection.sender_mut().message(Message::Text(&self.message))
                     {
-                        peer.due.push_back(peer.next);
+                        if !self.args.broadcast {
+                            peer.due.push_back(peer.next);
+                        }
                         self.report.sent += 1;
                     } else {
                         self.report.skipped += 1;
@@ -388,12 +248,16 @@ impl<'a> Crowd<'a> {
                 Ok(count) => {
                     let mut unread = &mut buffer[..count];
                     while let Some(event) = peer.connection.next(&mut unread) {
-                        if let Event::Message(_) = event {
-                            self.report.received += 1;
-                            if let Some(due) = peer.due.pop_front() {
-                                let took = due.elapsed().as_micros() as u64;
-                                self.report.latency.saturating_record(took.max(1));
+                        match event {
+                            Event::Message(_) => {
+                                self.report.received += 1;
+                                if let Some(due) = peer.due.pop_front() {
+                                    let took = due.elapsed().as_micros() as u64;
+                                    self.report.latency.saturating_record(took.max(1));
+                                }
                             }
+                            Event::Pong(_) => peer.is_pinged = false,
+                            _ => {}
                         }
                     }
                 }
@@ -401,16 +265,11 @@ impl<'a> Crowd<'a> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => peer.connection.broken(),
             }
-            if let Some(closed) = peer.connection.closed() {
-                let kind = match &closed.cause {
-                    Cause::ThisEnd => None,
-                    Cause::Rejected(rejection) => Some(rejection.text(Lang::En)),
-                    Cause::Lost => Some("connection lost (1006)".to_owned()),
-                    _ => Some(format!("closed with {} {}", closed.code, closed.reason)),
-                };
+            if let Some(closed) = peer.connection.closed().cloned() {
+                self.report.unanswered += peer.due.len() as u64;
                 self.flush(n);
                 self.peers[n] = None;
-                if let Some(kind) = kind {
+                if let Some(kind) = kind_of(&closed, self.lang) {
                     self.report.fault(kind);
                 }
             }
@@ -436,13 +295,14 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    /// Waits for the answers that are still due, a second at most, then closes everybody with 1000.
+    /// Waits for what is still missing, then closes everybody with 1000.
     fn close(&mut self) -> io::Result<()> {
-        let patience = Instant::now() + Duration::from_secs(1);
-        while Instant::now() < patience
-            && self.peers.iter().flatten().any(|peer| !peer.due.is_empty())
-        {
-            self.turn(Some(Duration::from_millis(50)))?;
+        if self.args.broadcast {
+            // After the first pongs the server has everybody's last message, after the second ones everybody else too.
+            self.ping_all()?;
+            self.ping_all()?;
+        } else {
+            self.wait_while(|peer| !peer.due.is_empty())?;
         }
         for n in 0..self.peers.len() {
             if let Some(peer) = &mut self.peers[n] {
@@ -454,12 +314,61 @@ impl<'a> Crowd<'a> {
         let patience = Instant::now() + self.config.close_timeout;
         while self.peers.iter().any(Option::is_some) {
             if Instant::now() >= patience {
-                let left = self.peers.iter().flatten().count();
-                (0..left).for_each(|_| self.report.fault("no answer to our close"));
+                for peer in self.peers.drain(..).flatten() {
+                    self.report.unanswered += peer.due.len() as u64;
+                    self.report.fault(texts::LOAD_NO_CLOSE.get(self.lang).to_owned());
+                }
                 break;
             }
             self.turn(Some(Duration::from_millis(50)))?;
         }
         Ok(())
+    }
+
+    /// Pings everybody and waits for the pongs.
+    fn ping_all(&mut self) -> io::Result<()> {
+        for n in 0..self.peers.len() {
+            if let Some(peer) = &mut self.peers[n] {
+                peer.is_pinged = peer.connection.sender_mut().ping(b"");
+                self.flush(n);
+            }
+        }
+        self.wait_while(|peer| peer.is_pinged)
+    }
+
+    /// Waits as long as this holds for anybody, and something still comes.
+    fn wait_while(&mut self, holds: impl Fn(&Peer) -> bool) -> io::Result<()> {
+        let (mut received, mut since) = (self.report.received, Instant::now());
+        while since.elapsed() < PATIENCE && self.peers.iter().flatten().any(&holds) {
+            self.turn(Some(Duration::from_millis(50)))?;
+            if self.report.received > received {
+                (received, since) = (self.report.received, Instant::now());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first address that answers.
+fn reach(addresses: &[SocketAddr], timeout: Duration) -> io::Result<std::net::TcpStream> {
+    let mut last = ErrorKind::NotFound.into();
+    for address in addresses {
+        match std::net::TcpStream::connect_timeout(address, timeout) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// What went wrong, if this end did not want it.
+fn kind_of(closed: &Closed, lang: Lang) -> Option<String> {
+    match &closed.cause {
+        Cause::ThisEnd => None,
+        Cause::Rejected(rejection) => Some(rejection.text(lang)),
+        Cause::Lost => Some(texts::LOAD_LOST.get(lang).to_owned()),
+        _ => Some(
+            texts::CLOSED_WITH.with(lang, &[&closed.code, &closed.reason]).trim_end().to_owned(),
+        ),
     }
 }

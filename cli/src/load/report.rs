@@ -1,0 +1,135 @@
+//! What came of a load: counts, latencies, faults by kind.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use framewise::lang::Lang;
+use hdrhistogram::Histogram;
+use serde_json::json;
+
+use crate::texts;
+
+/// Kinds of faults that are told apart.
+const MAX_KINDS: usize = 100;
+
+/// What came of it.
+pub struct Report {
+    /// Those that were let in.
+    pub peers: usize,
+    /// Messages.
+    pub sent: u64,
+    /// Messages, also those that came after the last one was sent.
+    pub received: u64,
+    /// Messages that were due and not sent, because too many were under way.
+    pub skipped: u64,
+    /// Messages that were sent and never answered.
+    pub unanswered: u64,
+    /// For how long messages were sent.
+    pub seconds: f64,
+    /// What came within that time, for each second of it.
+    pub per_second: f64,
+    /// Microseconds from when a message was due to its answer.
+    pub latency: Histogram<u64>,
+    /// How often what went wrong.
+    pub faults: BTreeMap<String, u64>,
+}
+
+impl Report {
+    /// Nothing has happened yet.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for a histogram.
+    pub fn new() -> io::Result<Report> {
+        Ok(Report {
+            peers: 0,
+            sent: 0,
+            received: 0,
+            skipped: 0,
+            unanswered: 0,
+            seconds: 0.0,
+            per_second: 0.0,
+            latency: Histogram::new(3).map_err(io::Error::other)?,
+            faults: BTreeMap::new(),
+        })
+    }
+
+    /// Every message was answered, and nothing went wrong.
+    pub fn is_fine(&self) -> bool {
+        self.faults.is_empty() && self.unanswered == 0
+    }
+
+    /// Counts a fault.
+    pub fn fault(&mut self, mut kind: String) {
+        if self.faults.len() >= MAX_KINDS && !self.faults.contains_key(&kind) {
+            kind = "other".to_owned();
+        }
+        *self.faults.entry(kind).or_default() += 1;
+    }
+
+    /// Prints it, for people or as one line of JSON.
+    pub fn print(&self, as_json: bool, lang: Lang) {
+        let ms = |micros: u64| micros as f64 / 1e3;
+        let at = |quantile| ms(self.latency.value_at_quantile(quantile));
+        let mut out = io::stdout().lock();
+        if as_json {
+            let report = json!({
+                "peers": self.peers,
+                "seconds": self.seconds,
+                "sent": self.sent,
+                "received": self.received,
+                "skipped": self.skipped,
+                "unanswered": self.unanswered,
+                "received_per_second": self.per_second,
+                "latency_ms": {
+                    "answers": self.latency.len(), "p50": at(0.5), "p90": at(0.9), "p99": at(0.99),
+                    "p99.9": at(0.999), "max": ms(self.latency.max()),
+                },
+                "faults": self.faults,
+            });
+            let _ = writeln!(out, "{report}");
+            return;
+        }
+        let rate = format!("{:.0}", self.per_second);
+        let seconds = format!("{:.1}", self.seconds);
+        let lines = texts::LOAD_COUNTS
+            .with(lang, &[&self.peers, &seconds, &self.sent, &self.received, &rate]);
+        let _ = writeln!(out, "{lines}");
+        if self.skipped > 0 {
+            let _ = writeln!(out, "{}", texts::LOAD_SKIPPED.with(lang, &[&self.skipped]));
+        }
+        if self.unanswered > 0 {
+            let _ = writeln!(out, "{}", texts::LOAD_UNANSWERED.with(lang, &[&self.unanswered]));
+        }
+        if !self.latency.is_empty() {
+            let _ = writeln!(
+                out,
+                "ms   p50 {:.2}   p90 {:.2}   p99 {:.2}   p99.9 {:.2}   max {:.2}",
+                at(0.5),
+                at(0.9),
+                at(0.99),
+                at(0.999),
+                ms(self.latency.max())
+            );
+            self.print_histogram(&mut out);
+        }
+        for (kind, count) in &self.faults {
+            let _ = writeln!(out, "{}", texts::LOAD_FAULT.with(lang, &[count, kind]));
+        }
+    }
+
+    /// A row for each doubling, the widest as wide as the page.
+    fn print_histogram(&self, out: &mut impl Write) {
+        let first = self.latency.min().max(1);
+        let rows: Vec<(u64, u64)> = self
+            .latency
+            .iter_log(first, 2.0)
+            .map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
+            .collect();
+        let most = rows.iter().map(|row| row.1).max().unwrap_or(1).max(1);
+        for (upto, count) in rows.iter().filter(|row| row.1 > 0) {
+            let bar = "█".repeat((count * 50).div_ceil(most) as usize);
+            let _ = writeln!(out, "{:>10.2}  {bar} {count}", *upto as f64 / 1e3);
+        }
+    }
+}
