@@ -1,6 +1,9 @@
-//! The help in Portuguese: clap holds the English one beside each option, this table the other.
+//! Help and usage errors in Portuguese: clap holds the English ones, the help beside each option.
 
-use clap::Command;
+use std::borrow::Cow;
+
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Arg, Command};
 
 /// What a command does, and its options by their ids.
 type Page = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
@@ -9,18 +12,21 @@ type Page = (&'static str, &'static str, &'static [(&'static str, &'static str)]
 const PAGES: &[Page] = &[
     ("framewise", "WebSocket para a sala de aula: sirva, conecte e veja cada byte", &[
         ("lang", "Idioma: en ou pt [padrão: de LC_ALL, LC_MESSAGES ou LANG]"),
+        ("version", "Mostra a versão"),
+        ("help", "Mostra esta ajuda"),
     ]),
+    ("help", "Mostra esta ajuda, ou a de um comando", &[]),
     ("serve", "Inicia o servidor da turma", &[
-        ("host", "Onde ouvir; 0.0.0.0 compartilha com a rede"),
+        ("host", "Em que endereço escutar; 0.0.0.0 compartilha com a rede"),
         ("port", "Porta TCP, 0 para qualquer uma livre"),
-        ("allow_origin", "Uma página de fora que pode conectar, como https://example.org; 'any' para todas (repetível)"),
+        ("allow_origin", "Uma página de fora que pode se conectar, como https://example.org; 'any' para todas (repetível)"),
         ("token", "O que os clientes precisam saber, como ?token=… ou Authorization: Bearer …"),
-        ("rate", "Mensagens por segundo e cliente; 0 para qualquer número"),
+        ("rate", "Mensagens por segundo de cada cliente; o excesso é descartado, e três segundos seguidos de excesso encerram com 1008; 0 = sem limite"),
         ("max_connections", "Conexões ao mesmo tempo [padrão: quantas os descritores permitirem]"),
         ("max_per_ip", "Conexões ao mesmo tempo de um endereço IP [padrão: qualquer número]"),
         ("lenient_key", "Aceita um Sec-WebSocket-Key que não tem 16 bytes, com uma nota"),
         ("log", "Como o log é escrito"),
-        ("log_level", "O que entra no log, no mínimo: error, warn, info ou debug"),
+        ("log_level", "O que entra no log, no mínimo"),
         ("max_message", "Maior mensagem em bytes; acima disso 1009"),
         ("max_fragments", "Máximo de fragmentos por mensagem; acima disso 1008"),
         ("max_output", "Máximo de saída à espera de um cliente; acima disso 1008"),
@@ -36,7 +42,7 @@ const PAGES: &[Page] = &[
         ("close_timeout", "Tempo para o handshake de fechamento"),
     ]),
     ("connect", "Conecta a um servidor WebSocket e conversa com ele", &[
-        ("url", "Onde conectar: ws://host:porta/caminho, ou host:porta/caminho"),
+        ("url", "A que se conectar: ws://host:porta/caminho, ou host:porta/caminho"),
         ("header", "Um cabeçalho da requisição, como 'Nome: valor' (repetível)"),
         ("subprotocol", "Um subprotocolo a oferecer (repetível)"),
         ("origin", "O Origin a enviar"),
@@ -52,7 +58,7 @@ const PAGES: &[Page] = &[
         ("trace", "Explica cada byte do handshake e dos frames"),
         ("ts", "Põe a hora na frente de cada linha"),
         ("rtt", "Diz quanto tempo cada resposta levou"),
-        ("reconnect", "Conecta de novo quando a conexão se perde"),
+        ("reconnect", "Reconecta quando a conexão se perde"),
         ("json", "Mostra cada evento como uma linha de JSON"),
     ]),
     ("load", "Põe carga em um servidor seu e mostra como ele se sai", &[
@@ -66,7 +72,7 @@ const PAGES: &[Page] = &[
         ("yes_i_own_this_server", "Mesmo que o servidor não esteja nesta máquina"),
     ]),
     ("relay", "Fica entre um cliente e um servidor e estraga os bytes no caminho", &[
-        ("listen", "Onde os clientes conectam, como host:porta"),
+        ("listen", "Onde os clientes se conectam, como host:porta"),
         ("target", "O servidor, como host:porta"),
         ("from", "Qual direção é estragada"),
         ("slice", "No máximo tantos bytes por segmento"),
@@ -77,7 +83,7 @@ const PAGES: &[Page] = &[
         ("drop_pong", "Segura os pongs"),
         ("slow_close", "Passa o fim do fluxo adiante com tantos milissegundos de atraso"),
         ("flip_bit", "Inverte o bit mais baixo deste byte, contado a partir de 0"),
-        ("reset_after", "Reseta as duas conexões depois de tantos bytes"),
+        ("reset_after", "Derruba as duas conexões (RST) depois de tantos bytes"),
     ]),
     ("completions", "Escreve o arquivo de autocompletar de um shell", &[
         ("shell", "O shell"),
@@ -88,27 +94,109 @@ const PAGES: &[Page] = &[
     ]),
 ];
 
+/// What stands for a value, where it is a word.
+#[rustfmt::skip]
+const VALUES: &[(&str, &str)] = &[
+    ("SECONDS", "SEGUNDOS"), ("HEADER", "CABEÇALHO"), ("NAME", "NOME"), ("TEXT", "TEXTO"), ("LEVEL", "NÍVEL"),
+    ("ORIGIN", "ORIGEM"), ("CODE[:REASON]", "CÓDIGO[:MOTIVO]"), ("LANG", "IDIOMA"), ("PORT", "PORTA"),
+];
+
+/// What an option of a command does.
+pub fn portuguese(command: &str, option: &str) -> Option<&'static str> {
+    let page = PAGES.iter().find(|page| page.0 == command);
+    // The language may be chosen behind every command.
+    let options = page.into_iter().chain(PAGES.first()).flat_map(|page| page.2);
+    options.copied().find(|(id, _)| *id == option).map(|(_, help)| help)
+}
+
 /// The same command with help in Portuguese.
-pub fn in_portuguese(command: Command) -> Command {
+pub fn in_portuguese(mut command: Command) -> Command {
+    // Only now clap's own options are there too.
+    command.build();
+    translated(command)
+}
+
+fn translated(mut command: Command) -> Command {
     let name = command.get_name().to_owned();
-    let command = match PAGES.iter().find(|page| page.0 == name) {
-        Some((_, about, options)) => command.about(*about).mut_args(|option| {
-            let id = option.get_id().as_str();
-            match options.iter().find(|(name, _)| *name == id) {
-                Some((_, help)) => {
-                    let option = option.help(*help);
-                    if option.get_help_heading().is_some() {
-                        option.help_heading("Limites")
-                    } else {
-                        option
-                    }
-                }
-                None => option,
-            }
-        }),
-        None => command,
+    let usage = command.render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").replace("[OPTIONS]", "[OPÇÕES]");
+    let usage = usage.replace("[COMMAND]", "[COMANDO]").replace("<COMMAND>", "<COMANDO>");
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let after = after.replace("Example:", "Exemplo:").replace("Commands:", "Comandos:");
+    if let Some((_, about, _)) = PAGES.iter().find(|page| page.0 == name) {
+        command = command.about(*about);
+    }
+    command
+        .mut_args(|option| translated_option(option, &name))
+        .help_template("{about-with-newline}\nUso: {usage}\n\n{all-args}{after-help}")
+        .override_usage(usage)
+        .subcommand_help_heading("Comandos")
+        .after_help(after)
+        .mut_subcommands(translated)
+}
+
+fn translated_option(option: Arg, command: &str) -> Arg {
+    let Some(help) = portuguese(command, option.get_id().as_str()) else { return option };
+    let mut help = help.to_owned();
+    let heading = match (option.is_positional(), option.get_help_heading()) {
+        (true, _) => "Argumentos",
+        (false, None) => "Opções",
+        (false, Some(_)) => "Limites",
     };
-    command.mut_subcommands(in_portuguese)
+    if option.get_action().takes_values() {
+        let defaults = option.get_default_values().iter().map(|value| value.to_string_lossy());
+        let possible = option.get_possible_values();
+        let possible = possible.iter().map(|value| value.get_name().into());
+        help += &in_brackets("padrão", defaults.collect());
+        help += &in_brackets("valores", possible.collect());
+    }
+    let name = option.get_value_names().and_then(|names| names.first()).map(|name| name.as_str());
+    let name = VALUES.iter().find(|(en, _)| Some(*en) == name);
+    let option = option.help(help).help_heading(heading);
+    let option = option.hide_default_value(true).hide_possible_values(true);
+    match name {
+        Some((_, name)) => option.value_name(*name),
+        None => option,
+    }
+}
+
+fn in_brackets(word: &str, values: Vec<Cow<'_, str>>) -> String {
+    if values.is_empty() { String::new() } else { format!(" [{word}: {}]", values.join(", ")) }
+}
+
+/// A usage error in Portuguese; nothing for what is none, or has no words here.
+pub fn error_in_portuguese(error: &clap::Error) -> Option<String> {
+    let get = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
+    let option = get(ContextKind::InvalidArg);
+    let what = match error.kind() {
+        ErrorKind::UnknownArgument => format!("não existe a opção '{option}'"),
+        ErrorKind::InvalidValue if get(ContextKind::InvalidValue).is_empty() => {
+            format!("falta um valor para '{option}'")
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            format!("'{}' não serve como valor de '{option}'", get(ContextKind::InvalidValue))
+        }
+        ErrorKind::InvalidSubcommand => {
+            format!("não existe o comando '{}'", get(ContextKind::InvalidSubcommand))
+        }
+        ErrorKind::MissingSubcommand => "falta um comando".to_owned(),
+        ErrorKind::MissingRequiredArgument => format!("falta: {option}"),
+        ErrorKind::ArgumentConflict => {
+            format!("'{option}' não combina com '{}'", get(ContextKind::PriorArg))
+        }
+        ErrorKind::TooManyValues => {
+            format!("'{}' é um valor a mais para '{option}'", get(ContextKind::InvalidValue))
+        }
+        _ => return None,
+    };
+    let tips = [
+        ("talvez", get(ContextKind::SuggestedArg)),
+        ("talvez", get(ContextKind::SuggestedSubcommand)),
+        ("valores", get(ContextKind::ValidValue)),
+    ];
+    let tips = tips.iter().filter(|(_, tip)| !tip.is_empty());
+    let tips: String = tips.map(|(word, tip)| format!("\n  {word}: {tip}")).collect();
+    Some(format!("{what}{tips}\n\nPara ver as opções: --help"))
 }
 
 #[cfg(test)]
@@ -118,14 +206,15 @@ mod tests {
 
     #[test]
     fn no_option_is_left_in_english() {
-        let mut commands = vec![crate::Cli::command()];
+        let mut framewise = crate::Cli::command();
+        framewise.build();
+        let mut commands = vec![framewise];
         while let Some(command) = commands.pop() {
-            let page = PAGES.iter().find(|page| page.0 == command.get_name());
-            let (_, _, options) =
-                page.unwrap_or_else(|| panic!("{} has no page", command.get_name()));
+            let name = command.get_name();
+            let page = PAGES.iter().find(|page| page.0 == name);
+            let (_, _, options) = page.unwrap_or_else(|| panic!("{name} has no page"));
             for option in command.get_arguments() {
-                let id = option.get_id().as_str();
-                assert!(options.iter().any(|(name, _)| *name == id), "{} {id}", command.get_name());
+                assert!(portuguese(name, option.get_id().as_str()).is_some(), "{name} {option}");
             }
             for (id, _) in *options {
                 assert!(
@@ -133,7 +222,50 @@ mod tests {
                     "{id} is gone"
                 );
             }
+            // Below `help` stand the names of the others.
+            if name != "help" {
+                commands.extend(command.get_subcommands().cloned());
+            }
+        }
+    }
+
+    #[test]
+    fn no_word_of_clap_is_left_in_english() {
+        let mut commands = vec![in_portuguese(crate::Cli::command())];
+        while let Some(mut command) = commands.pop() {
+            let help = command.render_long_help().to_string();
+            for word in [
+                "Usage",
+                "Options",
+                "OPTIONS",
+                "Commands",
+                "Arguments",
+                "Print",
+                "default:",
+                "values:",
+                "Example",
+            ] {
+                assert!(!help.contains(word), "{word} in\n{help}");
+            }
             commands.extend(command.get_subcommands().cloned());
+        }
+    }
+
+    #[test]
+    fn usage_errors_have_words_of_ours() {
+        for (arguments, words) in [
+            (&["serve", "--prt", "1"][..], "não existe a opção '--prt'\n  talvez: --port"),
+            (&["serve", "--port", "x"], "'x' não serve como valor de '--port <PORTA>'"),
+            (&["serve", "--log", "xml"], "\n  valores: text, json"),
+            (&["serve", "--port"], "falta um valor para '--port <PORTA>'"),
+            (&["sirva"], "não existe o comando 'sirva'"),
+            (&["connect"], "falta: <URL>"),
+            (&["connect", "a", "b"], "não existe a opção 'b'"),
+        ] {
+            let arguments = ["framewise"].iter().chain(arguments);
+            let error = in_portuguese(crate::Cli::command()).try_get_matches_from(arguments);
+            let text = error_in_portuguese(&error.expect_err(words)).unwrap_or_default();
+            assert!(text.contains(words), "{text}");
         }
     }
 }

@@ -10,6 +10,7 @@ mod serve;
 mod settings_page;
 mod texts;
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,11 +60,16 @@ fn main() -> ExitCode {
     // What the environment says already wins over the file.
     let _ = dotenvy::dotenv();
     let wanted = wanted_lang();
+    let command = without_empty_variables(Cli::command());
     let command = match wanted {
-        Lang::Pt => help::in_portuguese(Cli::command()),
-        Lang::En => Cli::command(),
+        Lang::Pt => help::in_portuguese(command),
+        Lang::En => command,
     };
-    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    let matches = command.try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error, wanted),
+    };
     let lang = cli.lang.unwrap_or(wanted);
     match cli.command {
         Command::Serve(args) => serve::run(args, lang),
@@ -89,6 +95,27 @@ fn main() -> ExitCode {
             }
         },
     }
+}
+
+/// Help and version, which end well, or a usage error.
+fn explain(error: &clap::Error, lang: Lang) -> ExitCode {
+    let text = help::error_in_portuguese(error).filter(|_| lang == Lang::Pt);
+    match text {
+        Some(text) => texts::complain(lang, text),
+        // Whoever reads may have gone.
+        None => drop(error.print()),
+    }
+    ExitCode::from(error.exit_code() as u8)
+}
+
+/// A variable that is set to nothing sets nothing.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let command = command.mut_args(|option| match option.get_env() {
+        Some(name) if is_empty(name) => option.env(None::<&str>),
+        _ => option,
+    });
+    command.mut_subcommands(without_empty_variables)
 }
 
 /// The language of the help, which is shown before the options are understood.

@@ -1,43 +1,39 @@
 //! `docs/settings.md`, made from the options of `framewise serve`: a test compares the two.
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, CommandFactory};
 
 use crate::Cli;
-use crate::help::in_portuguese;
+use crate::help;
 
 /// The page.
 pub fn page() -> String {
-    let serve = |command: Command| command.find_subcommand("serve").expect("a subcommand").clone();
-    let (english, portuguese) = (serve(Cli::command()), serve(in_portuguese(Cli::command())));
     let mut page = "# Settings of `framewise serve`\n\n\
         A flag wins over the environment, the environment over a file `.env` in the folder, the file over the default.\n\n\
         *Uma flag vale mais que o ambiente, o ambiente mais que um arquivo `.env` na pasta, o arquivo mais que o padrão.*\n\n\
         | flag | environment | default | |\n|---|---|---|---|\n"
         .to_owned();
-    let global = Cli::command().get_arguments().find(|option| option.get_id() == "lang").cloned();
-    let global_pt = in_portuguese(Cli::command())
-        .get_arguments()
-        .find(|option| option.get_id() == "lang")
-        .cloned();
-    let options = english.get_arguments().zip(portuguese.get_arguments());
-    for (en, pt) in options.chain(global.as_ref().zip(global_pt.as_ref())) {
-        page += &row(en, pt);
+    let framewise = Cli::command();
+    let serve = framewise.find_subcommand("serve").expect("a subcommand");
+    let language = framewise.get_arguments().filter(|option| option.get_id() == "lang");
+    for option in serve.get_arguments().chain(language) {
+        page += &row(option);
     }
     page
 }
 
-fn row(en: &Arg, pt: &Arg) -> String {
-    let flag = en.get_long().unwrap_or_default();
-    let takes_value = en.get_action().takes_values();
-    let value = en.get_value_names().filter(|_| takes_value).and_then(|names| names.first());
+fn row(option: &Arg) -> String {
+    let flag = option.get_long().unwrap_or_default();
+    let takes_value = option.get_action().takes_values();
+    let value = option.get_value_names().filter(|_| takes_value).and_then(|names| names.first());
     let value = value.map(|name| format!(" {name}")).unwrap_or_default();
     let variable =
-        en.get_env().map(|name| format!("`{}`", name.to_string_lossy())).unwrap_or_default();
-    let defaults: Vec<_> = en.get_default_values().iter().filter(|_| takes_value).collect();
+        option.get_env().map(|name| format!("`{}`", name.to_string_lossy())).unwrap_or_default();
+    let defaults: Vec<_> = option.get_default_values().iter().filter(|_| takes_value).collect();
     let default =
         defaults.first().map(|value| format!("`{}`", value.to_string_lossy())).unwrap_or_default();
-    let text = |option: &Arg| option.get_help().map(ToString::to_string).unwrap_or_default();
-    format!("| `--{flag}{value}` | {variable} | {default} | {}<br>*{}* |\n", text(en), text(pt))
+    let en = option.get_help().map(ToString::to_string).unwrap_or_default();
+    let pt = help::portuguese("serve", option.get_id().as_str()).unwrap_or_default();
+    format!("| `--{flag}{value}` | {variable} | {default} | {en}<br>*{pt}* |\n")
 }
 
 #[cfg(test)]

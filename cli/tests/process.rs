@@ -56,6 +56,31 @@ fn the_language_is_that_of_the_environment() {
 }
 
 #[test]
+fn a_variable_set_to_nothing_sets_nothing() {
+    let mut command = framewise(&["serve", "--port", "0"]);
+    let serve = Serve::start_with(command.env("HOST", "").env("FRAMEWISE_RATE", ""));
+    assert!(serve.address.ip().is_loopback());
+}
+
+#[test]
+fn help_and_usage_errors_are_in_the_language_of_the_environment() {
+    let run = |arguments: &[&str], lang: &str| {
+        let output = framewise(arguments).env("LANG", lang).output().expect("it runs");
+        let text = [output.stdout, output.stderr].concat();
+        (String::from_utf8(text).expect("text"), output.status.code())
+    };
+    let (help, code) = run(&["serve", "--help"], "pt_BR.UTF-8");
+    assert!(help.contains("Uso: framewise serve [OPÇÕES]"), "{help}");
+    assert_eq!(code, Some(0));
+    let (error, code) = run(&["serve", "--prot", "1"], "pt_BR.UTF-8");
+    assert!(error.starts_with("erro: não existe a opção '--prot'\n  talvez: --port\n"), "{error}");
+    assert_eq!(code, Some(2));
+    let (error, code) = run(&["serve", "--prot", "1"], "C");
+    assert!(error.starts_with("error: unexpected argument '--prot'"), "{error}");
+    assert_eq!(code, Some(2));
+}
+
+#[test]
 fn what_cannot_work_is_one_clear_line() {
     let taken = Serve::start(&[]);
     let port = taken.address.port().to_string();

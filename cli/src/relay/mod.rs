@@ -83,11 +83,8 @@ pub struct Args {
 /// Whose bytes are spoiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum From {
-    /// Those of the client.
     Client,
-    /// Those of the server.
     Server,
-    /// All.
     Both,
 }
 

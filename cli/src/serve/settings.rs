@@ -5,7 +5,7 @@ use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 use framewise::Config;
 use framewise::config::{KeyPolicy, OriginPolicy};
 use framewise::lang::Lang;
@@ -34,7 +34,7 @@ pub struct Args {
     /// What clients have to know, as ?token=… or Authorization: Bearer …
     #[arg(long, env = "FRAMEWISE_TOKEN", hide_env_values = true, value_parser = NonEmptyStringValueParser::new())]
     pub token: Option<String>,
-    /// Messages per second and client; 0 for any number
+    /// Messages per second of each client; the excess is dropped, and three seconds of it in a row end with 1008; 0 for no limit
     #[arg(long, env = "FRAMEWISE_RATE", value_name = "N", default_value_t = 100)]
     pub rate: u32,
     /// Connections at once [default: as many as descriptors allow]
@@ -49,8 +49,8 @@ pub struct Args {
     /// How the log is written
     #[arg(long, env = "FRAMEWISE_LOG", value_enum, default_value_t = Log::Text)]
     pub log: Log,
-    /// What is logged, at least: error, warn, info or debug
-    #[arg(long, env = "FRAMEWISE_LOG_LEVEL", value_name = "LEVEL", default_value_t = Level::INFO)]
+    /// What is logged, at least
+    #[arg(long, env = "FRAMEWISE_LOG_LEVEL", value_name = "LEVEL", default_value = "info", value_parser = log_level())]
     pub log_level: Level,
 
     /// Longest message in bytes; beyond it 1009
@@ -96,12 +96,15 @@ pub struct Args {
 
 const LIMITS: &str = "Limits";
 
+fn log_level() -> impl TypedValueParser<Value = Level> {
+    PossibleValuesParser::new(["error", "warn", "info", "debug"])
+        .try_map(|name| name.parse::<Level>())
+}
+
 /// How the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Log {
-    /// A line for people.
     Text,
-    /// A line of JSON.
     Json,
 }
 
