@@ -30,8 +30,8 @@ table! {
     // The first lines of the server.
     SERVING: "Classroom server on http://{}", "Servidor da turma em http://{}";
     SHARE: "Others on the network open http://{}", "Outras pessoas na rede abrem http://{}";
-    TOKEN_HINT: "Clients need the token: add ?token=… to the address",
-                "Os clientes precisam do token: acrescente ?token=… ao endereço";
+    TOKEN_HINT: "Clients need the token: the page asks for it, others add ?token=… to the address",
+                "Os clientes precisam do token: a página o pede, os demais acrescentam ?token=… ao endereço";
     STOP_HINT: "Ctrl+C stops it", "Ctrl+C encerra";
     STOPPING: "Stopping: everybody gets a Close 1001. Ctrl+C again stops at once.",
               "Encerrando: todos recebem um Close 1001. Ctrl+C de novo encerra na hora.";

@@ -1,22 +1,36 @@
 // The classroom page. What others send is only ever put into text nodes.
 
 import { Connection } from '/connection.js';
+import { People } from '/people.js';
 import { preferredLanguage, say, translate } from '/texts.js';
 
 /** Entries that a view keeps; older ones go. */
 const MAX_ENTRIES = 500;
 
+/** After a loss the server may hold our name for the old connection, until it notices: milliseconds, and how often. */
+const [NAME_AGAIN_AFTER, NAME_TRIES] = [5000, 12];
+
 const $ = (id) => document.getElementById(id);
 const parameters = new URLSearchParams(location.search);
-const me = { name: localStorage.getItem('framewise.name') ?? '', room: parameters.get('room') || 'lobby' };
+/** What this visitor wants to be, whatever happens to connections. */
+const wanted = { name: localStorage.getItem('framewise.name') ?? '', room: parameters.get('room') || 'lobby' };
+/** What the server knows of this connection; and before its last answer, in case that was about somebody else. */
+let [me, before] = [{ name: '', room: wanted.room }, null];
+/** What was asked for and not answered yet. */
+let joining = null;
+/** The last name that the server gave us, and how often we still ask for it again. */
+let [owned, nameTries] = ['', 0];
+/** The problem that is shown is that we are not let in. */
+let refused = false;
 let lang = preferredLanguage();
 let counts = { total: 0, sent: 0 };
 
+const people = new People($('people'), $('names'), $('unnamed'));
 const connection = new Connection(() => {
   const url = new URL('/ws/events', location.href);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-  url.searchParams.set('room', me.room);
-  const token = parameters.get('token');
+  url.searchParams.set('room', wanted.room);
+  const token = sessionStorage.getItem('framewise.token') ?? parameters.get('token');
   if (token) url.searchParams.set('token', token);
   return url;
 });
@@ -40,22 +54,6 @@ function showTime() {
   const two = (number) => String(number).padStart(2, '0');
   const hours = Math.floor(seconds / 3600);
   $('online').textContent = `${hours ? `${hours}:` : ''}${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
-}
-
-function showPeople({ names, unnamed, more = 0 }) {
-  const items = names.map((name) => {
-    const item = element('li', 'person');
-    item.append(text('bdi', '', name));
-    if (name === me.name) item.append(` (${say(lang, 'you')})`);
-    return item;
-  });
-  $('people').replaceChildren(...items);
-  $('names').replaceChildren(...names.filter((name) => name !== me.name).map((name) => {
-    const option = document.createElement('option');
-    option.value = name;
-    return option;
-  }));
-  $('unnamed').textContent = unnamed + more > 0 ? say(lang, 'unnamed', unnamed + more) : '';
 }
 
 function showProblem(problem) {
@@ -108,33 +106,42 @@ function notice(key, name) {
 const heard = {
   error({ error }) {
     showProblem(error.message);
+    if (error.code !== 'name_taken' && error.code !== 'invalid_name') return;
+    // Somebody else's news may have looked like our answer: then it was not.
+    if (!joining && before) Object.assign(wanted, (me = before));
+    joining = before = null;
+    if (nameTries === 0) return;
+    nameTries -= 1;
+    setTimeout(() => !me.name && !joining && join({ ...wanted }), NAME_AGAIN_AFTER);
   },
   joined({ room, name }) {
-    // The answer to our own event and the news about others look alike; only ours can be about our name.
-    if (name !== undefined && name !== me.name) notice('joined', name);
-    else if (room !== me.room) enter(room);
-    ask();
+    if (joining && room === joining.room && (name ?? '') === joining.name) return settle();
+    people.came(name);
+    if (name !== undefined) notice('joined', name);
   },
-  left({ room, name }) {
-    if (name !== undefined && name !== me.name && room === me.room) notice('left', name);
-    ask();
+  left({ name }) {
+    people.went(name);
+    if (name !== undefined) notice('left', name);
   },
   who(event) {
-    if (event.room === me.room) showPeople(event);
+    if (event.room === me.room) people.are(event, me.name);
   },
 };
 
-function enter(room) {
-  me.room = room;
-  $('room').value = room;
-  $('room-title').textContent = room;
+/** The server has agreed. */
+function settle() {
+  [before, me, joining] = [me, joining, null];
+  Object.assign(wanted, me);
+  if (nameTries > 0) showProblem('');
+  [owned, nameTries] = [me.name, 0];
+  if (me.name) localStorage.setItem('framewise.name', me.name);
+  enter(me.room);
+  connection.send({ type: 'who' });
 }
 
-let asked = 0;
-/** Asks who is here, once for all that happens at the same moment. */
-function ask() {
-  clearTimeout(asked);
-  asked = setTimeout(() => connection.send({ type: 'who' }), 100);
+function enter(room) {
+  $('room').value = room;
+  $('room-title').textContent = room;
 }
 
 connection.addEventListener('event', ({ detail }) => {
@@ -152,15 +159,50 @@ connection.addEventListener('event', ({ detail }) => {
   add($('chat'), entry(event, false));
 });
 
-connection.addEventListener('state', () => {
+connection.addEventListener('state', ({ detail }) => {
   showState();
-  if (connection.state !== 'connected') return;
-  showProblem('');
-  if (me.name) connection.send({ type: 'join', name: me.name, room: me.room });
-  ask();
+  if (connection.state === 'connected') opened();
+  if (connection.state === 'lost') lost(detail);
 });
 
+function opened() {
+  if (refused) showProblem('');
+  refused = false;
+  $('token-form').hidden = true;
+  // Only who had the name before has a reason to wait for it.
+  nameTries = owned && owned === wanted.name ? NAME_TRIES : 0;
+  [me, before, joining] = [{ name: '', room: wanted.room }, null, null];
+  if (wanted.name) join({ ...wanted });
+  connection.send({ type: 'who' });
+}
+
+async function lost({ code, reason, wasOpen }) {
+  if (wasOpen) {
+    if (reason) showProblem(`${code} ${reason}`);
+    return;
+  }
+  const refusal = await connection.refusal(lang);
+  if (!refusal || connection.state === 'connected') return;
+  refused = true;
+  showProblem(refusal.status === 401 ? say(lang, 'tokenNeeded') : refusal.text);
+  // Asking again helps where there was no room, and nowhere else.
+  if (refusal.status >= 500 || refusal.status === 429) return;
+  connection.disconnect();
+  if (refusal.status !== 401) return;
+  sessionStorage.removeItem('framewise.token');
+  $('token-form').hidden = false;
+  $('token').focus();
+}
+
 // What goes out.
+
+/** Asks for a name and a room; false if there is no connection. */
+function join(wish) {
+  const { name, room } = wish;
+  if (!connection.send({ type: 'join', room, ...(name && { name }) })) return false;
+  joining = wish;
+  return true;
+}
 
 $('send').addEventListener('submit', (submit) => {
   submit.preventDefault();
@@ -185,14 +227,16 @@ $('message').addEventListener('keydown', (key) => {
 
 $('join').addEventListener('submit', (submit) => {
   submit.preventDefault();
-  const [name, room] = [$('name').value.trim(), $('room').value.trim() || 'lobby'];
+  const [name, room] = [$('name'), $('room')].map((input) => input.value.trim().normalize('NFC'));
   showProblem('');
-  const event = { type: 'join', room, ...(name && { name }) };
-  if (!connection.send(event)) return showProblem(say(lang, 'notConnected'));
-  me.name = name || me.name;
-  localStorage.setItem('framewise.name', me.name);
-  enter(room);
-  ask();
+  nameTries = 0;
+  if (!join({ name: name || me.name, room: room || 'lobby' })) showProblem(say(lang, 'notConnected'));
+});
+
+$('token-form').addEventListener('submit', (submit) => {
+  submit.preventDefault();
+  sessionStorage.setItem('framewise.token', $('token').value);
+  connection.connect();
 });
 
 $('toggle').addEventListener('click', () => (connection.wanted ? connection.disconnect() : connection.connect()));
@@ -209,11 +253,11 @@ function show() {
   $('lang').lang = lang === 'pt' ? 'en' : 'pt-BR';
   showState();
   showCounts();
-  ask();
+  people.speak(lang);
 }
 
-$('name').value = me.name;
-enter(me.room);
+$('name').value = wanted.name;
+enter(wanted.room);
 show();
 setInterval(showTime, 1000);
 connection.connect();

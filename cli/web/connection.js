@@ -30,13 +30,14 @@ export class Connection extends EventTarget {
     socket.onmessage = ({ data }) => {
       if (typeof data === 'string') this.dispatchEvent(new CustomEvent('event', { detail: data }));
     };
-    socket.onclose = () => {
+    socket.onclose = ({ code, reason }) => {
       if (this.#socket !== socket) return;
+      const wasOpen = this.since > 0;
       this.#socket = null;
       this.since = 0;
       if (!this.#wanted) return this.#become('disconnected');
-      this.#become('lost');
       this.#timer = setTimeout(() => this.connect(), AGAIN_AFTER * (0.8 + 0.4 * Math.random()));
+      this.#become('lost', { code, reason, wasOpen });
     };
   }
 
@@ -59,8 +60,21 @@ export class Connection extends EventTarget {
     return true;
   }
 
-  #become(state) {
+  /** Browsers do not tell why a handshake was refused; a plain request for the same address is refused alike. */
+  async refusal(lang) {
+    const url = this.#url();
+    url.protocol = url.protocol === 'wss:' ? 'https:' : 'http:';
+    try {
+      const answer = await fetch(url, { headers: { 'Accept-Language': lang } });
+      // What would have been let in is asked to upgrade.
+      return answer.status === 426 ? null : { status: answer.status, text: (await answer.text()).trim() };
+    } catch {
+      return null;
+    }
+  }
+
+  #become(state, detail) {
     this.state = state;
-    this.dispatchEvent(new Event('state'));
+    this.dispatchEvent(new CustomEvent('state', { detail }));
   }
 }

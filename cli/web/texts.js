@@ -30,6 +30,8 @@ export const texts = {
   joined: ['{} entrou na sala', '{} joined the room'],
   left: ['{} saiu da sala', '{} left the room'],
   docs: ['Os eventos, descritos', 'The events, described'],
+  token: ['Token', 'Token'],
+  tokenNeeded: ['Este servidor pede um token: pergunte a quem o iniciou.', 'This server asks for a token: ask whoever started it.'],
   notConnected: ['Sem conexão: a mensagem não foi enviada.', 'Not connected: the message was not sent.'],
   back: ['Voltar à sala', 'Back to the room'],
   docsHeading: ['Os eventos deste servidor', 'The events of this server'],

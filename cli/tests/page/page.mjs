@@ -116,7 +116,49 @@ const checks = {
     await other.fill('#name', 'ana');
     await other.click('#join button');
     await other.locator('#problem', { hasText: "outra pessoa já se chama 'ana'" }).waitFor();
+    assert.equal(await other.locator('#people', { hasText: 'ana (você)' }).count(), 0);
+    await joinAs(other, 'bia');
+    await other.locator('#people .person', { hasText: 'bia (você)' }).waitFor();
+    await ana.locator('#people .person', { hasText: 'bia' }).waitFor();
+    assert.equal(await ana.textContent('#unnamed'), '');
+    // Another name of the same person: one leaves, one comes.
+    await joinAs(other, 'bia maria');
+    await ana.locator('.notice', { hasText: 'bia saiu da sala' }).waitFor();
+    await ana.locator('.notice', { hasText: 'bia maria entrou na sala' }).waitFor();
+    assert.deepEqual(await ana.locator('#people bdi').allTextContents(), ['ana', 'bia maria']);
     return [ana, other];
+  },
+  async 'a name that is held by an old connection comes back'() {
+    const ana = await visit({ name: 'ana' });
+    await ana.clock.install();
+    await stop(server);
+    await state(ana, 'lost');
+    server = await serve(server.port);
+    // Somebody who stands for the connection that the server has not missed yet.
+    const old = await visit({ name: 'ana' });
+    await ana.clock.runFor(4_000);
+    await ana.locator('#problem', { hasText: "outra pessoa já se chama 'ana'" }).waitFor();
+    await old.context().close();
+    const bia = await visit({ name: 'bia' });
+    await ana.clock.runFor(6_000);
+    await bia.locator('#people .person', { hasText: 'ana' }).waitFor();
+    await ana.locator('#problem').filter({ hasText: /^$/ }).waitFor({ state: 'attached' });
+    return [ana, bia];
+  },
+  async 'whoever is sent away learns why'() {
+    const port = server.port;
+    await stop(server);
+    server = await serve(port, '--rate', '2');
+    const page = await visit();
+    await page.evaluate(() => {
+      const { send } = WebSocket.prototype;
+      WebSocket.prototype.send = function many(event) {
+        const again = setInterval(() => (this.readyState === 1 ? send.call(this, event) : clearInterval(again)), 20);
+      };
+    });
+    await say(page, 'sem parar');
+    await page.locator('#problem', { hasText: '1008 too many messages per second' }).waitFor();
+    return [page];
   },
   async 'it comes back after the server was stopped and started'() {
     const page = await visit({ name: 'ana' });
@@ -239,7 +281,7 @@ const checks = {
     }
     return pages;
   },
-  async 'a token in the address of the page is passed on'() {
+  async 'a token is taken from the address, or asked for'() {
     const [open, port] = [server, server.port];
     await stop(open);
     server = await serve(port, '--token', 'segredo & cia');
@@ -247,7 +289,31 @@ const checks = {
     const context = await browser.newContext({ locale: 'pt-BR' });
     const stranger = await context.newPage();
     await stranger.goto(server.url);
-    await state(stranger, 'lost');
+    await stranger.locator('#problem', { hasText: 'Este servidor pede um token' }).waitFor();
+    await state(stranger, 'disconnected');
+    const { violations } = await new AxeBuilder({ page: stranger }).analyze();
+    assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes[0].html]), []);
+    await stranger.screenshot({ path: join(folder, 'token.png') });
+    for (const token of ['outro', 'segredo & cia']) {
+      await stranger.fill('#token', token);
+      await stranger.keyboard.press('Enter');
+      await state(stranger, token === 'outro' ? 'disconnected' : 'connected');
+    }
+    await stranger.locator('#token-form').waitFor({ state: 'hidden' });
+    assert.equal(await stranger.textContent('#problem'), '');
+    await stranger.reload();
+    await state(stranger, 'connected');
+    await say(page, 'bem-vinda');
+    await chat(stranger, 'bem-vinda');
+    return [page];
+  },
+  async 'a room that cannot be is said so'() {
+    const context = await browser.newContext({ locale: 'en' });
+    const page = await context.newPage();
+    page.faults = [];
+    await page.goto(`${server.url}/?room=%00`);
+    await page.locator('#problem', { hasText: 'a room has a name of 1 to 64 characters' }).waitFor();
+    await state(page, 'disconnected');
     return [page];
   },
   async 'a view keeps so many entries and no more'() {
