@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+
 use framewise::net::connect::ConnectError;
 use framewise::protocol::handshake::client::ClientRequest;
 use framewise::protocol::url::Url;
@@ -162,6 +165,26 @@ fn pages_from_elsewhere_need_permission() {
     assert_eq!(status(&refused(&serve, "/ws", origin("https://evil.example"))), "403");
     let serve = Serve::start(&["--allow-origin", "any"]);
     serve.connect_as("/ws", origin("https://evil.example"));
+}
+
+#[test]
+fn a_key_of_another_length_is_taken_where_that_was_asked_for() {
+    let answer_of = |serve: &Serve| {
+        let mut stream = TcpStream::connect(serve.address).expect("it listens");
+        let host = serve.address;
+        let request = format!(
+            "GET /echo HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: SGVsbG8sIHdvcmxkIQ==\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).expect("a socket");
+        let lines = BufReader::new(stream).lines().map(|line| line.expect("text"));
+        lines.take_while(|line| !line.is_empty()).collect::<Vec<String>>().join("\n")
+    };
+    assert_eq!(status(&answer_of(&Serve::start(&[]))), "400");
+    let answer = answer_of(&Serve::start(&["--lenient-key"]));
+    assert_eq!(status(&answer), "101");
+    assert!(answer.contains("Sec-WebSocket-Accept: qGEgH3En71di5rrssAZTmtRTyFk="), "{answer}");
+    assert!(answer.contains("Framewise-Note: Sec-WebSocket-Key decodes to 13 bytes"), "{answer}");
 }
 
 #[test]

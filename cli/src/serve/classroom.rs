@@ -325,3 +325,82 @@ fn now() -> String {
 pub fn lang_of(request: &Request<'_>, default: Lang) -> Lang {
     request.header("accept-language").and_then(Lang::from_accept_language).unwrap_or(default)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use framewise::protocol::connection::Event;
+    use framewise::{Client, Config, Server};
+
+    use super::*;
+
+    /// A classroom with a fault of its own, which shows itself after the message was acted on.
+    struct Faulty(Classroom);
+
+    impl Dispatcher for Faulty {
+        fn on_request(&mut self, request: &Request<'_>, from: SocketAddr) -> Answer {
+            self.0.on_request(request, from)
+        }
+
+        fn on_open(&mut self, outbox: &mut Outbox<'_>, request: &Request<'_>) {
+            self.0.on_open(outbox, request);
+        }
+
+        fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+            self.0.on_message(outbox, message);
+            assert!(!message.bytes().ends_with(b"fault\"}"), "as it was asked to");
+        }
+
+        fn on_close(&mut self, outbox: &mut Outbox<'_>, closed: &Closed) {
+            self.0.on_close(outbox, closed);
+        }
+    }
+
+    /// R18: a fault in the classroom costs one of the class, whose name is free again.
+    #[test]
+    fn a_panic_costs_one_of_the_class() {
+        let config = Config { host: "127.0.0.1".into(), port: 0, ..Config::default() };
+        let classroom = || {
+            let guard = Guard { loopback_only: true, token: None };
+            Faulty(Classroom::new(guard, Pages::new(Lang::En), Rc::new(Metrics::new()), 0))
+        };
+        let (told, address) = std::sync::mpsc::channel();
+        let serving = std::thread::spawn(move || {
+            let mut server = Server::bind(config, classroom).expect("a port");
+            let address = server.local_addrs().next().expect("bound");
+            told.send((address, server.handle())).expect("the test waits");
+            server.run().expect("it serves");
+        });
+        let (address, handle) = address.recv().expect("it is told");
+        let connect = || Client::connect(&format!("ws://{address}/ws/events")).expect("it answers");
+        let hears = |client: &mut Client, words: &str| match client
+            .next(Some(Duration::from_secs(30)))
+            .expect("a socket")
+        {
+            Some(Event::Message(message)) => {
+                let bytes = message.as_message();
+                let text = String::from_utf8_lossy(bytes.bytes()).into_owned();
+                assert!(text.contains(words), "{text}");
+            }
+            Some(Event::Closed(closed)) => assert_eq!(closed.code.to_string(), words),
+            other => panic!("{words} was due, not {other:?}"),
+        };
+        let say = |client: &mut Client, event: &str| {
+            assert!(client.send(Message::Text(event)).expect("it takes bytes"));
+        };
+        let (mut ana, mut bia) = (connect(), connect());
+        say(&mut ana, r#"{"type": "join", "name": "ana"}"#);
+        hears(&mut ana, "joined");
+        say(&mut bia, r#"{"type": "join", "name": "bia"}"#);
+        hears(&mut bia, "joined");
+        say(&mut ana, r#"{"message": "fault"}"#);
+        hears(&mut ana, "1011");
+        hears(&mut bia, "fault");
+        say(&mut bia, r#"{"type": "join", "name": "ana"}"#);
+        hears(&mut bia, "joined");
+        handle.shutdown(Duration::from_secs(5)).expect("it still serves");
+        hears(&mut bia, "1001");
+        serving.join().expect("it ends");
+    }
+}

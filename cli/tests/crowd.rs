@@ -1,0 +1,147 @@
+//! What happens to `framewise serve` when many come, when one does not read, and when the machine sleeps.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use framewise::Message;
+use framewise::protocol::connection::Event;
+use framewise::protocol::message::Received;
+use serde_json::json;
+use socket2::SockRef;
+use support::{PATIENCE, Peer, Serve, framewise};
+
+/// Waits until so many WebSockets are open.
+fn settles_at(serve: &Serve, count: u64) {
+    let began = std::time::Instant::now();
+    while serve.json("/health")["connections"] != count {
+        assert!(began.elapsed() < PATIENCE, "{} instead of {count}", serve.json("/health"));
+    }
+}
+
+#[test]
+fn a_crowd_comes_talks_and_goes() {
+    let serve = Serve::start(&["--rate", "0"]);
+    let mut peers: Vec<Peer> = (0..1_000).map(|_| serve.connect("/ws/events")).collect();
+    settles_at(&serve, 1_000);
+    for (n, peer) in peers.iter_mut().enumerate() {
+        peer.send(&json!({"type": "join", "name": format!("aluno {n}")}).to_string());
+        assert_eq!(peer.json()["name"], format!("aluno {n}"));
+    }
+    let (first, others) = peers.split_first_mut().expect("a thousand");
+    assert_eq!(
+        first.send(r#"{"type": "who"}"#).json()["names"].as_array().map(Vec::len),
+        Some(1_000)
+    );
+    first.send(r#"{"message": "bom dia"}"#);
+    for peer in others {
+        assert_eq!(peer.json()["message"], "bom dia");
+    }
+    first.hears_nothing();
+    drop(peers);
+    settles_at(&serve, 0);
+}
+
+/// R10: nothing is kept of those who went, however they went.
+#[test]
+fn connections_that_break_off_leave_nothing() {
+    let serve = Serve::start(&[]);
+    for n in 0..1_000 {
+        let mut stream = TcpStream::connect(serve.address).expect("it listens");
+        let host = serve.address;
+        // Before, in the middle of, and after the request.
+        let request = format!(
+            "GET /ws/events HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        let sent = request.len() * (n % 3) / 2;
+        stream.write_all(&request.as_bytes()[..sent]).expect("a socket");
+        if n % 3 == 2 {
+            stream.read_exact(&mut [0; 12]).expect("an answer");
+        }
+        if n % 2 == 0 {
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a socket");
+        }
+    }
+    settles_at(&serve, 0);
+    let who = serve.connect("/ws/events").send(r#"{"type": "who"}"#).json();
+    assert_eq!((&who["names"], &who["unnamed"]), (&json!([]), &json!(1)));
+}
+
+/// R1: who does not read loses the connection, and the others lose nothing.
+#[test]
+fn one_who_does_not_read_does_not_hold_the_room_up() {
+    let serve = Serve::start(&["--rate", "0", "--write-timeout", "60"]);
+    let mut sender = serve.connect("/ws");
+    let mut reader = serve.connect("/ws");
+    // It shakes hands, and that is all it does.
+    let _silent = serve.connect("/ws");
+    let chunk = [7; 64 * 1024];
+    for n in 0..400_u32 {
+        let message = [&n.to_be_bytes()[..], &chunk].concat();
+        assert!(sender.0.send(Message::Binary(&message)).expect("it takes bytes"));
+        assert_eq!(reader.message(), Received::Binary(message.into()), "message {n}");
+    }
+    settles_at(&serve, 2);
+}
+
+/// R16: after a stop of the whole process nobody is sent away for pongs that it could not read.
+#[test]
+fn nobody_is_sent_away_when_the_process_was_stopped_for_a_while() {
+    const CLASS: usize = 30;
+    let serve = Serve::start(&["--ping-interval", "1", "--pong-timeout", "1"]);
+    let (ready, goes_on) = (Barrier::new(CLASS + 1), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for _ in 0..CLASS {
+            scope.spawn(|| {
+                let mut peer = serve.connect("/ws/events");
+                ready.wait();
+                let mut pings = 0;
+                // The second ping comes after the first one's pong was judged.
+                while pings < 2 {
+                    match peer.0.next(Some(PATIENCE)).expect("a socket") {
+                        Some(Event::Ping(_)) => {
+                            pings += usize::from(goes_on.load(Ordering::SeqCst))
+                        }
+                        other => panic!("a ping was due, not {other:?}"),
+                    }
+                }
+                assert_eq!(peer.send("{}").json()["error"]["code"], "missing_message");
+            });
+        }
+        ready.wait();
+        serve.signal("STOP");
+        // Longer than interval and time-out together: this is what the rule is about.
+        std::thread::sleep(Duration::from_secs(4));
+        goes_on.store(true, Ordering::SeqCst);
+        serve.signal("CONT");
+    });
+}
+
+/// R17: whoever read the first lines may go.
+#[test]
+fn a_closed_stdout_costs_lines_and_not_the_server() {
+    let mut child = framewise(&["serve", "--host", "127.0.0.1", "--port", "0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut first = [0; 64];
+    let count = child.stdout.as_mut().expect("a pipe").read(&mut first).expect("a line");
+    let line = String::from_utf8_lossy(&first[..count]).into_owned();
+    let address = line.split("http://").nth(1).and_then(|rest| rest.lines().next());
+    drop(child.stdout.take());
+    let url = format!("ws://{}/ws", address.expect("an address"));
+    let mut peer = Peer(framewise::Client::connect(&url).expect("it answers"));
+    // It has something to say now, to nobody.
+    let stopped = std::process::Command::new("kill").arg(child.id().to_string()).status();
+    assert!(stopped.expect("kill").success());
+    assert_eq!(peer.closed().code, framewise::CloseCode::GOING_AWAY);
+    assert!(child.wait().expect("it ends").success());
+}
