@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::io::BufRead;
+
 use serde_json::Value;
 use support::{Serve, framewise};
 
@@ -67,6 +69,26 @@ fn what_is_never_answered_is_a_fault_unless_nothing_was_to_be() {
     let sent = report["sent"].as_u64().expect("a number");
     assert_eq!((report["received"].as_u64(), code), (Some(2 * sent), Some(0)), "{report}");
     assert_eq!(report["latency_ms"]["answers"], 0);
+}
+
+#[test]
+fn latencies_are_what_they_are() {
+    let serve = Serve::start(&[]);
+    let mut relay =
+        framewise(&["relay", "127.0.0.1:0", &serve.address.to_string(), "--latency", "100"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("it starts");
+    let mut line = String::new();
+    let stdout = relay.stdout.take().expect("a pipe");
+    std::io::BufReader::new(stdout).read_line(&mut line).expect("a line");
+    let url = format!("ws://{}/echo", line.split(' ').nth(1).expect("an address"));
+    let output = framewise(&["load", &url, "--peers", "2", "--duration", "1", "--json"]).output();
+    relay.kill().and_then(|()| relay.wait()).expect("it ends");
+    let report: Value = serde_json::from_slice(&output.expect("it runs").stdout).expect("JSON");
+    // Twice the latency of one way, and nothing shows less.
+    let p50 = report["latency_ms"]["p50"].as_f64().expect("a number");
+    assert!((200.0..10_000.0).contains(&p50), "{report}");
 }
 
 #[test]

@@ -252,8 +252,7 @@ impl<'a> Crowd<'a> {
                             Event::Message(_) => {
                                 self.report.received += 1;
                                 if let Some(due) = peer.due.pop_front() {
-                                    let took = due.elapsed().as_micros() as u64;
-                                    self.report.latency.saturating_record(took.max(1));
+                                    self.report.answered(due.elapsed());
                                 }
                             }
                             Event::Pong(_) => peer.is_pinged = false,

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use framewise::lang::Lang;
 use hdrhistogram::Histogram;
 use serde_json::json;
 
 use crate::texts;
+
+/// The longest latency that is told, in microseconds: an hour. What took longer counts as this.
+const MAX_LATENCY: u64 = 3_600_000_000;
 
 /// Kinds of faults that are told apart.
 const MAX_KINDS: usize = 100;
@@ -29,7 +33,7 @@ pub struct Report {
     /// What came within that time, for each second of it.
     pub per_second: f64,
     /// Microseconds from when a message was due to its answer.
-    pub latency: Histogram<u64>,
+    latency: Histogram<u64>,
     /// How often what went wrong.
     pub faults: BTreeMap<String, u64>,
 }
@@ -49,7 +53,7 @@ impl Report {
             unanswered: 0,
             seconds: 0.0,
             per_second: 0.0,
-            latency: Histogram::new(3).map_err(io::Error::other)?,
+            latency: Histogram::new_with_bounds(1, MAX_LATENCY, 3).map_err(io::Error::other)?,
             faults: BTreeMap::new(),
         })
     }
@@ -57,6 +61,11 @@ impl Report {
     /// Every message was answered, and nothing went wrong.
     pub fn is_fine(&self) -> bool {
         self.faults.is_empty() && self.unanswered == 0
+    }
+
+    /// Counts an answer.
+    pub fn answered(&mut self, took: Duration) {
+        self.latency.saturating_record(took.as_micros().max(1) as u64);
     }
 
     /// Counts a fault.
