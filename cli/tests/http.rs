@@ -82,6 +82,12 @@ fn a_path_that_is_not_there_teaches() {
         assert_eq!(status(&answer), "404", "{path}");
         assert!(answer.contains(&format!("encontrado: {path}\n")), "{answer}");
     }
+    // What is shown of it has an end, and nothing else of the query is shown.
+    let answer = serve.http(&format!("/{}?token=segredo", "a".repeat(500)), "");
+    let found = answer.lines().find(|line| line.starts_with("found: ")).expect("a line");
+    assert!(found.len() < 100 && found.ends_with("aaa…"), "{found}");
+    let answer = refused(&serve, "/ws?room=%07&token=segredo", |request| request);
+    assert!(answer.contains("found: \\u{7}\n") && !answer.contains("segredo"), "{answer}");
     assert_eq!(status(&refused(&serve, "/nothing", |request| request)), "404");
     assert_eq!(status(&refused(&serve, "/ws?room=", |request| request)), "400");
     assert_eq!(status(&refused(&serve, "/ws?room=%ff", |request| request)), "400");
@@ -96,6 +102,7 @@ fn a_page_is_asked_for_where_a_websocket_is() {
         assert_eq!(status(&answer), "426", "{path}");
         assert!(answer.contains("\r\nUpgrade: websocket\r\n"), "{answer}");
         assert!(answer.contains("\r\nConnection: Upgrade, close\r\n"), "{answer}");
+        assert!(answer.contains("\r\nSec-WebSocket-Version: 13\r\n"), "{answer}");
     }
     assert_eq!(status(&serve.http("/ws?room=%00", "")), "400");
 }

@@ -6,11 +6,16 @@
 use std::net::{IpAddr, SocketAddr};
 
 use framewise::lang::{Lang, Text};
+use framewise::trace::printable;
 use framewise::{Request, Response};
 use subtle::ConstantTimeEq;
 
 use crate::serve::classroom::parameter;
+use crate::serve::events::shortened;
 use crate::texts;
+
+/// Characters of a request that an answer shows.
+const MAX_FOUND: usize = 80;
 
 /// What every request has to pass.
 #[derive(Clone, Debug)]
@@ -85,7 +90,8 @@ pub fn teach(
 ) -> Response {
     let (rule, fix) = (rule.get(lang), fix.get(lang));
     let lines = [texts::LINE_RULE, texts::LINE_SECTION, texts::LINE_FOUND, texts::LINE_FIX];
-    let values = [rule, section, &framewise::trace::printable(found), fix];
+    let found = printable(found);
+    let values = [rule, section, &shortened(&found, MAX_FOUND), fix];
     let body: String = lines
         .iter()
         .zip(values)

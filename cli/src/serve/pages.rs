@@ -6,7 +6,7 @@ use framewise::lang::Lang;
 use framewise::{Request, Response};
 use serde::Serialize;
 
-use crate::serve::classroom::lang_of;
+use crate::serve::classroom::{lang_of, parameter};
 use crate::serve::events::json;
 use crate::serve::guard::teach;
 use crate::texts;
@@ -90,8 +90,8 @@ pub fn not_found(request: &Request<'_>, lang: Lang) -> Response {
 
 /// A room that cannot be.
 pub fn bad_room(request: &Request<'_>, lang: Lang) -> Response {
-    let found = request.query().unwrap_or_default();
-    teach(400, texts::ROOM_RULE, "RFC 9110 15.5.1", found, texts::ROOM_FIX, lang)
+    let found = parameter(request, "room").and_then(Result::ok).unwrap_or_default();
+    teach(400, texts::ROOM_RULE, "RFC 9110 15.5.1", &found, texts::ROOM_FIX, lang)
 }
 
 /// A request for a page where only a WebSocket is.
@@ -99,6 +99,7 @@ pub fn upgrade_required(request: &Request<'_>, lang: Lang) -> Response {
     let found = request.header("upgrade").unwrap_or("-");
     teach(426, texts::UPGRADE_RULE, "RFC 6455 4.2.1", found, texts::UPGRADE_FIX, lang)
         .header("Upgrade", "websocket")
+        .and_then(|response| response.header("Sec-WebSocket-Version", "13"))
         .expect("one word")
 }
 
