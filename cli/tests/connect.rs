@@ -4,21 +4,21 @@ mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::process::{Output, Stdio};
+use std::process::{Child, Output, Stdio};
 
 use serde_json::Value;
 use support::{Serve, framewise};
 
+/// Starts the client, with a pipe for each of its streams.
+fn start(arguments: &[&str]) -> Child {
+    let mut command = framewise(&["connect"]);
+    let command = command.args(arguments).stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+}
+
 /// Runs the client with this standard input.
 fn connect(arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
-    let mut command = framewise(&["connect"]);
-    let mut child = command
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+    let mut child = start(arguments);
     let mut stdin = child.stdin.take().expect("a pipe");
     let input = input.as_ref().to_vec();
     let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
@@ -150,13 +150,7 @@ fn a_lost_connection_comes_back_when_that_was_asked_for() {
     let mut serve = Serve::start(&[]);
     let port = serve.address.port().to_string();
     let url = format!("{}/echo", serve.address);
-    let mut command = framewise(&["connect", &url, "--reconnect", "--json"]);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it starts");
+    let mut child = start(&[&url, "--reconnect", "--json"]);
     let mut events = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let mut next = || -> Value {
         let line = events.next().expect("another event").expect("text");
@@ -257,12 +251,7 @@ fn a_message_is_as_long_as_was_allowed() {
 fn nobody_who_reads_ends_it() {
     let serve = Serve::start(&[]);
     let url = format!("{}/echo", serve.address);
-    let mut child = framewise(&["connect", &url])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+    let mut child = start(&[&url]);
     let mut stdin = child.stdin.take().expect("a pipe");
     let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
     stdin.write_all(b"um\n").expect("a pipe");

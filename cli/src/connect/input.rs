@@ -59,10 +59,15 @@ impl Bell {
     }
 }
 
-/// Lines, and how to print above the one being typed.
+/// Lines to send.
 pub struct Lines {
     pub typed: Receiver<Input>,
+    /// Rings when there is another one.
+    pub bell: Bell,
+    /// Prints above the one that is being typed.
     pub printer: Option<Printer>,
+    /// The settings that the terminal had.
+    pub settings: Option<Terminal>,
 }
 
 /// Whether somebody sits there.
@@ -77,18 +82,20 @@ pub fn given(lines: Vec<String>) -> Lines {
     for input in lines.chain([Input::End]) {
         sender.send(input).expect("room for all");
     }
-    Lines { typed, printer: None }
+    Lines { typed, bell: Bell::default(), printer: None, settings: None }
 }
 
 /// Lines of standard input.
-pub fn piped(bell: Bell) -> Lines {
+pub fn piped() -> Lines {
     let (sender, typed) = sync_channel(MAX_WAITING);
+    let bell = Bell::default();
+    let rings = bell.clone();
     thread::spawn(move || {
-        let end = read_pipe(&sender, &bell);
+        let end = read_pipe(&sender, &rings);
         let _ = sender.send(end);
-        bell.ring();
+        rings.ring();
     });
-    Lines { typed, printer: None }
+    Lines { typed, bell, printer: None, settings: None }
 }
 
 fn read_pipe(sender: &SyncSender<Input>, bell: &Bell) -> Input {
@@ -119,7 +126,10 @@ fn read_pipe(sender: &SyncSender<Input>, bell: &Bell) -> Input {
 /// # Errors
 ///
 /// The terminal cannot be used.
-pub fn edited(bell: Bell) -> rustyline::Result<Lines> {
+pub fn edited() -> rustyline::Result<Lines> {
+    let settings = Some(Terminal::save());
+    let bell = Bell::default();
+    let rings = bell.clone();
     let config = Config::builder().max_history_size(MAX_HISTORY)?.auto_add_history(true).build();
     let mut editor: Editor<(), FileHistory> = DefaultEditor::with_config(config)?;
     let printer: Printer = Box::new(editor.create_external_printer()?);
@@ -146,13 +156,13 @@ pub fn edited(bell: Bell) -> rustyline::Result<Lines> {
                 _ => true,
             };
             if sender.send(input).is_err() || over {
-                bell.ring();
+                rings.ring();
                 return;
             }
-            bell.ring();
+            rings.ring();
         }
     });
-    Ok(Lines { typed, printer: Some(printer) })
+    Ok(Lines { typed, bell, printer: Some(printer), settings })
 }
 
 /// Whether this line ends the program, connected or not.

@@ -26,7 +26,6 @@ use framewise::protocol::mask::random_keys;
 use framewise::trace::{ClientTrace, printable};
 use framewise::{Client, PeerId};
 
-use crate::connect::input::{Bell, Lines, Terminal};
 pub use crate::connect::options::Args;
 use crate::connect::session::Session;
 use crate::connect::show::Show;
@@ -62,25 +61,21 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
             return NOT_CONNECTED.into();
         }
     };
-    let bell = Bell::default();
-    let settings = is_interactive(&args).then(Terminal::save);
-    let Lines { typed, printer } = match () {
+    let mut lines = match () {
         () if !args.execute.is_empty() => input::given(args.execute.clone()),
-        () if is_interactive(&args) => {
-            input::edited(bell.clone()).unwrap_or_else(|_| input::piped(bell.clone()))
-        }
-        () => input::piped(bell.clone()),
+        () if is_interactive(&args) => input::edited().unwrap_or_else(|_| input::piped()),
+        () => input::piped(),
     };
     let show = Show {
         lang,
-        terminal: printer,
+        terminal: lines.printer.take(),
         json: args.json,
         hex: args.hex,
         timestamps: args.ts,
         round_trips: args.rtt,
         is_unread: false,
     };
-    Session::new(args, request, show, typed, bell, keys, settings).talk(client).into()
+    Session::new(args, request, show, lines, keys).talk(client).into()
 }
 
 /// Whether somebody types the lines.

@@ -6,7 +6,7 @@
 //! connection was lost is the first one of the next connection.
 
 use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use framewise::trace::printable;
 use framewise::{Client, CloseCode, Message};
 
 use crate::connect::commands::{self, Action};
-use crate::connect::input::{Bell, Input, MAX_LINE, Terminal, is_farewell};
+use crate::connect::input::{Input, Lines, MAX_LINE, is_farewell};
 use crate::connect::options::Args;
 use crate::connect::show::Show;
 use crate::connect::talk::Talk;
@@ -41,11 +41,8 @@ pub struct Session {
     args: Args,
     request: ClientRequest,
     show: Show,
-    typed: Receiver<Input>,
-    bell: Bell,
+    lines: Lines,
     keys: MaskingKeys,
-    /// The settings that the terminal had.
-    settings: Option<Terminal>,
     /// A line that no connection has taken yet.
     unsent: Option<Vec<u8>>,
     /// Nothing more will be typed.
@@ -76,20 +73,17 @@ impl Session {
         args: Args,
         request: ClientRequest,
         show: Show,
-        typed: Receiver<Input>,
-        bell: Bell,
+        lines: Lines,
         keys: MaskingKeys,
-        settings: Option<Terminal>,
     ) -> Session {
-        let (unsent, over, failed) = (None, false, false);
-        Session { args, request, show, typed, bell, keys, settings, unsent, over, failed }
+        Session { args, request, show, lines, keys, unsent: None, over: false, failed: false }
     }
 
     /// Talks until it is over; answers with the exit code.
     pub fn talk(&mut self, client: Client<Watch>) -> u8 {
         let mut client = client;
         loop {
-            self.bell.set(client.interrupter());
+            self.lines.bell.set(client.interrupter());
             self.show.opened(&self.args.url, client.subprotocol());
             let (closed, left) = match self.converse(&mut client) {
                 End::Left(closed) => (closed, true),
@@ -121,7 +115,7 @@ impl Session {
 
     /// The line editor may be in the middle of a line: the terminal is put back first.
     fn leave_terminal(&mut self) {
-        self.settings = None;
+        self.lines.settings = None;
         self.show.leave_terminal();
     }
 
@@ -152,7 +146,7 @@ impl Session {
         }
         let until = Instant::now() + pause;
         loop {
-            match self.typed.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            match self.lines.typed.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Input::Line(line)) if is_farewell(&line) => return false,
                 Ok(Input::Line(_)) => self.show.note(texts::NOT_SENT, &[]),
                 Ok(_) | Err(RecvTimeoutError::Disconnected) => return false,
@@ -228,7 +222,7 @@ impl Session {
         while !self.over && client.queued() <= MUCH {
             let input = match self.unsent.take() {
                 Some(line) => Ok(Input::Line(line)),
-                None => self.typed.try_recv(),
+                None => self.lines.typed.try_recv(),
             };
             match input {
                 Ok(Input::Line(line)) => match self.act(client, line, talk) {
