@@ -182,7 +182,7 @@ async function lost({ code, reason, wasOpen }) {
     return;
   }
   const refusal = await connection.refusal(lang);
-  if (!refusal || connection.state === 'connected') return;
+  if (!refusal || connection.state !== 'lost') return;
   refused = true;
   showProblem(refusal.status === 401 ? say(lang, 'tokenNeeded') : refusal.text);
   // Asking again helps where there was no room, and nowhere else.

@@ -30,9 +30,6 @@ const AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(
 /// The ping behind the last line of a pipe.
 const LAST: &[u8] = b"framewise: that was all";
 
-/// How long nothing may come before the answers that are still missing are given up.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// With more than so many bytes waiting to be sent, no line is taken.
 const MUCH: usize = 1 << 20;
 
@@ -162,12 +159,11 @@ impl Session {
             if let Some(closed) = self.take_lines(client, &mut talk) {
                 return End::Left(closed);
             }
-            if self.over && talk.ends_at.is_none() {
+            if self.over && !talk.is_ending() {
                 if self.show.terminal.is_some() {
                     return End::Left(self.leave(client));
                 }
-                talk.ends_at = Some(Instant::now() + self.args.wait.unwrap_or(PATIENCE));
-                talk.queued = client.queued();
+                talk.end(self.args.wait, client.queued());
                 // One answer is worth waiting for, also when it comes behind the pong.
                 if self.args.wait.is_none() && !self.args.one {
                     client.ping(LAST);
@@ -196,23 +192,12 @@ impl Session {
                     return End::Left(self.leave(client));
                 }
             }
-            let now = Instant::now();
-            // As long as something moves, there may be more.
-            if talk.ends_at.is_some() && self.args.wait.is_none() {
-                has_moved |= client.queued() < talk.queued;
-                if has_moved {
-                    (talk.ends_at, talk.queued) = (Some(now + PATIENCE), client.queued());
-                }
-            }
-            if talk.ends_at.is_some_and(|at| now >= at) {
+            if talk.has_ended(has_moved, client.queued()) {
                 return End::Left(self.leave(client));
             }
-            if let (Some(every), Some(at)) = (self.args.ping, talk.next_ping)
-                && now >= at
-            {
-                client.ping(b"");
+            if talk.is_ping_due() {
                 talk.time_ping(b"");
-                talk.next_ping = Some(now + every);
+                client.ping(b"");
             }
         }
     }

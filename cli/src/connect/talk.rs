@@ -1,4 +1,6 @@
 //! What one connection waits for: answers that are timed, the next ping, the end.
+//!
+//! Rules of this file: nothing here sends or reads; times are taken when they are asked for.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,6 +9,9 @@ use crate::connect::options::Args;
 
 /// Messages and pings whose answers are timed; beyond it the oldest ones are not.
 const MAX_TIMED: usize = 10_000;
+
+/// How long nothing may move before the answers that are still missing are given up.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often it looks whether what waits has been sent, if nothing comes in meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -17,22 +22,32 @@ pub struct Talk {
     messages: VecDeque<Instant>,
     /// When the pings were sent that are not answered yet, and with what.
     pings: VecDeque<(Vec<u8>, Instant)>,
-    /// When the next one is due, with `--ping`.
-    pub next_ping: Option<Instant>,
-    /// When it closes, because there is nothing more to send.
-    pub ends_at: Option<Instant>,
-    /// What waited to be sent when that was decided.
-    pub queued: usize,
+    /// How often to ping, and when the next one is due.
+    pinging: Option<(Duration, Instant)>,
+    ending: Option<Ending>,
     /// Answers are timed.
     times: bool,
+}
+
+/// Nothing more will be sent.
+struct Ending {
+    at: Instant,
+    /// As long as something moves, the end moves too.
+    is_patient: bool,
+    /// What waited to be sent when something moved last.
+    queued: usize,
 }
 
 impl Talk {
     /// Nothing is waited for.
     pub fn new(args: &Args) -> Talk {
-        let next_ping = args.ping.map(|every| Instant::now() + every);
-        let (messages, pings) = (VecDeque::new(), VecDeque::new());
-        Talk { messages, pings, next_ping, ends_at: None, queued: 0, times: args.rtt }
+        Talk {
+            messages: VecDeque::new(),
+            pings: VecDeque::new(),
+            pinging: args.ping.map(|every| (every, Instant::now() + every)),
+            ending: None,
+            times: args.rtt,
+        }
     }
 
     /// A message goes out, which will be answered.
@@ -60,9 +75,44 @@ impl Talk {
         self.pings.drain(..=at).next_back().map(|(_, at)| at.elapsed())
     }
 
+    /// Whether it is time for another ping, which is then taken to be sent.
+    pub fn is_ping_due(&mut self) -> bool {
+        let now = Instant::now();
+        match &mut self.pinging {
+            Some((every, at)) if now >= *at => {
+                *at = now + *every;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Nothing more will be sent: it ends after so long, or when nothing has moved for a while.
+    pub fn end(&mut self, wait: Option<Duration>, queued: usize) {
+        let at = Instant::now() + wait.unwrap_or(PATIENCE);
+        self.ending = Some(Ending { at, is_patient: wait.is_none(), queued });
+    }
+
+    /// Whether that has been said.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Whether that time is up; `has_moved` if something came in, `queued` what waits to be sent.
+    pub fn has_ended(&mut self, has_moved: bool, queued: usize) -> bool {
+        let Some(ending) = &mut self.ending else { return false };
+        let now = Instant::now();
+        if ending.is_patient && (has_moved || queued < ending.queued) {
+            (ending.at, ending.queued) = (now + PATIENCE, queued);
+        }
+        now >= ending.at
+    }
+
     /// How long to wait for something to come.
     pub fn wait(&self, has_much: bool) -> Option<Duration> {
-        let next = self.next_ping.into_iter().chain(self.ends_at).min();
+        let ping = self.pinging.map(|(_, at)| at);
+        let end = self.ending.as_ref().map(|ending| ending.at);
+        let next = ping.into_iter().chain(end).min();
         let next = next.map(|at| at.saturating_duration_since(Instant::now()));
         let look_again = has_much.then_some(LOOK_AGAIN);
         next.into_iter().chain(look_again).min()
