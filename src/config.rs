@@ -100,6 +100,8 @@ pub enum OriginPolicy {
     Any,
     /// These origins, each like `https://example.org` or `http://localhost:3000`.
     List(Vec<String>),
+    /// Pages from the host and port that the request itself names, and from these origins.
+    SameHostAnd(Vec<String>),
 }
 
 impl Default for Config {
@@ -173,7 +175,9 @@ impl Config {
                 return Err(ConfigError::about("subprotocols", lang::WANTED_ONCE, name));
             }
         }
-        if let OriginPolicy::List(origins) = &self.origin_policy {
+        if let OriginPolicy::List(origins) | OriginPolicy::SameHostAnd(origins) =
+            &self.origin_policy
+        {
             for origin in origins {
                 if !origin.split_once("://").is_some_and(|(scheme, rest)| {
                     is_token(scheme.as_bytes()) && !rest.is_empty() && !rest.contains(['/', '@'])

@@ -36,15 +36,20 @@ pub fn printable(text: &str) -> String {
 pub fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        let reorders = matches!(character,
-            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if character.is_control() || reorders {
+        if is_active(character) {
             let _ = write!(shown, "{}", character.escape_unicode());
         } else {
             shown.push(character);
         }
     }
     shown
+}
+
+/// Whether a terminal acts on this character instead of showing it, or turns the text behind it around.
+pub fn is_active(character: char) -> bool {
+    let reorders = matches!(character,
+        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    character.is_control() || reorders
 }
 
 /// Follows the bytes of one direction, frame by frame, however the reads cut them.

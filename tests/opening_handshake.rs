@@ -416,6 +416,13 @@ fn origins() {
     refused(&listed, &origin("http://good.example"), 403);
     refused(&listed, &origin("http://localhost"), 403);
 
+    let both = OriginPolicy::SameHostAnd(vec!["https://good.example".to_owned()]);
+    let both =
+        TestServer::start(Config { origin_policy: both, ..Config::default() }, Echo::default());
+    accepted(&both, &origin("https://good.example"));
+    accepted(&both, &origin("http://localhost"));
+    refused(&both, &origin("https://evil.example"), 403);
+
     accepted(&TestServer::echo(), &origin("https://evil.example"));
 }
 

@@ -19,11 +19,11 @@ const PAGES: &[Page] = &[
     ("serve", "Inicia o servidor da turma", &[
         ("host", "Em que endereço escutar; 0.0.0.0 compartilha com a rede"),
         ("port", "Porta TCP, 0 para qualquer uma livre"),
-        ("allow_origin", "Uma página de fora que pode se conectar, como https://example.org; 'any' para todas (repetível)"),
+        ("allow_origin", "Uma página de fora que também pode se conectar, como https://example.org; 'any' para todas (repetível)"),
         ("token", "O que os clientes precisam saber, como ?token=… ou Authorization: Bearer …"),
         ("rate", "Mensagens por segundo de cada cliente; o excesso é descartado, e três segundos seguidos de excesso encerram com 1008; 0 = sem limite"),
         ("max_connections", "Conexões ao mesmo tempo [padrão: quantas os descritores permitirem]"),
-        ("max_per_ip", "Conexões ao mesmo tempo de um endereço IP [padrão: qualquer número]"),
+        ("max_per_ip", "Conexões ao mesmo tempo de um endereço IP, das quais um navegador precisa de até seis para a página [padrão: qualquer número]"),
         ("lenient_key", "Aceita um Sec-WebSocket-Key que não tem 16 bytes, com uma nota"),
         ("log", "Como o log é escrito"),
         ("log_level", "O que entra no log, no mínimo"),
@@ -37,8 +37,8 @@ const PAGES: &[Page] = &[
         ("handshake_timeout", "Tempo para o handshake de abertura"),
         ("ping_interval", "De quanto em quanto tempo os clientes recebem um ping; 0 para nunca"),
         ("pong_timeout", "Tempo para o pong; acima disso 1008"),
-        ("write_timeout", "Quanto tempo um cliente pode não receber nada do que o espera"),
-        ("idle_timeout", "Quanto tempo um cliente pode ficar calado; 0 para sempre"),
+        ("write_timeout", "Por quanto tempo um cliente pode deixar de ler o que o espera"),
+        ("idle_timeout", "Por quanto tempo um cliente pode ficar calado; 0 = sem limite"),
         ("close_timeout", "Tempo para o handshake de fechamento"),
     ]),
     ("connect", "Conecta a um servidor WebSocket e conversa com ele", &[
@@ -50,7 +50,7 @@ const PAGES: &[Page] = &[
         ("hex", "As linhas são hexadecimais e vão como mensagens binárias, que também são mostradas assim"),
         ("execute", "Envia isto e não lê linhas (repetível)"),
         ("wait", "Espera tantos segundos por mais quando não há mais o que enviar"),
-        ("one", "Fecha depois de uma resposta"),
+        ("one", "Fecha depois de uma resposta; sem ela o código de saída é 3"),
         ("ping", "Envia um ping a cada tantos segundos"),
         ("no_pong", "Não responde aos pings, para ver o que o servidor faz"),
         ("close", "O código e o motivo do fechamento"),
@@ -58,7 +58,7 @@ const PAGES: &[Page] = &[
         ("trace", "Explica cada byte do handshake e dos frames"),
         ("ts", "Põe a hora na frente de cada linha"),
         ("rtt", "Diz quanto tempo cada resposta levou"),
-        ("reconnect", "Reconecta quando a conexão se perde"),
+        ("reconnect", "Reconecta quando a conexão se perde, mas não depois de um Close 1000"),
         ("json", "Mostra cada evento como uma linha de JSON"),
     ]),
     ("load", "Põe carga em um servidor seu e mostra como ele se sai", &[
@@ -98,7 +98,8 @@ const PAGES: &[Page] = &[
 #[rustfmt::skip]
 const VALUES: &[(&str, &str)] = &[
     ("SECONDS", "SEGUNDOS"), ("HEADER", "CABEÇALHO"), ("NAME", "NOME"), ("TEXT", "TEXTO"), ("LEVEL", "NÍVEL"),
-    ("ORIGIN", "ORIGEM"), ("CODE[:REASON]", "CÓDIGO[:MOTIVO]"), ("LANG", "IDIOMA"), ("PORT", "PORTA"),
+    ("ORIGIN", "ORIGEM"), ("CODE[:REASON]", "CÓDIGO[:MOTIVO]"), ("LANG", "IDIOMA"), ("PORT", "PORTA"), ("LISTEN", "ESCUTA"), ("TARGET", "ALVO"), ("SHELL", "SHELL"),
+    ("FOLDER", "PASTA"), ("[CODE [REASON]]", "[CÓDIGO [MOTIVO]]"),
 ];
 
 /// What an option of a command does.
@@ -123,6 +124,8 @@ fn translated(mut command: Command) -> Command {
     let usage = usage.replace("[COMMAND]", "[COMANDO]").replace("<COMMAND>", "<COMANDO>");
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let after = after.replace("Example:", "Exemplo:").replace("Commands:", "Comandos:");
+    let [usage, after] =
+        [usage, after].map(|text| VALUES.iter().fold(text, |text, (en, pt)| text.replace(en, pt)));
     if let Some((_, about, _)) = PAGES.iter().find(|page| page.0 == name) {
         command = command.about(*about);
     }

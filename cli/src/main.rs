@@ -57,15 +57,13 @@ fn lang_parser() -> impl TypedValueParser<Value = Lang> {
 }
 
 fn main() -> ExitCode {
-    // What the environment says already wins over the file.
-    let _ = dotenvy::dotenv();
+    let file = read_env_file();
     let wanted = wanted_lang();
-    let command = without_empty_variables(Cli::command());
-    let command = match wanted {
-        Lang::Pt => help::in_portuguese(command),
-        Lang::En => command,
-    };
-    let matches = command.try_get_matches();
+    if let Err(fault) = file {
+        texts::complain(wanted, fault(wanted));
+        return ExitCode::FAILURE;
+    }
+    let matches = command_in(wanted).try_get_matches();
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return explain(&error, wanted),
@@ -78,7 +76,7 @@ fn main() -> ExitCode {
         Command::Relay(args) => relay::run(args, lang),
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "framewise", &mut script);
+            clap_complete::generate(shell, &mut command_in(lang), "framewise", &mut script);
             let _ = io::stdout().write_all(&script);
             ExitCode::SUCCESS
         }
@@ -87,13 +85,38 @@ fn main() -> ExitCode {
             let _ = write!(io::stdout(), "{}", settings_page::page());
             ExitCode::SUCCESS
         }
-        Command::Man { folder } => match clap_mangen::generate_to(Cli::command(), folder) {
+        Command::Man { folder } => match clap_mangen::generate_to(command_in(lang), folder) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 texts::complain(lang, error);
                 ExitCode::FAILURE
             }
         },
+    }
+}
+
+fn command_in(lang: Lang) -> clap::Command {
+    let command = without_empty_variables(Cli::command());
+    match lang {
+        Lang::Pt => help::in_portuguese(command),
+        Lang::En => command,
+    }
+}
+
+/// Settings from `.env` in this folder, if it is there. What the environment says already wins over the file.
+fn read_env_file() -> Result<(), impl Fn(Lang) -> String> {
+    match dotenvy::from_path(".env") {
+        Ok(()) => Ok(()),
+        Err(error) if error.not_found() => Ok(()),
+        Err(error) => Err(move |lang| match &error {
+            // The line itself may be a secret.
+            dotenvy::Error::LineParse(wrong, _) => {
+                let text = std::fs::read_to_string(".env").unwrap_or_default();
+                let before = text.lines().take_while(|line| line.trim() != wrong.trim());
+                texts::BAD_ENV.with(lang, &[&(before.count() + 1)])
+            }
+            error => texts::BAD_ENV_FILE.with(lang, &[error]),
+        }),
     }
 }
 

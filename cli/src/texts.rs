@@ -37,6 +37,20 @@ table! {
               "Encerrando: todos recebem um Close 1001. Ctrl+C de novo encerra na hora.";
     WELCOME: "Welcome to the WebSocket server", "Bem-vindo ao servidor WebSocket";
 
+    // The log.
+    LOG_CONNECTED: "connected", "conectou";
+    LOG_OPENED: "opened", "abriu o WebSocket";
+    LOG_REFUSED: "refused", "recusado";
+    LOG_ANSWERED: "answered over HTTP", "respondido por HTTP";
+    LOG_MESSAGE: "message", "mensagem";
+    LOG_BROKEN: "closed: a rule was broken", "fechado: uma regra foi quebrada";
+    LOG_CLOSED: "closed", "fechado";
+    LOG_DISCONNECTED: "disconnected", "desconectou";
+    LOG_PAUSED: "accepting rests for a moment", "a aceitação de conexões descansa um momento";
+
+    // The reason of a Close.
+    RATE_CLOSE: "too many messages per second", "mensagens demais por segundo";
+
     // Errors in events.
     INVALID_JSON: "this is not JSON: line {}, column {}", "isto não é JSON: linha {}, coluna {}";
     INVALID_MESSAGE: "an event is a JSON object in a text frame, and its fields are strings",
@@ -96,20 +110,24 @@ table! {
     NOT_TEXT: "this line is not UTF-8, which text has to be (RFC 6455 5.6); --binary sends any bytes",
               "esta linha não é UTF-8, como todo texto precisa ser (RFC 6455 5.6); --binary envia quaisquer bytes";
     LINE_TOO_LONG: "a line has more than {} bytes", "uma linha tem mais de {} bytes";
+    BAD_ENV: "in .env line {} is not NAME=value", "em .env a linha {} não é NOME=valor";
+    BAD_ENV_FILE: ".env: {}", ".env: {}";
+    NOT_SENDABLE: "'{}' cannot stand in a request", "'{}' não pode estar em uma requisição";
+    NO_ANSWER: "No answer came in time.", "Nenhuma resposta chegou a tempo.";
     BAD_HEADER: "a header is written 'Name: value', not '{}'", "um cabeçalho se escreve 'Nome: valor', não '{}'";
 
     // The load generator.
     NOT_YOURS: "{} is not this machine: load only a server of your own, with --yes-i-own-this-server",
-               "{} não é esta máquina: só carregue um servidor seu, com --yes-i-own-this-server";
+               "{} não é esta máquina: só ponha carga em um servidor seu, com --yes-i-own-this-server";
     LOAD_COUNTS: "{} peers, {} s: {} messages sent, {} received, {} a second",
                  "{} clientes, {} s: {} mensagens enviadas, {} recebidas, {} por segundo";
-    LOAD_SKIPPED: "{} messages not sent, because too many were under way", "{} mensagens não enviadas, pois havia demais a caminho";
-    LOAD_UNANSWERED: "{} messages without an answer: has this path an echo? For /ws there is --broadcast",
-                     "{} mensagens sem resposta: este caminho faz echo? Para /ws há --broadcast";
+    LOAD_SKIPPED: "{} messages not sent, because too many were under way", "{} mensagens não enviadas, porque já havia muitas a caminho";
+    LOAD_UNANSWERED: "{} messages without an answer: has this path an echo (for /ws there is --broadcast), and does the server limit the rate (serve --rate)?",
+                     "{} mensagens sem resposta: este caminho faz eco (para /ws há --broadcast), e o servidor limita a taxa (serve --rate)?";
     LOAD_NEEDS_RATE: "with --broadcast nothing is answered, so --rate has to be above 0",
                      "com --broadcast nada é respondido, então --rate precisa ser maior que 0";
     LOAD_TIMED_OUT: "the server did not answer the handshakes in time", "o servidor não respondeu aos handshakes a tempo";
-    LOAD_CONNECT: "connecting: {}", "ao conectar: {}";
+    LOAD_CONNECT: "cannot connect: {}", "não foi possível conectar: {}";
     LOAD_LOST: "connection lost (1006)", "conexão perdida (1006)";
     LOAD_NO_CLOSE: "no answer to our Close", "nenhuma resposta ao nosso Close";
     LOAD_FAULT: "{} x {}", "{} x {}";

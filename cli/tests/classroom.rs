@@ -119,7 +119,7 @@ fn names_that_look_the_same_are_the_same() {
     // The accent as a character of its own.
     jose.send(r#"{"type": "join", "name": "Jose\u0301", "room": "sa\u0303o"}"#);
     assert_eq!(jose.json(), json!({"type": "joined", "room": "são", "name": "José"}));
-    for name in ["José", "Jos\u{e9}\u{200d}"] {
+    for name in ["José", "Jos\u{e9}\u{200d}", "Jose\u{200d}\u{301}"] {
         other.send(&json!({"type": "join", "name": name}).to_string());
         assert_eq!(other.json()["error"]["code"], "name_taken", "{name:?}");
     }
@@ -127,6 +127,10 @@ fn names_that_look_the_same_are_the_same() {
     assert_eq!(other.json()["error"]["code"], "invalid_name");
     other.send(r#"{"message": "oi", "to": "Jose\u0301"}"#);
     assert_eq!(jose.json()["message"], "oi");
+    // A room that looks the same is the same.
+    join(&mut other, "sã\u{200d}o", "maria");
+    other.send(r#"{"message": "aqui"}"#);
+    assert_eq!(jose.json()["message"], "aqui");
 }
 
 #[test]
@@ -253,6 +257,7 @@ fn too_many_messages_are_dropped_and_then_end_the_connection() {
         }
     };
     assert_eq!(closed.code, CloseCode::POLICY, "{closed:?}");
+    assert_eq!(closed.reason, "too many messages per second");
     assert!(told >= 2, "once for each of the seconds before");
 }
 

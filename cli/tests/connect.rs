@@ -280,5 +280,6 @@ fn one_answer_is_not_waited_for_longer_than_that() {
     let serve = Serve::start(&[]);
     // Nobody else is in the room, so nothing will come.
     let output = connect(&[&format!("{}/ws", serve.address), "-1", "-w", "0.2", "-x", "a"], "");
-    assert_eq!((stdout(&output), output.status.code()), ("", Some(0)));
+    assert_eq!((stdout(&output), output.status.code()), ("", Some(3)));
+    assert_eq!(stderr(&output), "Closed: 1000\nNo answer came in time.\n");
 }

@@ -24,6 +24,14 @@ fn settles_at(serve: &Serve, count: u64) {
     }
 }
 
+/// The request of a client that does by itself what it does.
+fn handshake(host: &str) -> String {
+    format!(
+        "GET /ws/events HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
 #[test]
 fn a_crowd_comes_talks_and_goes() {
     let serve = Serve::start(&["--rate", "0"]);
@@ -51,14 +59,11 @@ fn a_crowd_comes_talks_and_goes() {
 #[test]
 fn connections_that_break_off_leave_nothing() {
     let serve = Serve::start(&[]);
+    let before = serve.descriptors();
     for n in 0..1_000 {
         let mut stream = TcpStream::connect(serve.address).expect("it listens");
-        let host = serve.address;
         // Before, in the middle of, and after the request.
-        let request = format!(
-            "GET /ws/events HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
+        let request = handshake(&serve.address.to_string());
         let sent = request.len() * (n % 3) / 2;
         stream.write_all(&request.as_bytes()[..sent]).expect("a socket");
         if n % 3 == 2 {
@@ -69,6 +74,10 @@ fn connections_that_break_off_leave_nothing() {
         }
     }
     settles_at(&serve, 0);
+    let began = std::time::Instant::now();
+    while serve.descriptors() > before {
+        assert!(began.elapsed() < PATIENCE, "{} instead of {before}", serve.descriptors());
+    }
     let who = serve.connect("/ws/events").send(r#"{"type": "who"}"#).json();
     assert_eq!((&who["names"], &who["unnamed"]), (&json!([]), &json!(1)));
 }
@@ -121,6 +130,51 @@ fn nobody_is_sent_away_when_the_process_was_stopped_for_a_while() {
         goes_on.store(true, Ordering::SeqCst);
         serve.signal("CONT");
     });
+}
+
+/// R17: nobody reads what it prints, and the pipe is full.
+#[test]
+fn a_full_stdout_costs_lines_and_not_the_server() {
+    let (_unread, mut full) = std::io::pipe().expect("a pipe");
+    let flags = rustix::fs::fcntl_getfl(&full).expect("a pipe");
+    rustix::fs::fcntl_setfl(&full, flags | rustix::fs::OFlags::NONBLOCK).expect("a pipe");
+    while full.write(&[0; 4096]).is_ok() {}
+    while full.write(&[0]).is_ok() {}
+    rustix::fs::fcntl_setfl(&full, flags).expect("a pipe");
+    // It cannot say on which port it is, so it is told.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = free.local_addr().expect("bound").port();
+    drop(free);
+    let mut child = framewise(&["serve", "--host", "127.0.0.1", "--port", &port.to_string()])
+        .stdin(Stdio::null())
+        .stdout(full)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let began = std::time::Instant::now();
+    let mut peer = loop {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(began.elapsed() < PATIENCE, "{error}"),
+        }
+    };
+    peer.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    peer.write_all(handshake(&format!("127.0.0.1:{port}")).as_bytes()).expect("a socket");
+    let id = child.id().to_string();
+    let signal = || {
+        let mut kill = std::process::Command::new("kill");
+        let kill = kill.args(["-s", "INT", &id]).status();
+        assert!(kill.expect("kill").success());
+    };
+    peer.read_exact(&mut [0; 12]).expect("an answer");
+    signal();
+    // It says goodbye, which is never answered: the first signal alone would take five seconds.
+    let mut byte = [0];
+    while byte != [0x88] {
+        peer.read_exact(&mut byte).expect("a Close");
+    }
+    signal();
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
 }
 
 /// R17: whoever read the first lines may go.

@@ -56,6 +56,25 @@ fn the_language_is_that_of_the_environment() {
 }
 
 #[test]
+fn a_file_of_settings_that_makes_no_sense_is_said_so() {
+    let folder = std::env::temp_dir().join(format!("framewise-env-{}", std::process::id()));
+    let below = folder.join("below");
+    std::fs::create_dir_all(&below).expect("a folder");
+    std::fs::write(
+        folder.join(".env"),
+        "PORT=0\n# of the class\nFRAMEWISE_TOKEN segredo\nHOST=::1\n",
+    )
+    .expect("a file");
+    let output = framewise(&["serve"]).current_dir(&folder).output().expect("it runs");
+    let error = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert_eq!(error, "error: in .env line 3 is not NAME=value\n");
+    // It is the file of this folder that counts, not of one above.
+    Serve::start_with(framewise(&["serve", "--port", "0"]).current_dir(&below));
+    std::fs::remove_dir_all(folder).expect("the folder");
+}
+
+#[test]
 fn a_variable_set_to_nothing_sets_nothing() {
     let mut command = framewise(&["serve", "--port", "0"]);
     let serve = Serve::start_with(command.env("HOST", "").env("FRAMEWISE_RATE", ""));
@@ -91,6 +110,7 @@ fn what_cannot_work_is_one_clear_line() {
         (vec!["--port", "70000"], "70000", 2),
         (vec!["--rate", "fast"], "fast", 2),
         (vec!["--token", ""], "--token", 2),
+        (vec!["--token", "sénha"], "--token", 2),
     ] {
         let output = framewise(&["serve"]).args(&arguments).output().expect("it runs");
         let error = String::from_utf8(output.stderr).expect("text");

@@ -69,6 +69,7 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
     let show = Show {
         lang,
         terminal: lines.printer.take(),
+        is_terminal: io::stdout().is_terminal(),
         json: args.json,
         hex: args.hex,
         timestamps: args.ts,

@@ -6,6 +6,7 @@ use clap::builder::TypedValueParser;
 use framewise::lang::Lang;
 use framewise::protocol::handshake::client::ClientRequest;
 use framewise::protocol::url::Url;
+use framewise::trace::printable;
 use framewise::{CloseCode, Config};
 
 use crate::connect::commands;
@@ -49,7 +50,7 @@ pub struct Args {
     /// Wait so many seconds for more when there is no more to send
     #[arg(short = 'w', long, value_name = "SECONDS", value_parser = seconds)]
     pub wait: Option<Duration>,
-    /// Close after one answer
+    /// Close after one answer; without one the exit code is 3
     #[arg(short = '1', long)]
     pub one: bool,
     /// Send a ping every so many seconds
@@ -73,7 +74,7 @@ pub struct Args {
     /// Say how long each answer took
     #[arg(long)]
     pub rtt: bool,
-    /// Connect again when the connection is lost
+    /// Connect again when the connection is lost, and not after a Close 1000
     #[arg(long)]
     pub reconnect: bool,
     /// Print every event as a line of JSON
@@ -101,14 +102,15 @@ impl Args {
     ///
     /// Something that no request can carry, as a text for whoever typed it.
     pub fn request(&self, lang: Lang) -> Result<ClientRequest, String> {
-        let url = match self.url.contains("://") {
-            true => self.url.clone(),
-            false => format!("ws://{}", self.url),
-        };
+        let scheme = self.url.split_once("://").map(|(scheme, _)| scheme);
+        let has_scheme =
+            scheme.is_some_and(|scheme| scheme.bytes().all(|b| b.is_ascii_alphanumeric()));
+        let url = if has_scheme { self.url.clone() } else { format!("ws://{}", self.url) };
         let url = Url::parse(&url).map_err(|why| why.text(lang).to_owned())?;
+        let not_sendable = |name: &str| texts::NOT_SENDABLE.with(lang, &[&printable(name)]);
         let mut request = ClientRequest::new(url);
         for name in &self.subprotocol {
-            request = request.subprotocol(name).map_err(|error| error.to_string())?;
+            request = request.subprotocol(name).map_err(|_| not_sendable(name))?;
         }
         let mut headers = Vec::new();
         for header in &self.header {
@@ -124,7 +126,7 @@ impl Args {
             headers.push(("Accept-Language", lang.tag()));
         }
         for (name, value) in headers {
-            request = request.header(name, value).map_err(|error| error.to_string())?;
+            request = request.header(name, value).map_err(|_| not_sendable(name))?;
         }
         Ok(request)
     }

@@ -1,7 +1,8 @@
 //! One connection, or one after the other: what is typed goes out, what comes in is shown.
 //!
-//! Rules of this file: on a terminal it goes on until it is told to stop; in a pipe everything is sent, every answer is
-//! waited for, and then it closes: a ping behind the last line comes back behind the last answer. No line is taken
+//! Rules of this file: on a terminal it goes on until it is told to stop; in a pipe everything is sent, answers are
+//! waited for, and then it closes: when a ping behind the last line is answered, and as many messages have come as were
+//! sent, or none for a while (a server may answer pings before messages that it has read). No line is taken
 //! while much still waits to be sent, so that reading never waits for writing. A line that could not be sent because the
 //! connection was lost is the first one of the next connection.
 
@@ -24,7 +25,7 @@ use crate::connect::talk::Talk;
 use crate::connect::{CLOSED_OTHERWISE, FINE, USAGE, Watch, open};
 use crate::texts;
 
-/// The first pause before connecting again, and the longest.
+/// The first pause before connecting again, and the longest. A connection that lasted for the longest begins anew.
 const AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
 /// The ping behind the last line of a pipe.
@@ -46,6 +47,10 @@ pub struct Session {
     over: bool,
     /// Because it made no sense.
     failed: bool,
+    /// A message came.
+    is_answered: bool,
+    /// Before it connects again; longer each time.
+    pause: Duration,
 }
 
 /// How a connection ended.
@@ -73,20 +78,36 @@ impl Session {
         lines: Lines,
         keys: MaskingKeys,
     ) -> Session {
-        Session { args, request, show, lines, keys, unsent: None, over: false, failed: false }
+        Session {
+            args,
+            request,
+            show,
+            lines,
+            keys,
+            unsent: None,
+            over: false,
+            failed: false,
+            is_answered: false,
+            pause: AGAIN_AFTER[0],
+        }
     }
 
     /// Talks until it is over; answers with the exit code.
     pub fn talk(&mut self, client: Client<Watch>) -> u8 {
         let mut client = client;
         loop {
+            let opened = Instant::now();
             self.lines.bell.set(client.interrupter());
             self.show.opened(&self.args.url, client.subprotocol());
             let (closed, left) = match self.converse(&mut client) {
                 End::Left(closed) => (closed, true),
                 End::Lost(closed) => (closed, false),
             };
-            let goes_on = !left && self.args.reconnect && !self.over;
+            if opened.elapsed() >= AGAIN_AFTER[1] {
+                self.pause = AGAIN_AFTER[0];
+            }
+            let is_lost = !left && closed.code != CloseCode::NORMAL;
+            let goes_on = is_lost && self.args.reconnect && !self.over;
             if !goes_on {
                 self.leave_terminal();
             }
@@ -96,6 +117,9 @@ impl Session {
                 Some(next) => client = next,
                 None => {
                     self.leave_terminal();
+                    if self.args.one && !self.is_answered {
+                        self.show.note(texts::NO_ANSWER, &[]);
+                    }
                     return self.exit_code(&closed);
                 }
             }
@@ -105,6 +129,7 @@ impl Session {
     fn exit_code(&self, closed: &Closed) -> u8 {
         match closed.code {
             _ if self.failed => USAGE,
+            _ if self.args.one && !self.is_answered => CLOSED_OTHERWISE,
             CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS => FINE,
             _ => CLOSED_OTHERWISE,
         }
@@ -118,12 +143,13 @@ impl Session {
 
     /// Connects again, in longer and longer intervals; `None` if it shall stop.
     fn again(&mut self) -> Option<Client<Watch>> {
-        let [mut pause, longest] = AGAIN_AFTER;
         loop {
-            self.show.note(texts::AGAIN_IN, &[&pause.as_secs()]);
-            if !self.rest(pause) {
+            self.show.note(texts::AGAIN_IN, &[&self.pause.as_secs()]);
+            if !self.rest(self.pause) {
                 return None;
             }
+            // Also a server that lets in and sends away at once is asked less and less often.
+            self.pause = (self.pause * 2).min(AGAIN_AFTER[1]);
             match open(&self.args, &self.request, self.show.lang) {
                 Ok(client) => return Some(client),
                 Err(error) => {
@@ -131,7 +157,6 @@ impl Session {
                     self.show.note(texts::ERROR, &[&why]);
                 }
             }
-            pause = (pause * 2).min(longest);
         }
     }
 
@@ -173,7 +198,8 @@ impl Session {
             match client.next(talk.wait(client.queued() > MUCH)) {
                 Ok(Some(Event::Closed(closed))) => return End::Lost(closed),
                 Ok(Some(Event::Pong(payload))) if *payload == *LAST => {
-                    return End::Left(self.leave(client));
+                    talk.all_is_read();
+                    has_moved = true;
                 }
                 Ok(Some(event)) => {
                     let is_answer = matches!(event, Event::Message(_));
@@ -181,6 +207,7 @@ impl Session {
                     if self.show.is_unread {
                         return End::Left(close(client, CloseCode::GOING_AWAY, ""));
                     }
+                    self.is_answered |= is_answer;
                     if is_answer && self.args.one {
                         return End::Left(self.leave(client));
                     }
@@ -237,7 +264,7 @@ impl Session {
     fn show_event(&mut self, event: Event<'_>, talk: &mut Talk) {
         match event {
             Event::Message(message) => {
-                self.show.message(message.as_message(), talk.answered());
+                self.show.message(message.as_message(), talk.received());
             }
             Event::Pong(payload) => self.show.control("pong", &payload, talk.ponged(&payload)),
             Event::Ping(payload) => self.show.control("ping", &payload, None),
@@ -262,15 +289,15 @@ impl Session {
         };
         let is_open = match action {
             Ok(Action::Text(text)) => {
-                talk.time_message();
+                talk.sent();
                 client.send(Message::Text(&text))?
             }
             Ok(Action::Binary(bytes)) => {
-                talk.time_message();
+                talk.sent();
                 client.send(Message::Binary(&bytes))?
             }
             Ok(Action::Frames(bytes)) => {
-                talk.time_message();
+                talk.sent();
                 client.send_raw(&bytes)?
             }
             Ok(Action::Raw(bytes)) => client.send_raw(&bytes)?,

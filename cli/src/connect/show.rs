@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use framewise::Message;
 use framewise::lang::{Lang, Text};
 use framewise::protocol::connection::Closed;
-use framewise::trace::{escaped, printable};
+use framewise::trace::{escaped, is_active, printable};
 use rustyline::ExternalPrinter;
 use serde_json::{Value, json};
 
@@ -20,6 +20,8 @@ pub struct Show {
     pub lang: Lang,
     /// Somebody types here: what comes in is marked, and nothing may move the cursor.
     pub terminal: Option<Printer>,
+    /// Standard output is a terminal, whoever types: nothing that came may move its cursor.
+    pub is_terminal: bool,
     pub json: bool,
     /// Bytes in hexadecimal.
     pub hex: bool,
@@ -56,13 +58,9 @@ impl Show {
             self.add_round_trip(&mut fields, took);
             return self.event("message", fields);
         }
-        if self.terminal.is_none() && self.plain() {
+        if !self.is_terminal && self.plain() {
             // A pipe has the bytes as they came, a line for each message.
-            let (bytes, end): (&[u8], &[u8]) = match message {
-                Message::Text(text) => (text.as_bytes(), b"\n"),
-                Message::Binary(bytes) => (bytes, b"\n"),
-            };
-            return self.write(&[bytes, end]);
+            return self.write(&[message.bytes(), b"\n"]);
         }
         let shown = match message {
             Message::Text(text) => escaped(text),
@@ -72,11 +70,7 @@ impl Show {
             }
         };
         let mark = if self.terminal.is_some() { "< " } else { "" };
-        let took = match took.filter(|_| self.round_trips) {
-            Some(took) => format!("  ({:.2} ms)", took.as_secs_f64() * 1e3),
-            None => String::new(),
-        };
-        self.line(&format!("{mark}{shown}{took}"));
+        self.line(&format!("{mark}{shown}{}", self.took(took)));
     }
 
     /// The line editor is left: from now on lines go where the cursor is.
@@ -98,11 +92,7 @@ impl Show {
             return;
         }
         let text = printable(&String::from_utf8_lossy(payload));
-        let took = match took.filter(|_| self.round_trips) {
-            Some(took) => format!("  ({:.2} ms)", took.as_secs_f64() * 1e3),
-            None => String::new(),
-        };
-        self.line(&format!("{}{took}", format!("< {kind} {text}").trim_end()));
+        self.line(&format!("{}{}", format!("< {kind} {text}").trim_end(), self.took(took)));
     }
 
     /// The connection ended.
@@ -145,6 +135,13 @@ impl Show {
         }
     }
 
+    fn took(&self, took: Option<Duration>) -> String {
+        match took.filter(|_| self.round_trips) {
+            Some(took) => format!("  ({:.2} ms)", took.as_secs_f64() * 1e3),
+            None => String::new(),
+        }
+    }
+
     fn plain(&self) -> bool {
         !self.hex && !self.timestamps && !self.round_trips
     }
@@ -158,11 +155,20 @@ impl Show {
     fn event(&mut self, kind: &str, mut fields: Value) {
         fields["event"] = json!(kind);
         fields["time"] = json!(now());
-        let line = fields.to_string();
+        let line = harmless(&fields.to_string());
         let timestamps = std::mem::take(&mut self.timestamps);
         self.line(&line);
         self.timestamps = timestamps;
     }
+}
+
+/// The same JSON without characters that a terminal acts on, or that turn text around. Inside of strings they may stand
+/// as escapes, and nowhere else can they be.
+fn harmless(json: &str) -> String {
+    let escape = |c: char| {
+        if is_active(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }
+    };
+    json.chars().map(escape).collect()
 }
 
 fn digits(bytes: &[u8]) -> String {

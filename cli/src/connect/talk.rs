@@ -13,6 +13,9 @@ const MAX_TIMED: usize = 10_000;
 /// How long nothing may move before the answers that are still missing are given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long, after the server has read everything.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// How often it looks whether what waits has been sent, if nothing comes in meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -25,6 +28,9 @@ pub struct Talk {
     /// How often to ping, and when the next one is due.
     pinging: Option<(Duration, Instant)>,
     ending: Option<Ending>,
+    /// Messages that went out, and that came.
+    messages_out: u64,
+    messages_in: u64,
     /// Answers are timed.
     times: bool,
 }
@@ -32,8 +38,10 @@ pub struct Talk {
 /// Nothing more will be sent.
 struct Ending {
     at: Instant,
-    /// As long as something moves, the end moves too.
-    is_patient: bool,
+    /// How long nothing may move; absent where it ends then, whatever moves.
+    patience: Option<Duration>,
+    /// The server has read all that was sent.
+    is_read: bool,
     /// What waited to be sent when something moved last.
     queued: usize,
 }
@@ -46,12 +54,15 @@ impl Talk {
             pings: VecDeque::new(),
             pinging: args.ping.map(|every| (every, Instant::now() + every)),
             ending: None,
+            messages_out: 0,
+            messages_in: 0,
             times: args.rtt,
         }
     }
 
-    /// A message goes out, which will be answered.
-    pub fn time_message(&mut self) {
+    /// A message goes out, which may be answered.
+    pub fn sent(&mut self) {
+        self.messages_out += 1;
         if self.times {
             push(&mut self.messages, Instant::now());
         }
@@ -64,8 +75,9 @@ impl Talk {
         }
     }
 
-    /// How long ago the message was sent that is answered now, if it was timed.
-    pub fn answered(&mut self) -> Option<Duration> {
+    /// A message came: how long ago the one was sent that it answers, if that was timed.
+    pub fn received(&mut self) -> Option<Duration> {
+        self.messages_in += 1;
         self.messages.pop_front().map(|at| at.elapsed())
     }
 
@@ -90,7 +102,8 @@ impl Talk {
     /// Nothing more will be sent: it ends after so long, or when nothing has moved for a while.
     pub fn end(&mut self, wait: Option<Duration>, queued: usize) {
         let at = Instant::now() + wait.unwrap_or(PATIENCE);
-        self.ending = Some(Ending { at, is_patient: wait.is_none(), queued });
+        let patience = if wait.is_none() { Some(PATIENCE) } else { None };
+        self.ending = Some(Ending { at, patience, is_read: false, queued });
     }
 
     /// Whether that has been said.
@@ -98,14 +111,23 @@ impl Talk {
         self.ending.is_some()
     }
 
+    /// The server has read the last message. Many have answered by then; others answer when they get around to it.
+    pub fn all_is_read(&mut self) {
+        if let Some(ending) = &mut self.ending {
+            (ending.is_read, ending.patience) = (true, Some(QUIET));
+        }
+    }
+
     /// Whether that time is up; `has_moved` if something came in, `queued` what waits to be sent.
     pub fn has_ended(&mut self, has_moved: bool, queued: usize) -> bool {
         let Some(ending) = &mut self.ending else { return false };
         let now = Instant::now();
-        if ending.is_patient && (has_moved || queued < ending.queued) {
-            (ending.at, ending.queued) = (now + PATIENCE, queued);
+        if let Some(patience) = ending.patience
+            && (has_moved || queued < ending.queued)
+        {
+            (ending.at, ending.queued) = (now + patience, queued);
         }
-        now >= ending.at
+        now >= ending.at || (ending.is_read && self.messages_in >= self.messages_out)
     }
 
     /// How long to wait for something to come.

@@ -14,6 +14,7 @@ use framewise::protocol::connection::{Cause, Closed, Connection, Event, State};
 use framewise::protocol::handshake::client::ClientRequest;
 use framewise::protocol::mask::random_keys;
 use framewise::protocol::send::MAX_SLICES;
+use framewise::trace::printable;
 use framewise::{CloseCode, Message};
 use indicatif::ProgressBar;
 use mio::net::TcpStream;
@@ -364,10 +365,13 @@ fn reach(addresses: &[SocketAddr], timeout: Duration) -> io::Result<std::net::Tc
 fn kind_of(closed: &Closed, lang: Lang) -> Option<String> {
     match &closed.cause {
         Cause::ThisEnd => None,
-        Cause::Rejected(rejection) => Some(rejection.text(lang)),
+        Cause::Rejected(rejection) => Some(printable(&rejection.text(lang))),
         Cause::Lost => Some(texts::LOAD_LOST.get(lang).to_owned()),
         _ => Some(
-            texts::CLOSED_WITH.with(lang, &[&closed.code, &closed.reason]).trim_end().to_owned(),
+            texts::CLOSED_WITH
+                .with(lang, &[&closed.code, &printable(&closed.reason)])
+                .trim_end()
+                .to_owned(),
         ),
     }
 }

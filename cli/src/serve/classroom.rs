@@ -14,7 +14,6 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
-use framewise::lang::Lang;
 use framewise::{Answer, CloseCode, Closed, Dispatcher, Message, Outbox, PeerId, Request};
 
 use crate::serve::events::{self, Event, Fault, MAX_MESSAGE, Moved, Present, Said, json};
@@ -24,6 +23,7 @@ use crate::serve::names;
 use crate::serve::pages::{self, Pages};
 use crate::serve::rate::Verdict;
 use crate::serve::rooms::{self, LOBBY, Path, Rooms};
+use crate::texts;
 
 /// The subprotocol of clients that want to hear who comes and goes.
 pub const SUBPROTOCOL: &str = "framewise.classroom";
@@ -120,7 +120,7 @@ impl Classroom {
         let Some(member) = self.rooms.get(peer) else { return Ok(()) };
         let room = room.unwrap_or_else(|| member.room.clone());
         let is_renamed = name.is_some() && name != member.name;
-        if room != member.room || is_renamed {
+        if names::key(&room) != names::key(&member.room) || is_renamed {
             self.go(outbox, &room, name);
         }
         let name = self.rooms.get(peer).and_then(|member| member.name.as_deref());
@@ -207,7 +207,7 @@ impl Classroom {
                 }
             }
             Verdict::End => {
-                let closed = outbox.close(CloseCode::POLICY, "too many messages per second");
+                let closed = outbox.close(CloseCode::POLICY, texts::RATE_CLOSE.get(lang));
                 closed.expect("a valid code and reason");
             }
         }
@@ -321,15 +321,11 @@ fn now() -> String {
     humantime::format_rfc3339_micros(SystemTime::now()).to_string()
 }
 
-/// The language of somebody's request, or else of the server.
-pub fn lang_of(request: &Request<'_>, default: Lang) -> Lang {
-    request.header("accept-language").and_then(Lang::from_accept_language).unwrap_or(default)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use framewise::lang::Lang;
     use framewise::protocol::connection::Event;
     use framewise::{Client, Config, Server};
 
@@ -362,7 +358,7 @@ mod tests {
     fn a_panic_costs_one_of_the_class() {
         let config = Config { host: "127.0.0.1".into(), port: 0, ..Config::default() };
         let classroom = || {
-            let guard = Guard { loopback_only: true, token: None };
+            let guard = Guard { loopback_only: Rc::new(true.into()), token: None };
             Faulty(Classroom::new(guard, Pages::new(Lang::En), Rc::new(Metrics::new()), 0))
         };
         let (told, address) = std::sync::mpsc::channel();

@@ -161,7 +161,7 @@ fn name(fields: &Map<String, Value>, field: &str) -> Result<Option<String>, Faul
 
 fn string(fields: &Map<String, Value>, field: &str) -> Result<Option<String>, Fault> {
     match fields.get(field) {
-        None | Some(Value::Null) => Ok(None),
+        None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(_) => Err(Fault::InvalidMessage),
     }
@@ -277,6 +277,8 @@ mod tests {
             (r#"{"message":7}"#, "invalid_message"),
             (r#"{"type":7}"#, "invalid_message"),
             (r#"{"message":"a","to":7}"#, "invalid_message"),
+            // What was meant for one must not reach all.
+            (r#"{"message":"a","to":null}"#, "invalid_message"),
             ("{}", "missing_message"),
             (r#"{"type":"message"}"#, "missing_message"),
             (r#"{"type":"dance"}"#, "unknown_type"),

@@ -3,7 +3,9 @@
 //! Rules of this file: each guard is one function; a refusal says which rule, what was found and how to mend it; a
 //! token is compared in a time that does not tell how much of it was right, and never appears in an answer.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 
 use framewise::lang::{Lang, Text};
 use framewise::trace::printable;
@@ -20,8 +22,8 @@ const MAX_FOUND: usize = 80;
 /// What every request has to pass.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    /// Only this machine can reach the server, so only its names make sense as a Host.
-    pub loopback_only: bool,
+    /// Only this machine can reach the server, so only its names make sense as a Host. Known once it is bound.
+    pub loopback_only: Rc<Cell<bool>>,
     /// What WebSocket paths, /wire and /metrics ask for.
     pub token: Option<String>,
 }
@@ -29,7 +31,7 @@ pub struct Guard {
 impl Guard {
     /// Why a request is refused, if it is.
     pub fn refuse(&self, request: &Request<'_>, from: SocketAddr, lang: Lang) -> Option<Response> {
-        if self.loopback_only && !names_loopback(request.host()) {
+        if self.loopback_only.get() && !names_loopback(request.host()) {
             // A page from elsewhere whose name was made to point here (DNS rebinding).
             return Some(teach(
                 403,
@@ -104,9 +106,14 @@ pub fn teach(
 }
 
 fn knows(request: &Request<'_>, token: &str) -> bool {
-    let said = bearer(request).map(str::to_owned);
-    let said = said.or_else(|| parameter(request, "token").and_then(Result::ok));
-    said.is_some_and(|said| said.as_bytes().ct_eq(token.as_bytes()).into())
+    let is_same = |said: &str, token: &str| said.as_bytes().ct_eq(token.as_bytes()).into();
+    // In an address a plus may stand for a space: there the two are one.
+    let spaced = |text: &str| text.replace('+', " ");
+    match (bearer(request), parameter(request, "token")) {
+        (Some(said), _) => is_same(said, token),
+        (None, Some(Ok(said))) => is_same(&spaced(&said), &spaced(token)),
+        (None, _) => false,
+    }
 }
 
 fn bearer<'a>(request: &Request<'a>) -> Option<&'a str> {

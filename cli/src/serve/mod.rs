@@ -23,6 +23,7 @@ use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::process::{ExitCode, exit};
 use std::rc::Rc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,12 @@ use crate::texts::{self, complain, say};
 /// How long clients may take to answer our Close when the server stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// Lines that wait for somebody who reads standard output.
+const MAX_LINES: usize = 64;
+
+/// How long the last of them are waited for.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// How old what the metrics say of output that waits may be: to add it up looks at every connection.
 const ADD_UP_EVERY: Duration = Duration::from_secs(1);
 
@@ -61,13 +68,17 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
 fn serve(args: Args, lang: Lang) -> Result<(), String> {
     let config = args.config(lang);
     let metrics = Rc::new(Metrics::new());
-    let guard = Guard { loopback_only: args.is_loopback(), token: args.token.clone() };
+    let guard = Guard { loopback_only: Rc::new(true.into()), token: args.token.clone() };
     let dispatchers =
         || Classroom::new(guard.clone(), Pages::new(lang), Rc::clone(&metrics), args.rate);
-    let server = Server::bind_observed(config, dispatchers, Watch::new(Rc::clone(&metrics)));
+    let watch = Watch::new(Rc::clone(&metrics), args.log_lang(lang));
+    let server = Server::bind_observed(config, dispatchers, watch);
     let mut server = server.map_err(|error: StartError| error.text(lang))?;
-    stop_on_signals(server.handle(), lang).map_err(|error| error.to_string())?;
-    greet(&server.local_addrs().collect::<Vec<_>>(), args.token.is_some(), lang);
+    let addresses: Vec<SocketAddr> = server.local_addrs().collect();
+    guard.loopback_only.set(addresses.iter().all(|address| address.ip().is_loopback()));
+    let voice = Voice::new();
+    stop_on_signals(server.handle(), voice.clone(), lang).map_err(|error| error.to_string())?;
+    greet(&voice, &addresses, args.token.is_some(), lang);
     let mut added_up = Instant::now();
     let mut has_changed = false;
     while !server.has_stopped() {
@@ -81,27 +92,28 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         }
         metrics.pass(began.elapsed());
     }
+    voice.finish();
     Ok(())
 }
 
 /// The first lines: where to find the server, for this machine and for the class.
-fn greet(addresses: &[SocketAddr], token: bool, lang: Lang) {
+fn greet(voice: &Voice, addresses: &[SocketAddr], token: bool, lang: Lang) {
     for address in addresses {
-        say(texts::SERVING.with(lang, &[address]));
+        voice.say(texts::SERVING.with(lang, &[address]));
         if address.ip().is_unspecified()
             && let Some(ip) = lan_address()
         {
             let shared = SocketAddr::new(ip, address.port());
-            say(texts::SHARE.with(lang, &[&shared]));
+            voice.say(texts::SHARE.with(lang, &[&shared]));
             if io::stdout().is_terminal() {
-                say(qr_code(&format!("http://{shared}/")));
+                voice.say(qr_code(&format!("http://{shared}/")));
             }
         }
     }
     if token {
-        say(texts::TOKEN_HINT.get(lang));
+        voice.say(texts::TOKEN_HINT.get(lang));
     }
-    say(texts::STOP_HINT.get(lang));
+    voice.say(texts::STOP_HINT.get(lang));
 }
 
 /// An address that a telephone's camera reads, two modules in each character.
@@ -116,15 +128,50 @@ fn qr_code(address: &str) -> String {
 }
 
 /// The first signal stops the server gently, the second one at once.
-fn stop_on_signals(handle: Handle, lang: Lang) -> io::Result<()> {
+fn stop_on_signals(handle: Handle, voice: Voice, lang: Lang) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     thread::spawn(move || {
         for (count, _) in signals.forever().enumerate() {
             if count > 0 || handle.shutdown(DRAIN).is_err() {
                 exit(130);
             }
-            say(texts::STOPPING.get(lang));
+            voice.say(texts::STOPPING.get(lang));
         }
     });
     Ok(())
+}
+
+/// Lines for whoever started the server, from a thread of its own: who reads nothing holds nothing up.
+#[derive(Clone)]
+struct Voice(SyncSender<Said>);
+
+enum Said {
+    Line(String),
+    /// Everything before this has been said.
+    Done(SyncSender<()>),
+}
+
+impl Voice {
+    fn new() -> Voice {
+        let (sender, said) = sync_channel(MAX_LINES);
+        thread::spawn(move || {
+            said.iter().for_each(|said| match said {
+                Said::Line(line) => say(line),
+                Said::Done(waits) => drop(waits.try_send(())),
+            });
+        });
+        Voice(sender)
+    }
+
+    /// Too many lines at once are lost.
+    fn say(&self, line: impl Into<String>) {
+        let _ = self.0.try_send(Said::Line(line.into()));
+    }
+
+    /// Waits a moment for somebody to take the last lines.
+    fn finish(&self) {
+        let (done, is_done) = sync_channel(1);
+        let _ = self.0.try_send(Said::Done(done));
+        let _ = is_done.recv_timeout(LAST_WORDS);
+    }
 }

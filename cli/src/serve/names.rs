@@ -14,13 +14,14 @@ pub fn parse(name: &str) -> Option<String> {
     // No letter is composed of more than four characters: what is longer than this stays too long.
     let name: String = name.chars().take(4 * MAX_NAME + 1).nfc().collect();
     let fits = name.chars().count() <= MAX_NAME;
-    let is_seen = !name.chars().any(is_hidden) && name.trim() == name && !key(&name).is_empty();
-    (fits && is_seen).then_some(name)
+    let is_seen = !name.chars().any(is_hidden) && !key(&name).is_empty();
+    let is_spaced = name.trim() == name && !name.contains("  ");
+    (fits && is_seen && is_spaced).then_some(name)
 }
 
 /// What two names have in common that look the same: joiners and emoji styles are left out.
 pub fn key(name: &str) -> String {
-    name.nfc().filter(|&c| !is_joiner(c)).collect()
+    name.chars().filter(|&c| !is_joiner(c)).nfc().collect()
 }
 
 /// They shape emoji and some scripts, and cannot be seen by themselves.
@@ -28,17 +29,18 @@ fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe0e}' | '\u{fe0f}')
 }
 
-/// Controls, line ends, marks that turn the direction of text around, blanks that pass for letters.
+/// Controls, line ends, marks that turn the direction of text around, blanks that pass for letters or for the space.
 fn is_hidden(c: char) -> bool {
-    use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator, PrivateUse};
+    use GeneralCategory::{Control, Format, PrivateUse};
     let category = c.general_category();
     let is_blank = matches!(
         c,
         '\u{034f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{2800}' | '\u{3164}' | '\u{ffa0}' | '\u{fe00}'..='\u{fe0d}' | '\u{e0000}'..='\u{e0fff}'
+            | '\u{2065}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{fe00}'..='\u{fe0d}' | '\u{e0000}'..='\u{e0fff}'
     );
-    let categories = [Control, Format, LineSeparator, ParagraphSeparator, PrivateUse];
-    !is_joiner(c) && (is_blank || categories.contains(&category))
+    let categories = [Control, Format, PrivateUse];
+    let is_other_space = c.is_whitespace() && c != ' ';
+    !is_joiner(c) && (is_blank || is_other_space || categories.contains(&category))
 }
 
 #[cfg(test)]
@@ -64,6 +66,11 @@ mod tests {
             "ana\u{200e}",
             "a\u{61c}b",
             "ana\u{200b}",
+            "a\u{a0}b",
+            "a\u{3000}b",
+            "a  b",
+            "ana\u{2065}",
+            "ana\u{fff0}",
             "ana\u{ad}",
             "ana\u{3164}",
             "\u{200d}",
@@ -87,6 +94,7 @@ mod tests {
     #[test]
     fn names_that_look_the_same_have_one_key() {
         assert_eq!(key("a\u{200d}na"), key("ana"));
+        assert_eq!(key("Jose\u{200d}\u{301}"), key("José"));
         assert_eq!(key("❤️"), key("❤"));
         assert_ne!(key("ana"), key("Ana"));
     }

@@ -6,7 +6,7 @@ use framewise::lang::Lang;
 use framewise::{Request, Response};
 use serde::Serialize;
 
-use crate::serve::classroom::{lang_of, parameter};
+use crate::serve::classroom::parameter;
 use crate::serve::events::json;
 use crate::serve::guard::teach;
 use crate::texts;
@@ -56,7 +56,7 @@ impl Pages {
 
     /// The language that a request prefers, or the server's.
     pub fn lang_of(&self, request: &Request<'_>) -> Lang {
-        lang_of(request, self.lang)
+        request.header("accept-language").and_then(Lang::from_accept_language).unwrap_or(self.lang)
     }
 
     /// Answers a plain GET.

@@ -34,17 +34,17 @@ pub enum Path {
 
 /// The groups of a room.
 pub fn raw(room: &str) -> String {
-    format!("raw/{room}")
+    format!("raw/{}", names::key(room))
 }
 
 /// The members of a room that hear events.
 pub fn events(room: &str) -> String {
-    format!("events/{room}")
+    format!("events/{}", names::key(room))
 }
 
 /// The members of a room that hear who comes and goes.
 pub fn presence(room: &str) -> String {
-    format!("presence/{room}")
+    format!("presence/{}", names::key(room))
 }
 
 /// One open connection.
@@ -66,7 +66,7 @@ pub struct Member {
 #[derive(Debug, Default)]
 pub struct Rooms {
     members: HashMap<PeerId, Member>,
-    /// By what names have in common that look the same.
+    /// By what names have in common that look the same, and so are rooms.
     by_name: HashMap<String, PeerId>,
     by_room: HashMap<String, BTreeSet<PeerId>>,
 }
@@ -81,7 +81,7 @@ impl Rooms {
     pub fn enter(&mut self, peer: PeerId, path: Path, lang: Lang, room: &str, now: Instant) {
         let (room, name, rate) = (room.to_owned(), None, Rate::new(now));
         if path != Path::Echo {
-            self.by_room.entry(room.clone()).or_default().insert(peer);
+            self.by_room.entry(names::key(&room)).or_default().insert(peer);
         }
         self.members.insert(peer, Member { path, lang, room, name, rate });
     }
@@ -131,20 +131,21 @@ impl Rooms {
         let Some(member) = self.members.get_mut(&peer) else { return };
         let before = std::mem::replace(&mut member.room, room.to_owned());
         self.forget_in(&before, peer);
-        self.by_room.entry(room.to_owned()).or_default().insert(peer);
+        self.by_room.entry(names::key(room)).or_default().insert(peer);
     }
 
     /// The members of a room.
     pub fn within(&self, room: &str) -> impl Iterator<Item = &Member> + '_ {
-        let peers = self.by_room.get(room).into_iter().flatten();
+        let peers = self.by_room.get(&names::key(room)).into_iter().flatten();
         peers.filter_map(|peer| self.members.get(peer))
     }
 
     fn forget_in(&mut self, room: &str, peer: PeerId) {
-        if let Some(peers) = self.by_room.get_mut(room) {
+        let room = names::key(room);
+        if let Some(peers) = self.by_room.get_mut(&room) {
             peers.remove(&peer);
             if peers.is_empty() {
-                self.by_room.remove(room);
+                self.by_room.remove(&room);
             }
         }
     }

@@ -1,11 +1,10 @@
 //! The settings of `framewise serve`: a flag, else the environment, else `.env`, else the default.
 
 use std::io;
-use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use framewise::Config;
 use framewise::config::{KeyPolicy, OriginPolicy};
 use framewise::lang::Lang;
@@ -28,11 +27,11 @@ pub struct Args {
     /// TCP port, 0 for any free one
     #[arg(long, env = "PORT", default_value_t = 8765)]
     pub port: u16,
-    /// A page from elsewhere that may connect, as https://example.org; 'any' for all of them (repeatable)
+    /// A page from elsewhere that may connect too, as https://example.org; 'any' for all of them (repeatable)
     #[arg(long, env = "FRAMEWISE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub allow_origin: Vec<String>,
     /// What clients have to know, as ?token=… or Authorization: Bearer …
-    #[arg(long, env = "FRAMEWISE_TOKEN", hide_env_values = true, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, env = "FRAMEWISE_TOKEN", hide_env_values = true, value_parser = token)]
     pub token: Option<String>,
     /// Messages per second of each client; the excess is dropped, and three seconds of it in a row end with 1008; 0 for no limit
     #[arg(long, env = "FRAMEWISE_RATE", value_name = "N", default_value_t = 100)]
@@ -40,7 +39,7 @@ pub struct Args {
     /// Connections at once [default: as many as descriptors allow]
     #[arg(long, env = "FRAMEWISE_MAX_CONNECTIONS", value_name = "N")]
     pub max_connections: Option<usize>,
-    /// Connections at once from one IP address [default: any number]
+    /// Connections at once from one IP address, of which a browser needs up to six for the page [default: any number]
     #[arg(long, env = "FRAMEWISE_MAX_PER_IP", value_name = "N")]
     pub max_per_ip: Option<usize>,
     /// Accept a Sec-WebSocket-Key that does not decode to 16 bytes, with a note
@@ -83,10 +82,10 @@ pub struct Args {
     /// Time for the pong; beyond it 1008
     #[arg(long, env = "FRAMEWISE_PONG_TIMEOUT", value_name = "SECONDS", default_value_t = 20, help_heading = LIMITS)]
     pub pong_timeout: u64,
-    /// How long a client may take nothing of what waits for it
+    /// How long a client may read nothing of what waits for it
     #[arg(long, env = "FRAMEWISE_WRITE_TIMEOUT", value_name = "SECONDS", default_value_t = 20, help_heading = LIMITS)]
     pub write_timeout: u64,
-    /// How long a client may say nothing; 0 for ever
+    /// How long a client may say nothing; 0 for no limit
     #[arg(long, env = "FRAMEWISE_IDLE_TIMEOUT", value_name = "SECONDS", default_value_t = 0, help_heading = LIMITS)]
     pub idle_timeout: u64,
     /// Time for the closing handshake
@@ -95,6 +94,17 @@ pub struct Args {
 }
 
 const LIMITS: &str = "Limits";
+
+/// What every client can send, in a header as well as in an address.
+fn token(text: &str) -> Result<String, &'static str> {
+    let is_fine = !text.is_empty() && text.trim() == text;
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    if is_fine && is_plain {
+        Ok(text.to_owned())
+    } else {
+        Err("not empty, of ASCII characters, no space around them")
+    }
+}
 
 fn log_level() -> impl TypedValueParser<Value = Level> {
     PossibleValuesParser::new(["error", "warn", "info", "debug"])
@@ -144,14 +154,13 @@ impl Args {
         match self.allow_origin.as_slice() {
             [] => OriginPolicy::SameHost,
             origins if origins.iter().any(|origin| origin == "any") => OriginPolicy::Any,
-            origins => OriginPolicy::List(origins.to_vec()),
+            origins => OriginPolicy::SameHostAnd(origins.to_vec()),
         }
     }
 
-    /// Whether only this machine can reach the server, whatever the host is called.
-    pub fn is_loopback(&self) -> bool {
-        let addresses = (self.host.as_str(), self.port).to_socket_addrs();
-        addresses.is_ok_and(|mut addresses| addresses.all(|address| address.ip().is_loopback()))
+    /// The language of the log: machines are spoken to in English.
+    pub fn log_lang(&self, lang: Lang) -> Lang {
+        if self.log == Log::Json { Lang::En } else { lang }
     }
 
     /// Writes the log to standard error, from a thread of its own, for as long as the guard lives.

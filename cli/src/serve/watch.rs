@@ -1,26 +1,33 @@
 //! The observer of `framewise serve`: one log line for each event, and the metrics.
 //!
-//! Rules of this file: no message text, no token, no cookie, no query in any line.
+//! Rules of this file: no message text, no token, no cookie, no query in any line; lines for machines are English.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use framewise::PeerId;
+use framewise::lang::Lang;
 use framewise::observe::{Direction, Notice, Observer};
 use framewise::protocol::connection::Cause;
+use tracing::field::display;
 use tracing::{debug, info, warn};
 
 use crate::serve::metrics::Metrics;
+use crate::texts;
 
 /// Logs and counts.
 pub struct Watch {
     metrics: Rc<Metrics>,
+    lang: Lang,
+    /// Where connections come from, for as long as they are there.
+    addresses: HashMap<PeerId, SocketAddr>,
 }
 
 impl Watch {
-    /// Counts into these metrics.
-    pub fn new(metrics: Rc<Metrics>) -> Watch {
-        Watch { metrics }
+    /// Counts into these metrics, and logs in this language.
+    pub fn new(metrics: Rc<Metrics>, lang: Lang) -> Watch {
+        Watch { metrics, lang, addresses: HashMap::new() }
     }
 }
 
@@ -30,29 +37,40 @@ impl Observer for Watch {
     }
 
     fn notice(&mut self, peer: Option<PeerId>, notice: &Notice<'_>) {
-        let peer = peer.map(tracing::field::display);
+        let lang = self.lang;
+        if let (Some(peer), Notice::Connected(address)) = (peer, notice) {
+            self.addresses.insert(peer, *address);
+        }
+        let address = peer.and_then(|peer| self.addresses.get(&peer)).map(display);
+        let shown = peer.map(display);
         match notice {
-            Notice::Connected(address) => {
-                let address: &SocketAddr = address;
-                debug!(peer, %address, "connected");
+            Notice::Connected(_) => {
+                debug!(peer = shown, address, "{}", texts::LOG_CONNECTED.get(lang))
             }
             Notice::Opened { key_bytes, subprotocol } => {
                 self.metrics.opened();
-                info!(peer, key_bytes, subprotocol, "opened");
+                info!(
+                    peer = shown,
+                    address,
+                    key_bytes,
+                    subprotocol,
+                    "{}",
+                    texts::LOG_OPENED.get(lang)
+                );
             }
             Notice::Refused(refusal) => {
-                let status = refusal.rule.status();
+                let (status, rule) = (refusal.rule.status(), &refusal.rule);
                 self.metrics.answered("refused", status);
-                warn!(peer, status, rule = ?refusal.rule, "refused");
+                warn!(peer = shown, address, status, ?rule, "{}", texts::LOG_REFUSED.get(lang));
             }
             Notice::Responded(status) => {
                 self.metrics.answered("answered", *status);
-                info!(peer, status, "answered over HTTP");
+                info!(peer = shown, address, status, "{}", texts::LOG_ANSWERED.get(lang));
             }
             Notice::Message(message) => {
                 self.metrics.received(*message);
                 let (opcode, bytes) = (message.opcode().name(), message.bytes().len());
-                debug!(peer, opcode, bytes, "message");
+                debug!(peer = shown, opcode, bytes, "{}", texts::LOG_MESSAGE.get(lang));
             }
             Notice::Ping(_) => self.metrics.control("ping"),
             Notice::Pong(_) => self.metrics.control("pong"),
@@ -61,14 +79,27 @@ impl Observer for Watch {
                 let code = closed.code.0;
                 match &closed.cause {
                     Cause::Violation(violation) => {
-                        warn!(peer, code, rule = violation.clause(), "closed: a rule was broken");
+                        let rule = violation.clause();
+                        warn!(peer = shown, address, code, rule, "{}", texts::LOG_BROKEN.get(lang));
                     }
-                    cause => info!(peer, code, ?cause, "closed"),
+                    cause => info!(
+                        peer = shown,
+                        address,
+                        code,
+                        ?cause,
+                        "{}",
+                        texts::LOG_CLOSED.get(lang)
+                    ),
                 }
             }
-            Notice::Disconnected => debug!(peer, "disconnected"),
-            Notice::AcceptPaused(error) => warn!(%error, "accepting rests for a moment"),
+            Notice::Disconnected => {
+                debug!(peer = shown, address, "{}", texts::LOG_DISCONNECTED.get(lang))
+            }
+            Notice::AcceptPaused(error) => warn!(%error, "{}", texts::LOG_PAUSED.get(lang)),
             _ => {}
+        }
+        if let (Some(peer), Notice::Disconnected) = (peer, notice) {
+            self.addresses.remove(&peer);
         }
     }
 }

@@ -127,6 +127,11 @@ impl Serve {
         line.trim_end().to_owned()
     }
 
+    /// How many descriptors it has open, where the system tells.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)
+    }
+
     pub fn wait(&mut self) -> ExitStatus {
         self.child.wait().expect("it ends")
     }

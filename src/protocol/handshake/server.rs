@@ -210,15 +210,20 @@ fn check_origin(request: &Request<'_>, policy: &OriginPolicy) -> Result<(), Refu
         (_, more) => return Err(Refusal::measured(Rule::OriginOnce, Found::Times(more + 1))),
     };
     let parsed = Origin::parse(origin);
+    let is_own = |origin: &Origin| {
+        let own = format!("{}://{}", origin.scheme, request.host());
+        Origin::parse(own.as_bytes()).as_ref() == Some(origin)
+    };
+    let is_listed = |origin: &Origin, list: &[String]| {
+        list.iter().any(|entry| Origin::parse(entry.as_bytes()).as_ref() == Some(origin))
+    };
     let allowed = match policy {
         OriginPolicy::Any => true,
-        OriginPolicy::SameHost => parsed.is_some_and(|origin| {
-            Origin::parse(format!("{}://{}", origin.scheme, request.host()).as_bytes())
-                .is_some_and(|own| own == origin)
-        }),
-        OriginPolicy::List(list) => parsed.is_some_and(|origin| {
-            list.iter().any(|entry| Origin::parse(entry.as_bytes()).as_ref() == Some(&origin))
-        }),
+        OriginPolicy::SameHost => parsed.is_some_and(|origin| is_own(&origin)),
+        OriginPolicy::List(list) => parsed.is_some_and(|origin| is_listed(&origin, list)),
+        OriginPolicy::SameHostAnd(list) => {
+            parsed.is_some_and(|origin| is_own(&origin) || is_listed(&origin, list))
+        }
     };
     if allowed { Ok(()) } else { Err(Refusal::of(Rule::Origin, origin)) }
 }
