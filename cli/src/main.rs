@@ -5,6 +5,7 @@
 mod connect;
 mod help;
 mod load;
+mod reach;
 mod relay;
 mod serve;
 mod settings_page;

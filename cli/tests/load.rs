@@ -72,6 +72,21 @@ fn what_is_never_answered_is_a_fault_unless_nothing_was_to_be() {
 }
 
 #[test]
+fn an_answer_that_is_missing_is_not_taken_for_the_next() {
+    // The server drops what is more than this.
+    let serve = Serve::start(&["--rate", "30"]);
+    let url = format!("ws://{}/echo", serve.address);
+    let mut command = framewise(&["load", &url, "--peers", "1", "--rate", "60", "--duration", "2"]);
+    let output = command.arg("--json").output().expect("it runs");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let of = |name: &str| report[name].as_u64().expect("a number");
+    assert_eq!(of("unanswered"), of("sent") - of("received"), "{report}");
+    assert!(of("unanswered") > 0, "{report}");
+    // A message that was dropped is half a second older than the one that is answered next.
+    assert!(report["latency_ms"]["p50"].as_f64().expect("a number") < 250.0, "{report}");
+}
+
+#[test]
 fn latencies_are_what_they_are() {
     let serve = Serve::start(&[]);
     let mut relay =

@@ -153,6 +153,38 @@ fn bytes_that_are_held_back_keep_their_order() {
 }
 
 #[test]
+fn what_is_held_back_comes_no_sooner() {
+    for (options, milliseconds) in [
+        (&["--latency", "80", "--from", "server"][..], 80),
+        (&["--latency", "40", "--from", "both"], 80),
+        (&["--latency", "80", "--from", "client"], 80),
+        (&["--slow-close", "80", "--from", "server"], 80),
+        (&["--rate", "1000", "--from", "server"], 100),
+    ] {
+        let serve = Serve::start(&[]);
+        let relay = Relay::start(&serve, options);
+        let began = std::time::Instant::now();
+        let mut stream = TcpStream::connect(&relay.address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        let request = format!("GET /health HTTP/1.1\r\nHost: {}\r\n\r\n", relay.address);
+        stream.write_all(request.as_bytes()).expect("a socket");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        // Sooner it cannot be; later it may, as late as the machine is busy.
+        assert!(began.elapsed().as_millis() >= milliseconds, "{options:?}");
+    }
+    let jitter = |options: &[&str]| {
+        let (_relay, mut stream) = says(vec![7; 10], options);
+        let began = std::time::Instant::now();
+        stream.read_exact(&mut [0; 10]).expect("all of it");
+        began.elapsed()
+    };
+    // The same numbers each time, so that what happened happens again.
+    assert!(jitter(&["--jitter", "1000"]).as_millis() > 10);
+}
+
+#[test]
 fn one_bit_is_turned_around_wherever_it_is() {
     for at in [0_usize, 1, 70_000, 99_999] {
         let (_relay, mut stream) = says(vec![6; 100_000], &["--flip-bit", &at.to_string()]);

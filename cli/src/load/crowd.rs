@@ -1,10 +1,12 @@
 //! All peers of a load, on one thread.
 //!
 //! Rules of this file: a message is due at its time, whether the last one came back or not, and its latency counts from
-//! that time; a peer that has too much under way skips a message, and that is counted; every fault is counted by kind.
+//! that time; it ends in its number, where it is long enough for one, so that an answer that is missing is not taken for
+//! the next; a peer that has too much under way skips a message, and that is counted; every fault is counted by kind.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind, Read, Write as _};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -21,7 +23,10 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::load::{Args, Report};
-use crate::texts;
+use crate::{reach, texts};
+
+/// Digits of the number at the end of a message.
+const NUMBER: usize = 12;
 
 /// Messages of one peer that may be under way.
 const MAX_UNDER_WAY: usize = 1_000;
@@ -35,12 +40,42 @@ const PATIENCE: Duration = Duration::from_secs(5);
 struct Peer {
     stream: TcpStream,
     connection: Connection,
-    /// When each message that is not answered yet was due.
-    due: VecDeque<Instant>,
+    /// The messages that are not answered yet: their number, and when they were due.
+    due: VecDeque<(u64, Instant)>,
+    /// The number of the next one.
+    number: u64,
     /// When the next one is due.
     next: Instant,
     /// A ping is not answered yet.
     is_pinged: bool,
+}
+
+impl Peer {
+    /// Sends the next message, which is due at this time; false if it could not be sent.
+    fn send(&mut self, message: &mut String, due: Instant, is_answered: bool) -> bool {
+        if let Some(rest) = message.len().checked_sub(NUMBER) {
+            message.truncate(rest);
+            let _ = write!(message, "{:0NUMBER$}", self.number);
+        }
+        let is_sent = self.connection.sender_mut().message(Message::Text(message));
+        if is_sent && is_answered {
+            self.due.push_back((self.number, due));
+        }
+        self.number += u64::from(is_sent);
+        is_sent
+    }
+
+    /// A message came: how many before it were never answered, and when the one was due that it answers.
+    fn answered(&mut self, answer: &[u8]) -> (u64, Option<Instant>) {
+        let number = answer.last_chunk::<NUMBER>().and_then(|number| str::from_utf8(number).ok());
+        let Some(number) = number.and_then(|number| number.parse::<u64>().ok()) else {
+            return (0, self.due.pop_front().map(|(_, due)| due));
+        };
+        let lost = self.due.iter().take_while(|(waits, _)| *waits < number).count();
+        self.due.drain(..lost);
+        let due = self.due.pop_front_if(|(waits, _)| *waits == number);
+        (lost as u64, due.map(|(_, due)| due))
+    }
 }
 
 /// All peers.
@@ -101,7 +136,9 @@ impl<'a> Crowd<'a> {
             match self.connect(number, addresses) {
                 Ok(peer) => self.peers.push(Some(peer)),
                 // If not even the first one gets through, nobody will.
-                Err(error) if number == 0 => return Err(error.to_string()),
+                Err(error) if number == 0 => {
+                    return Err(texts::LOAD_CONNECT.with(self.lang, &[&error]));
+                }
                 Err(error) => {
                     self.report.fault(texts::LOAD_CONNECT.with(self.lang, &[&error.kind()]));
                     self.peers.push(None);
@@ -133,7 +170,8 @@ impl<'a> Crowd<'a> {
     }
 
     fn connect(&self, number: usize, addresses: &[SocketAddr]) -> io::Result<Peer> {
-        let stream = reach(addresses, self.config.handshake_timeout)?;
+        let stream =
+            reach::first_that_answers(addresses.iter().copied(), self.config.handshake_timeout)?;
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         let mut stream = TcpStream::from_std(stream);
@@ -147,6 +185,7 @@ impl<'a> Crowd<'a> {
             stream,
             connection,
             due: VecDeque::new(),
+            number: 0,
             next: Instant::now(),
             is_pinged: false,
         })
@@ -198,12 +237,7 @@ impl<'a> Crowd<'a> {
                 while peer.next <= now {
                     let has_room = peer.due.len() < MAX_UNDER_WAY
                         && peer.connection.sender().queued() <= max_output;
-                    if has_room
-                        && peer.connection.sender_mut().message(Message::Text(&self.message))
-                    {
-                        if !self.args.broadcast {
-                            peer.due.push_back(peer.next);
-                        }
+                    if has_room && peer.send(&mut self.message, peer.next, !self.args.broadcast) {
                         self.report.sent += 1;
                     } else {
                         self.report.skipped += 1;
@@ -211,12 +245,16 @@ impl<'a> Crowd<'a> {
                     peer.next += interval;
                 }
             }
-            None if peer.due.is_empty() => {
-                peer.connection.sender_mut().message(Message::Text(&self.message));
-                peer.due.push_back(now);
-                self.report.sent += 1;
+            None => {
+                // One that is never answered must not be the last.
+                if peer.due.front().is_some_and(|(_, due)| *due + PATIENCE <= now) {
+                    peer.due.pop_front();
+                    self.report.unanswered += 1;
+                }
+                if peer.due.is_empty() && peer.send(&mut self.message, now, true) {
+                    self.report.sent += 1;
+                }
             }
-            None => {}
         }
         self.flush(n);
     }
@@ -250,11 +288,11 @@ impl<'a> Crowd<'a> {
                     let mut unread = &mut buffer[..count];
                     while let Some(event) = peer.connection.next(&mut unread) {
                         match event {
-                            Event::Message(_) => {
+                            Event::Message(message) => {
                                 self.report.received += 1;
-                                if let Some(due) = peer.due.pop_front() {
-                                    self.report.answered(due.elapsed());
-                                }
+                                let (lost, due) = peer.answered(message.as_message().bytes());
+                                self.report.unanswered += lost;
+                                due.into_iter().for_each(|due| self.report.answered(due.elapsed()));
                             }
                             Event::Pong(_) => peer.is_pinged = false,
                             _ => {}
@@ -347,18 +385,6 @@ impl<'a> Crowd<'a> {
         }
         Ok(())
     }
-}
-
-/// The first address that answers.
-fn reach(addresses: &[SocketAddr], timeout: Duration) -> io::Result<std::net::TcpStream> {
-    let mut last = ErrorKind::NotFound.into();
-    for address in addresses {
-        match std::net::TcpStream::connect_timeout(address, timeout) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 /// What went wrong, if this end did not want it.

@@ -22,6 +22,7 @@ use clap::ValueEnum;
 use framewise::lang::Lang;
 use framewise::protocol::frame::Role;
 
+use crate::reach;
 use crate::relay::spoil::{Spoiler, Verdict};
 use crate::texts::{self, complain};
 
@@ -113,7 +114,7 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
         let started = listener.accept().and_then(|(client, _)| {
             thread::Builder::new().stack_size(STACK).spawn(move || {
                 if let Err(error) = connection(&args, &client) {
-                    complain(lang, format!("{}: {error}", args.target));
+                    complain(lang, error);
                 }
                 let _ = leave_later.send(());
             })
@@ -129,7 +130,7 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
 }
 
 fn connection(args: &Args, client: &TcpStream) -> io::Result<()> {
-    let server = connect(&args.target)?;
+    let server = reach::first_that_answers(args.target.to_socket_addrs()?, CONNECT_TIMEOUT)?;
     for stream in [client, &server] {
         stream.set_nodelay(true)?;
         // Whoever writes looks now and then whether the connection was reset.
@@ -154,18 +155,6 @@ fn connection(args: &Args, client: &TcpStream) -> io::Result<()> {
         }
         Ok(())
     })
-}
-
-/// The first address of the target that answers.
-fn connect(target: &str) -> io::Result<TcpStream> {
-    let mut last = ErrorKind::NotFound.into();
-    for address in target.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 /// Bytes, and when they are due; none at the end of the stream.

@@ -176,7 +176,62 @@ impl PongFilter {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// Keeps each write by itself.
+    #[derive(Default)]
+    struct Writes(Vec<Vec<u8>>);
+
+    impl Write for &mut Writes {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written of these bytes with these options, and how long that takes.
+    fn spoiled(options: &str, bytes: &[u8]) -> (Vec<Vec<u8>>, Duration) {
+        let words = ["relay", "a:1", "b:2"].into_iter().chain(options.split_whitespace());
+        let args = Line::parse_from(words).args;
+        let (mut writes, end, began) = (Writes::default(), End::default(), Instant::now());
+        let mut spoiler = Spoiler::new(Some(&args), Role::Client, &end);
+        spoiler.pass(bytes, &mut writes).expect("it takes everything");
+        (writes.0, began.elapsed())
+    }
+
+    #[test]
+    fn slices_are_as_long_as_was_asked_for() {
+        assert_eq!(spoiled("", b"abcdef").0, [b"abcdef"]);
+        assert_eq!(spoiled("--slice 1", b"abc").0, [b"a", b"b", b"c"]);
+        assert_eq!(spoiled("--slice 4", b"abcdef").0, [&b"abcd"[..], b"ef"]);
+    }
+
+    #[test]
+    fn a_rate_takes_its_time_in_small_pieces() {
+        let (writes, took) = spoiled("--rate 1000", &[7; 300]);
+        assert_eq!(writes, [vec![7; 100], vec![7; 100], vec![7; 100]]);
+        assert!(took >= Duration::from_millis(300), "{took:?}");
+    }
+
+    #[test]
+    fn nothing_is_written_behind_the_end() {
+        for options in ["--limit-data 4", "--reset-after 4", "--limit-data 4 --slice 3"] {
+            assert_eq!(spoiled(options, b"abcdef").0.concat(), b"abcd", "{options}");
+        }
+        assert_eq!(spoiled("--flip-bit 2", b"aaaa").0, [b"aa`a"]);
+    }
 
     #[test]
     fn leaves_out_pongs_and_nothing_else_however_the_bytes_are_cut() {
