@@ -1,6 +1,7 @@
 // The classroom page. What others send is only ever put into text nodes.
 
 import { Connection } from '/connection.js';
+import { browser, tab } from '/memory.js';
 import { People } from '/people.js';
 import { preferredLanguage, say, translate } from '/texts.js';
 
@@ -10,10 +11,19 @@ const MAX_ENTRIES = 500;
 /** After a loss the server may hold our name for the old connection, until it notices: milliseconds, and how often. */
 const [NAME_AGAIN_AFTER, NAME_TRIES] = [5000, 12];
 
+/** Errors that answer a message. */
+const NOT_DELIVERED = ['no_such_peer', 'too_long', 'rate_limited'];
+
 const $ = (id) => document.getElementById(id);
-const parameters = new URLSearchParams(location.search);
-/** What this visitor wants to be, whatever happens to connections. */
-const wanted = { name: localStorage.getItem('framewise.name') ?? '', room: parameters.get('room') || 'lobby' };
+const address = new URL(location.href);
+/** What this visitor wants to be, whatever happens to connections. Another tab is somebody else. */
+const wanted = { name: tab.get('name') ?? '', room: address.searchParams.get('room') || 'lobby' };
+// A token in the address would be on the wall with it.
+if (address.searchParams.has('token')) {
+  tab.set('token', address.searchParams.get('token'));
+  address.searchParams.delete('token');
+  history.replaceState(null, '', address);
+}
 /** What the server knows of this connection; and before its last answer, in case that was about somebody else. */
 let [me, before] = [{ name: '', room: wanted.room }, null];
 /** What was asked for and not answered yet. */
@@ -24,13 +34,15 @@ let [owned, nameTries] = ['', 0];
 let refused = false;
 let lang = preferredLanguage();
 let counts = { total: 0, sent: 0 };
+/** What we said last, as it is shown. */
+let said = null;
 
 const people = new People($('people'), $('names'), $('unnamed'));
 const connection = new Connection(() => {
   const url = new URL('/ws/events', location.href);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   url.searchParams.set('room', wanted.room);
-  const token = sessionStorage.getItem('framewise.token') ?? parameters.get('token');
+  const token = tab.get('token');
   if (token) url.searchParams.set('token', token);
   return url;
 });
@@ -106,6 +118,7 @@ function notice(key, name) {
 const heard = {
   error({ error }) {
     showProblem(error.message);
+    if (NOT_DELIVERED.includes(error.code)) failed();
     if (error.code !== 'name_taken' && error.code !== 'invalid_name') return;
     // Somebody else's news may have looked like our answer: then it was not.
     if (!joining && before) Object.assign(wanted, (me = before));
@@ -128,20 +141,35 @@ const heard = {
   },
 };
 
+/** What we said last reached nobody. */
+function failed() {
+  if (!said) return;
+  said.classList.add('failed');
+  said.querySelector('.head').append(' ', text('span', 'problem', say(lang, 'notDelivered')));
+  said = null;
+  counts = { total: counts.total - 1, sent: counts.sent - 1 };
+  showCounts();
+}
+
 /** The server has agreed. */
 function settle() {
+  if (joining.room !== me.room) notice('nowIn', joining.room);
   [before, me, joining] = [me, joining, null];
   Object.assign(wanted, me);
   if (nameTries > 0) showProblem('');
   [owned, nameTries] = [me.name, 0];
-  if (me.name) localStorage.setItem('framewise.name', me.name);
+  if (me.name) [tab, browser].forEach((memory) => memory.set('name', me.name));
   enter(me.room);
   connection.send({ type: 'who' });
 }
 
 function enter(room) {
-  $('room').value = room;
+  // Not what is being typed.
+  if (document.activeElement !== $('room') || !$('room').value) $('room').value = room;
   $('room-title').textContent = room;
+  address.searchParams.set('room', room);
+  if (room === 'lobby') address.searchParams.delete('room');
+  history.replaceState(null, '', address);
 }
 
 connection.addEventListener('event', ({ detail }) => {
@@ -161,6 +189,7 @@ connection.addEventListener('event', ({ detail }) => {
 
 connection.addEventListener('state', ({ detail }) => {
   showState();
+  if (connection.state !== 'connected') people.are({ names: [], unnamed: 0 }, '');
   if (connection.state === 'connected') opened();
   if (connection.state === 'lost') lost(detail);
 });
@@ -178,7 +207,8 @@ function opened() {
 
 async function lost({ code, reason, wasOpen }) {
   if (wasOpen) {
-    if (reason) showProblem(`${code} ${reason}`);
+    // 1001 and no code: the server went, and comes back.
+    if (code !== 1001 && reason) showProblem(`${code} ${reason}`);
     return;
   }
   const refusal = await connection.refusal(lang);
@@ -189,7 +219,7 @@ async function lost({ code, reason, wasOpen }) {
   if (refusal.status >= 500 || refusal.status === 429) return;
   connection.disconnect();
   if (refusal.status !== 401) return;
-  sessionStorage.removeItem('framewise.token');
+  tab.forget('token');
   $('token-form').hidden = false;
   $('token').focus();
 }
@@ -213,7 +243,8 @@ $('send').addEventListener('submit', (submit) => {
   counts = { total: counts.total + 1, sent: counts.sent + 1 };
   showCounts();
   const event = { message, timestamp: new Date().toISOString(), ...(to && { to }) };
-  add($('chat'), entry(event, true));
+  said = entry(event, true);
+  add($('chat'), said);
   $('chat').scrollTop = $('chat').scrollHeight;
   $('message').value = '';
   $('message').focus();
@@ -235,7 +266,7 @@ $('join').addEventListener('submit', (submit) => {
 
 $('token-form').addEventListener('submit', (submit) => {
   submit.preventDefault();
-  sessionStorage.setItem('framewise.token', $('token').value);
+  tab.set('token', $('token').value);
   connection.connect();
 });
 
@@ -243,7 +274,7 @@ $('toggle').addEventListener('click', () => (connection.wanted ? connection.disc
 
 $('lang').addEventListener('click', () => {
   lang = lang === 'pt' ? 'en' : 'pt';
-  localStorage.setItem('framewise.lang', lang);
+  browser.set('lang', lang);
   show();
 });
 
@@ -256,7 +287,7 @@ function show() {
   people.speak(lang);
 }
 
-$('name').value = wanted.name;
+$('name').value = wanted.name || (browser.get('name') ?? '');
 enter(wanted.room);
 show();
 setInterval(showTime, 1000);

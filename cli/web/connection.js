@@ -24,18 +24,18 @@ export class Connection extends EventTarget {
     const socket = new WebSocket(this.#url(), 'framewise.classroom');
     this.#socket = socket;
     socket.onopen = () => {
+      if (this.#socket !== socket) return;
       this.since = Date.now();
       this.#become('connected');
     };
     socket.onmessage = ({ data }) => {
-      if (typeof data === 'string') this.dispatchEvent(new CustomEvent('event', { detail: data }));
+      if (this.#socket === socket && typeof data === 'string') this.dispatchEvent(new CustomEvent('event', { detail: data }));
     };
     socket.onclose = ({ code, reason }) => {
       if (this.#socket !== socket) return;
       const wasOpen = this.since > 0;
       this.#socket = null;
       this.since = 0;
-      if (!this.#wanted) return this.#become('disconnected');
       this.#timer = setTimeout(() => this.connect(), AGAIN_AFTER * (0.8 + 0.4 * Math.random()));
       this.#become('lost', { code, reason, wasOpen });
     };
@@ -44,8 +44,11 @@ export class Connection extends EventTarget {
   disconnect() {
     this.#wanted = false;
     clearTimeout(this.#timer);
-    if (this.#socket) this.#socket.close(1000);
-    else this.#become('disconnected');
+    // Whether the server answers the Close or not, this visitor has left.
+    const socket = this.#socket;
+    [this.#socket, this.since] = [null, 0];
+    socket?.close(1000);
+    this.#become('disconnected');
   }
 
   /** Whether anything is there that a press of the button would end. */

@@ -1,4 +1,6 @@
 // The texts of the pages, Portuguese beside English. A test finds none missing.
+import { browser } from '/memory.js';
+
 export const texts = {
   skip: ['Ir para a mensagem', 'Skip to the message'],
   connected: ['Conectado', 'Connected'],
@@ -29,13 +31,15 @@ export const texts = {
   privatelyTo: ['só para {}', 'only to {}'],
   joined: ['{} entrou na sala', '{} joined the room'],
   left: ['{} saiu da sala', '{} left the room'],
+  nowIn: ['agora na sala {}', 'now in the room {}'],
+  notDelivered: ['não entregue', 'not delivered'],
   docs: ['Os eventos, descritos', 'The events, described'],
   token: ['Token', 'Token'],
   tokenNeeded: ['Este servidor pede um token: pergunte a quem o iniciou.', 'This server asks for a token: ask whoever started it.'],
   notConnected: ['Sem conexão: a mensagem não foi enviada.', 'Not connected: the message was not sent.'],
   back: ['Voltar à sala', 'Back to the room'],
   docsHeading: ['Os eventos deste servidor', 'The events of this server'],
-  docsIntro: ['Gerado de /asyncapi.json (AsyncAPI 3).', 'Made from /asyncapi.json (AsyncAPI 3).'],
+  docsIntro: ['Gerado a partir de /asyncapi.json (AsyncAPI 3).', 'Made from /asyncapi.json (AsyncAPI 3).'],
   channels: ['Caminhos', 'Paths'],
   messages: ['Mensagens', 'Messages'],
   example: ['Exemplo', 'Example'],
@@ -45,7 +49,7 @@ export const texts = {
 
 /** The language of this reader: what was chosen here before, else what the browser prefers. */
 export function preferredLanguage() {
-  const chosen = localStorage.getItem('framewise.lang');
+  const chosen = browser.get('lang');
   if (chosen === 'pt' || chosen === 'en') return chosen;
   const tags = navigator.languages?.length ? navigator.languages : [navigator.language ?? 'pt'];
   const known = tags.map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => tag === 'pt' || tag === 'en');

@@ -16,9 +16,10 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The files of the page, embedded.
-const FILES: [(&str, &str, &str); 7] = [
+const FILES: [(&str, &str, &str); 8] = [
     ("/app.js", "text/javascript; charset=utf-8", include_str!("../../web/app.js")),
     ("/connection.js", "text/javascript; charset=utf-8", include_str!("../../web/connection.js")),
+    ("/memory.js", "text/javascript; charset=utf-8", include_str!("../../web/memory.js")),
     ("/people.js", "text/javascript; charset=utf-8", include_str!("../../web/people.js")),
     ("/texts.js", "text/javascript; charset=utf-8", include_str!("../../web/texts.js")),
     ("/style.css", "text/css; charset=utf-8", include_str!("../../web/style.css")),

@@ -35,7 +35,7 @@ const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] }
 let server;
 
 /** A visitor: a page of their own, in Portuguese by default, that reports what must never happen. */
-async function visit({ path = '/', lang = 'pt-BR', name, ...options } = {}) {
+async function visit({ path = '/', lang = 'pt-BR', name, becomes = 'connected', ...options } = {}) {
   const context = await browser.newContext({ locale: lang, ...options });
   const page = await context.newPage();
   page.faults = [];
@@ -48,7 +48,7 @@ async function visit({ path = '/', lang = 'pt-BR', name, ...options } = {}) {
     if (url.protocol !== 'data:' && url.host !== new URL(server.url).host) page.faults.push(`asked ${url}`);
   });
   await page.goto(new URL(path, server.url).href);
-  await state(page, 'connected');
+  await state(page, becomes);
   if (name) await joinAs(page, name);
   return page;
 }
@@ -157,7 +157,7 @@ const checks = {
       };
     });
     await say(page, 'sem parar');
-    await page.locator('#problem', { hasText: '1008 too many messages per second' }).waitFor();
+    await page.locator('#problem', { hasText: '1008 mensagens demais por segundo' }).waitFor();
     return [page];
   },
   async 'it comes back after the server was stopped and started'() {
@@ -185,6 +185,40 @@ const checks = {
     await page.click('#toggle');
     await state(page, 'connected');
     return [page];
+  },
+  async 'a disconnect is one at once, whatever the server does'() {
+    const page = await visit();
+    server.process.kill('SIGSTOP');
+    await page.click('#toggle');
+    await state(page, 'disconnected');
+    assert.equal(await page.textContent('#toggle'), 'Conectar');
+    server.process.kill('SIGCONT');
+    await page.click('#toggle');
+    await state(page, 'connected');
+    return [page];
+  },
+  async 'what reached nobody is said so'() {
+    const ana = await visit({ name: 'ana' });
+    await say(ana, 'tem alguém?', 'ninguém');
+    await ana.locator('#chat .failed', { hasText: 'não entregue' }).waitFor();
+    assert.equal(await ana.textContent('#sent'), '0');
+    return [ana];
+  },
+  async 'room and name stay over a reload, and another tab is somebody else'() {
+    const ana = await visit({ name: 'ana' });
+    await joinAs(ana, 'ana', '7a');
+    await ana.locator('.notice', { hasText: 'agora na sala 7a' }).waitFor();
+    await ana.reload();
+    await ana.locator('#people .person', { hasText: 'ana (você)' }).waitFor();
+    assert.equal(await ana.textContent('#room-title'), '7a');
+    const tab = await ana.context().newPage();
+    await tab.goto(server.url);
+    await state(tab, 'connected');
+    assert.equal(await tab.inputValue('#name'), 'ana', 'the name is offered');
+    await joinAs(tab, 'outra', '7a');
+    await ana.locator('#people .person', { hasText: 'outra' }).waitFor();
+    assert.equal(await tab.textContent('#problem'), '');
+    return [ana];
   },
   async 'hostile text is shown as text'() {
     const [ana, bia] = [await visit({ name: 'ana' }), await visit({ name: 'bia' })];
@@ -286,11 +320,11 @@ const checks = {
     await stop(open);
     server = await serve(port, '--token', 'segredo & cia');
     const page = await visit({ path: '/?token=segredo%20%26%20cia', name: 'ana' });
-    const context = await browser.newContext({ locale: 'pt-BR' });
-    const stranger = await context.newPage();
-    await stranger.goto(server.url);
+    assert.equal(await page.evaluate(() => location.search), '', 'the token is not on the wall');
+    await page.reload();
+    await state(page, 'connected');
+    const stranger = await visit({ becomes: 'disconnected' });
     await stranger.locator('#problem', { hasText: 'Este servidor pede um token' }).waitFor();
-    await state(stranger, 'disconnected');
     const { violations } = await new AxeBuilder({ page: stranger }).analyze();
     assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes[0].html]), []);
     await stranger.screenshot({ path: join(folder, 'token.png') });
@@ -305,15 +339,11 @@ const checks = {
     await state(stranger, 'connected');
     await say(page, 'bem-vinda');
     await chat(stranger, 'bem-vinda');
-    return [page];
+    return [page, stranger];
   },
   async 'a room that cannot be is said so'() {
-    const context = await browser.newContext({ locale: 'en' });
-    const page = await context.newPage();
-    page.faults = [];
-    await page.goto(`${server.url}/?room=%00`);
+    const page = await visit({ path: '/?room=%00', lang: 'en', becomes: 'disconnected' });
     await page.locator('#problem', { hasText: 'a room has a name of 1 to 64 characters' }).waitFor();
-    await state(page, 'disconnected');
     return [page];
   },
   async 'a view keeps so many entries and no more'() {
