@@ -1,4 +1,4 @@
-# framewise serve, as small as glibc allows: docker build -t framewise . && docker run -p 8765:8765 framewise
+# framewise serve on Debian's smallest image: docker build -t framewise . && docker run -p 8765:8765 framewise
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /source
 COPY . .

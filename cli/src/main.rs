@@ -13,7 +13,7 @@ mod texts;
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -86,10 +86,10 @@ fn main() -> ExitCode {
             let _ = write!(io::stdout(), "{}", settings_page::page());
             ExitCode::SUCCESS
         }
-        Command::Man { folder } => match clap_mangen::generate_to(command_in(lang), folder) {
+        Command::Man { folder } => match write_man_pages(command_in(lang), &folder) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                texts::complain(lang, error);
+                texts::complain(lang, format!("{}: {error}", folder.display()));
                 ExitCode::FAILURE
             }
         },
@@ -102,6 +102,14 @@ fn command_in(lang: Lang) -> clap::Command {
         Lang::Pt => help::in_portuguese(command),
         Lang::En => command,
     }
+}
+
+fn write_man_pages(mut command: clap::Command, folder: &Path) -> io::Result<()> {
+    command.build();
+    // What explains the others has no page of its own.
+    let command = command.mut_subcommand("help", |help| help.hide(true));
+    std::fs::create_dir_all(folder)?;
+    clap_mangen::generate_to(command, folder)
 }
 
 /// Settings from `.env` in this folder, if it is there. What the environment says already wins over the file.

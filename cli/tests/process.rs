@@ -161,3 +161,26 @@ fn localhost_is_both_families_and_the_page_says_where() {
         assert!(framewise::Client::connect(&url).is_ok(), "{url}");
     }
 }
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = framewise(&["completions", shell]).output().expect("it runs");
+        let script = String::from_utf8(output.stdout).expect("text");
+        for word in ["serve", "connect", "load", "relay", "allow-origin"] {
+            assert!(script.contains(word), "{word} in the completions of {shell}");
+        }
+    }
+    let folder = std::env::temp_dir().join(format!("framewise-man-{}", std::process::id()));
+    for (lang, words) in
+        [("en", "Start the classroom server"), ("pt", "Inicia o servidor da turma")]
+    {
+        let output = framewise(&["man", "--lang", lang]).arg(&folder).output().expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let page = std::fs::read_to_string(folder.join("framewise-serve.1")).expect("a page");
+        assert!(page.contains(words), "{page}");
+        let pages = std::fs::read_dir(&folder).expect("a folder").count();
+        assert_eq!(pages, 7, "one for each command, and one for all");
+    }
+    std::fs::remove_dir_all(folder).expect("the folder");
+}

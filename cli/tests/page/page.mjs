@@ -301,7 +301,7 @@ const checks = {
         for (const path of ['', 'docs']) {
           if (path) {
             await page.goto(new URL(path, server.url).href);
-            await page.locator('#messages article').first().waitFor();
+            await page.locator('#messages article', { hasText: 'Diz algo à sala' }).waitFor();
           }
           const { violations } = await new AxeBuilder({ page }).analyze();
           const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
