@@ -1,32 +1,26 @@
 //! All peers of a load, on one thread.
 //!
 //! Rules of this file: a message is due at its time, whether the last one came back or not, and its latency counts from
-//! that time; it ends in its number, where it is long enough for one, so that an answer that is missing is not taken for
-//! the next; a peer that has too much under way skips a message, and that is counted; every fault is counted by kind.
+//! that time; a peer that has too much under way skips a message, and that is counted; every fault is counted by kind.
 
-use std::collections::VecDeque;
-use std::fmt::Write as _;
-use std::io::{self, ErrorKind, Read, Write as _};
+use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use framewise::CloseCode;
 use framewise::config::ValidConfig;
 use framewise::lang::Lang;
 use framewise::protocol::connection::{Cause, Closed, Connection, Event, State};
 use framewise::protocol::handshake::client::ClientRequest;
 use framewise::protocol::mask::random_keys;
-use framewise::protocol::send::MAX_SLICES;
 use framewise::trace::printable;
-use framewise::{CloseCode, Message};
 use indicatif::ProgressBar;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::load::peer::Peer;
 use crate::load::{Args, Report};
 use crate::{reach, texts};
-
-/// Digits of the number at the end of a message.
-const NUMBER: usize = 12;
 
 /// Messages of one peer that may be under way.
 const MAX_UNDER_WAY: usize = 1_000;
@@ -36,47 +30,6 @@ const AT_ONCE: usize = 256;
 
 /// How long the first or next answer may take when nothing more is sent.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-struct Peer {
-    stream: TcpStream,
-    connection: Connection,
-    /// The messages that are not answered yet: their number, and when they were due.
-    due: VecDeque<(u64, Instant)>,
-    /// The number of the next one.
-    number: u64,
-    /// When the next one is due.
-    next: Instant,
-    /// A ping is not answered yet.
-    is_pinged: bool,
-}
-
-impl Peer {
-    /// Sends the next message, which is due at this time; false if it could not be sent.
-    fn send(&mut self, message: &mut String, due: Instant, is_answered: bool) -> bool {
-        if let Some(rest) = message.len().checked_sub(NUMBER) {
-            message.truncate(rest);
-            let _ = write!(message, "{:0NUMBER$}", self.number);
-        }
-        let is_sent = self.connection.sender_mut().message(Message::Text(message));
-        if is_sent && is_answered {
-            self.due.push_back((self.number, due));
-        }
-        self.number += u64::from(is_sent);
-        is_sent
-    }
-
-    /// A message came: how many before it were never answered, and when the one was due that it answers.
-    fn answered(&mut self, answer: &[u8]) -> (u64, Option<Instant>) {
-        let number = answer.last_chunk::<NUMBER>().and_then(|number| str::from_utf8(number).ok());
-        let Some(number) = number.and_then(|number| number.parse::<u64>().ok()) else {
-            return (0, self.due.pop_front().map(|(_, due)| due));
-        };
-        let lost = self.due.iter().take_while(|(waits, _)| *waits < number).count();
-        self.due.drain(..lost);
-        let due = self.due.pop_front_if(|(waits, _)| *waits == number);
-        (lost as u64, due.map(|(_, due)| due))
-    }
-}
 
 /// All peers.
 pub struct Crowd<'a> {
@@ -181,14 +134,7 @@ impl<'a> Crowd<'a> {
         let mut nonce = [0; 16];
         nonce.chunks_exact_mut(4).for_each(|chunk| chunk.copy_from_slice(&keys()));
         let connection = Connection::client(self.config.clone(), &self.request, nonce, keys);
-        Ok(Peer {
-            stream,
-            connection,
-            due: VecDeque::new(),
-            number: 0,
-            next: Instant::now(),
-            is_pinged: false,
-        })
+        Ok(Peer::new(stream, connection))
     }
 
     /// Sends what is due, for as long as it was asked for; then closes.
@@ -316,20 +262,8 @@ impl<'a> Crowd<'a> {
     }
 
     fn flush(&mut self, n: usize) {
-        let Some(peer) = &mut self.peers[n] else { return };
-        while !peer.connection.sender().is_empty() && !peer.connection.sender().is_blocked() {
-            let mut slices = [&[][..]; MAX_SLICES];
-            let filled = peer.connection.sender().pending(&mut slices);
-            let slices: Vec<io::IoSlice<'_>> =
-                slices[..filled].iter().map(|slice| io::IoSlice::new(slice)).collect();
-            match peer.stream.write_vectored(&slices) {
-                Ok(count) => peer.connection.sender_mut().advance(count),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    peer.connection.sender_mut().block();
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => peer.connection.broken(),
-            }
+        if let Some(peer) = &mut self.peers[n] {
+            peer.flush();
         }
     }
 

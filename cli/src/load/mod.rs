@@ -1,12 +1,13 @@
 //! `framewise load`: many clients at once against a class's own server.
 //!
 //! ```text
-//! crowd.rs    one thread, mio:  peer 0  send ──> wait for the answer, or for its time ──> send ...
-//!                               peer 1  ...
+//! crowd.rs    one thread, mio:  peer.rs  send ──> wait for the answer, or for its time ──> send ...
+//!                               peer.rs  ...
 //! report.rs   what came of it
 //! ```
 
 mod crowd;
+mod peer;
 mod report;
 
 use std::io::{self, IsTerminal};
