@@ -1,9 +1,13 @@
 //! Help and usage errors in Portuguese: clap holds the English ones, the help beside each option.
 
 use std::borrow::Cow;
+use std::error::Error;
 
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Arg, Command};
+
+use crate::connect::options;
+use crate::serve::settings;
 
 /// What a command does, and its options by their ids.
 type Page = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
@@ -167,17 +171,46 @@ fn in_brackets(word: &str, values: Vec<Cow<'_, str>>) -> String {
     if values.is_empty() { String::new() } else { format!(" [{word}: {}]", values.join(", ")) }
 }
 
+/// Why a value is refused, where the value alone does not say it.
+#[rustfmt::skip]
+const REASONS: &[(&str, &str)] = &[
+    (options::NOT_A_NUMBER, "não é um número"),
+    (options::NO_SUCH_TIME, "precisa ser maior que zero e no máximo um ano"),
+    (options::NO_SUCH_CLOSE, "este código não pode ser enviado, ou o motivo é longo demais"),
+    (settings::NO_SUCH_TOKEN, "use só caracteres ASCII, sem espaços em volta, e pelo menos um"),
+];
+
+/// How clap writes that there is no upper bound of ours.
+const NO_MOST: &str = "18446744073709551615";
+
+/// The reason in Portuguese, if it is known.
+fn reason(error: &clap::Error) -> Option<String> {
+    let reason = error.source()?.to_string();
+    if let Some((_, range)) = reason.split_once(" is not in ") {
+        let (least, most) = range.split_once("..=").or_else(|| range.split_once(".."))?;
+        return Some(match (least, most) {
+            ("", most) => format!("o máximo é {most}"),
+            (least, most) if most.is_empty() || most == NO_MOST => format!("o mínimo é {least}"),
+            (least, most) => format!("precisa estar entre {least} e {most}"),
+        });
+    }
+    REASONS.iter().find(|(en, _)| *en == reason).map(|(_, pt)| (*pt).to_owned())
+}
+
 /// A usage error in Portuguese; nothing for what is none, or has no words here.
 pub fn error_in_portuguese(error: &clap::Error) -> Option<String> {
     let get = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
     let option = get(ContextKind::InvalidArg);
     let what = match error.kind() {
         ErrorKind::UnknownArgument => format!("não existe a opção '{option}'"),
-        ErrorKind::InvalidValue if get(ContextKind::InvalidValue).is_empty() => {
+        ErrorKind::InvalidValue
+            if get(ContextKind::InvalidValue).is_empty() && error.source().is_none() =>
+        {
             format!("falta um valor para '{option}'")
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-            format!("'{}' não serve como valor de '{option}'", get(ContextKind::InvalidValue))
+            let why = reason(error).map(|why| format!(": {why}")).unwrap_or_default();
+            format!("'{}' não serve como valor de '{option}'{why}", get(ContextKind::InvalidValue))
         }
         ErrorKind::InvalidSubcommand => {
             format!("não existe o comando '{}'", get(ContextKind::InvalidSubcommand))
@@ -259,6 +292,12 @@ mod tests {
         for (arguments, words) in [
             (&["serve", "--prt", "1"][..], "não existe a opção '--prt'\n  talvez: --port"),
             (&["serve", "--port", "x"], "'x' não serve como valor de '--port <PORTA>'"),
+            (&["serve", "--token", ""], "use só caracteres ASCII"),
+            (&["serve", "--port", "70000"], "precisa estar entre 0 e 65535"),
+            (&["load", "x", "--peers", "0"], "precisa estar entre 1 e 20000"),
+            (&["relay", "a", "b", "--slice", "0"], "o mínimo é 1"),
+            (&["connect", "x", "--close", "1005"], "este código não pode ser enviado"),
+            (&["connect", "x", "-w", "0"], "precisa ser maior que zero"),
             (&["serve", "--log", "xml"], "\n  valores: text, json"),
             (&["serve", "--port"], "falta um valor para '--port <PORTA>'"),
             (&["sirva"], "não existe o comando 'sirva'"),

@@ -60,10 +60,6 @@ fn lang_parser() -> impl TypedValueParser<Value = Lang> {
 fn main() -> ExitCode {
     let file = read_env_file();
     let wanted = wanted_lang();
-    if let Err(fault) = file {
-        texts::complain(wanted, fault(wanted));
-        return ExitCode::FAILURE;
-    }
     let matches = command_in(wanted).try_get_matches();
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
@@ -71,6 +67,11 @@ fn main() -> ExitCode {
     };
     let lang = cli.lang.unwrap_or(wanted);
     match cli.command {
+        // The others have no settings in a file, which may be another program's.
+        Command::Serve(_) if let Err(error) = file => {
+            texts::complain(lang, env_fault(&error, lang));
+            ExitCode::FAILURE
+        }
         Command::Serve(args) => serve::run(args, lang),
         Command::Connect(args) => connect::run(args, lang),
         Command::Load(args) => load::run(args, lang),
@@ -113,20 +114,20 @@ fn write_man_pages(mut command: clap::Command, folder: &Path) -> io::Result<()> 
 }
 
 /// Settings from `.env` in this folder, if it is there. What the environment says already wins over the file.
-fn read_env_file() -> Result<(), impl Fn(Lang) -> String> {
-    match dotenvy::from_path(".env") {
-        Ok(()) => Ok(()),
-        Err(error) if error.not_found() => Ok(()),
-        Err(error) => Err(move |lang| match &error {
-            // The line itself may be a secret.
-            dotenvy::Error::LineParse(wrong, _) => {
-                let text = std::fs::read_to_string(".env").unwrap_or_default();
-                let before = text.lines().take_while(|line| line.trim() != wrong.trim());
-                texts::BAD_ENV.with(lang, &[&(before.count() + 1)])
-            }
-            error => texts::BAD_ENV_FILE.with(lang, &[error]),
-        }),
-    }
+fn read_env_file() -> dotenvy::Result<()> {
+    dotenvy::from_path(".env").or_else(|error| if error.not_found() { Ok(()) } else { Err(error) })
+}
+
+/// Where `.env` makes no sense. The line itself may be a secret.
+fn env_fault(error: &dotenvy::Error, lang: Lang) -> String {
+    let dotenvy::Error::LineParse(rest, _) = error else {
+        return texts::BAD_ENV_FILE.with(lang, &[error]);
+    };
+    // The line from where it makes no sense on.
+    let text = std::fs::read_to_string(".env").unwrap_or_default();
+    let line = text.lines().position(|line| line.trim_end().ends_with(rest.trim_end()));
+    let line = line.map_or_else(|| "?".to_owned(), |before| (before + 1).to_string());
+    texts::BAD_ENV.with(lang, &[&line])
 }
 
 /// Help and version, which end well, or a usage error.

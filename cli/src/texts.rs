@@ -110,7 +110,8 @@ table! {
     NOT_TEXT: "this line is not UTF-8, which text has to be (RFC 6455 5.6); --binary sends any bytes",
               "esta linha não é UTF-8, como todo texto precisa ser (RFC 6455 5.6); --binary envia quaisquer bytes";
     LINE_TOO_LONG: "a line has more than {} bytes", "uma linha tem mais de {} bytes";
-    BAD_ENV: "in .env line {} is not NAME=value", "em .env a linha {} não é NOME=valor";
+    BAD_ENV: "in .env line {} is not NAME=value, with quotes around a value with spaces",
+             "em .env a linha {} não é NOME=valor, com aspas em volta de um valor com espaços";
     BAD_ENV_FILE: ".env: {}", ".env: {}";
     NOT_SENDABLE: "'{}' cannot stand in a request", "'{}' não pode estar em uma requisição";
     NO_ANSWER: "No answer came in time.", "Nenhuma resposta chegou a tempo.";

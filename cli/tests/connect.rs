@@ -248,6 +248,30 @@ fn a_message_is_as_long_as_was_allowed() {
 }
 
 #[test]
+fn pings_do_not_keep_a_pipe_open() {
+    let serve = Serve::start(&["--ping-interval", "1"]);
+    let url = format!("{}/ws", serve.address);
+    // Nobody else is there, so nothing comes but pings and pongs, more often than it waits for a message.
+    assert_eq!(connect(&[&url, "--ping", "0.2", "-x", "a"], "").status.code(), Some(0));
+    assert_eq!(
+        connect(&[&url, "--ping", "0.2", "-1", "-w", "2", "-x", "a"], "").status.code(),
+        Some(3)
+    );
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error() {
+    let serve = Serve::start(&[]);
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
+    let output = framewise(&["connect", &format!("{}/echo", serve.address), "-x", "a"])
+        .stdout(full)
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).starts_with("error: "), "{}", stderr(&output));
+}
+
+#[test]
 fn nobody_who_reads_ends_it() {
     let serve = Serve::start(&[]);
     let url = format!("{}/echo", serve.address);

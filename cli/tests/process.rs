@@ -60,15 +60,21 @@ fn a_file_of_settings_that_makes_no_sense_is_said_so() {
     let folder = std::env::temp_dir().join(format!("framewise-env-{}", std::process::id()));
     let below = folder.join("below");
     std::fs::create_dir_all(&below).expect("a folder");
-    std::fs::write(
-        folder.join(".env"),
-        "PORT=0\n# of the class\nFRAMEWISE_TOKEN segredo\nHOST=::1\n",
-    )
-    .expect("a file");
-    let output = framewise(&["serve"]).current_dir(&folder).output().expect("it runs");
-    let error = String::from_utf8(output.stderr).expect("text");
-    assert_eq!(output.status.code(), Some(1), "{error}");
-    assert_eq!(error, "error: in .env line 3 is not NAME=value\n");
+    for wrong in
+        ["FRAMEWISE_TOKEN segredo", "FRAMEWISE_TOKEN=segredo da turma", "FRAMEWISE_TOKEN=\"segredo"]
+    {
+        let file = format!("PORT=0\n# of the class\n{wrong}\n");
+        std::fs::write(folder.join(".env"), file).expect("a file");
+        let output = framewise(&["serve"]).current_dir(&folder).output().expect("it runs");
+        let error = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(1), "{wrong}: {error}");
+        assert!(error.starts_with("error: in .env line 3 is not NAME=value"), "{wrong}: {error}");
+        assert!(!error.contains("segredo"), "{error}");
+    }
+    // What has no settings there does not mind.
+    let output =
+        framewise(&["completions", "bash"]).current_dir(&folder).output().expect("it runs");
+    assert!(output.status.success());
     // It is the file of this folder that counts, not of one above.
     Serve::start_with(framewise(&["serve", "--port", "0"]).current_dir(&below));
     std::fs::remove_dir_all(folder).expect("the folder");

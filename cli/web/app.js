@@ -8,16 +8,16 @@ import { preferredLanguage, say, translate } from '/texts.js';
 /** Entries that a view keeps; older ones go. */
 const MAX_ENTRIES = 500;
 
+/** Private messages that an error may still come for. */
+const MAX_TOLD = 50;
+
 /** After a loss the server may hold our name for the old connection, until it notices: milliseconds, and how often. */
 const [NAME_AGAIN_AFTER, NAME_TRIES] = [5000, 12];
-
-/** Errors that answer a message. */
-const NOT_DELIVERED = ['no_such_peer', 'too_long', 'rate_limited'];
 
 const $ = (id) => document.getElementById(id);
 const address = new URL(location.href);
 /** What this visitor wants to be, whatever happens to connections. Another tab is somebody else. */
-const wanted = { name: tab.get('name') ?? '', room: address.searchParams.get('room') || 'lobby' };
+const wanted = { name: tab.get('name') ?? '', room: address.searchParams.get('room')?.normalize('NFC') || 'lobby' };
 // A token in the address would be on the wall with it.
 if (address.searchParams.has('token')) {
   tab.set('token', address.searchParams.get('token'));
@@ -34,8 +34,8 @@ let [owned, nameTries] = ['', 0];
 let refused = false;
 let lang = preferredLanguage();
 let counts = { total: 0, sent: 0 };
-/** What we said last, as it is shown. */
-let said = null;
+/** What we said to one person, and how it is shown: the last few, of which an error may still come. */
+let told = [];
 
 const people = new People($('people'), $('names'), $('unnamed'));
 const connection = new Connection(() => {
@@ -118,7 +118,7 @@ function notice(key, name) {
 const heard = {
   error({ error }) {
     showProblem(error.message);
-    if (NOT_DELIVERED.includes(error.code)) failed();
+    if (error.code === 'no_such_peer') failed(error.message);
     if (error.code !== 'name_taken' && error.code !== 'invalid_name') return;
     // Somebody else's news may have looked like our answer: then it was not.
     if (!joining && before) Object.assign(wanted, (me = before));
@@ -141,12 +141,13 @@ const heard = {
   },
 };
 
-/** What we said last reached nobody. */
-function failed() {
-  if (!said) return;
-  said.classList.add('failed');
-  said.querySelector('.head').append(' ', text('span', 'problem', say(lang, 'notDelivered')));
-  said = null;
+/** What we said to somebody reached nobody: the error names them. */
+function failed(message) {
+  const at = told.findIndex(({ to }) => message.includes(`'${to}'`));
+  if (at < 0) return;
+  const [{ item }] = told.splice(at, 1);
+  item.classList.add('failed');
+  item.querySelector('.head').append(' ', text('span', 'problem', say(lang, 'notDelivered')));
   counts = { total: counts.total - 1, sent: counts.sent - 1 };
   showCounts();
 }
@@ -201,6 +202,7 @@ function opened() {
   // Only who had the name before has a reason to wait for it.
   nameTries = owned && owned === wanted.name ? NAME_TRIES : 0;
   [me, before, joining] = [{ name: '', room: wanted.room }, null, null];
+  enter(me.room);
   if (wanted.name) join({ ...wanted });
   connection.send({ type: 'who' });
 }
@@ -243,8 +245,9 @@ $('send').addEventListener('submit', (submit) => {
   counts = { total: counts.total + 1, sent: counts.sent + 1 };
   showCounts();
   const event = { message, timestamp: new Date().toISOString(), ...(to && { to }) };
-  said = entry(event, true);
-  add($('chat'), said);
+  const item = entry(event, true);
+  if (to) told = [...told, { to, item }].slice(-MAX_TOLD);
+  add($('chat'), item);
   $('chat').scrollTop = $('chat').scrollHeight;
   $('message').value = '';
   $('message').focus();
@@ -261,7 +264,11 @@ $('join').addEventListener('submit', (submit) => {
   const [name, room] = [$('name'), $('room')].map((input) => input.value.trim().normalize('NFC'));
   showProblem('');
   nameTries = 0;
-  if (!join({ name: name || me.name, room: room || 'lobby' })) showProblem(say(lang, 'notConnected'));
+  const wish = { name: name || me.name, room: room || 'lobby' };
+  if (join(wish)) return;
+  // Without a connection it is what the next one begins with.
+  Object.assign(wanted, wish);
+  connection.connect();
 });
 
 $('token-form').addEventListener('submit', (submit) => {

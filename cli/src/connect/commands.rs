@@ -120,9 +120,12 @@ pub fn close_of(text: &str) -> Result<(CloseCode, String), Mistake> {
 
 /// Bytes from hexadecimal digits, with white space and `0x` where one likes.
 pub fn bytes(text: &str) -> Result<Vec<u8>, Mistake> {
-    let digits: String =
-        text.split_whitespace().map(|word| word.trim_start_matches("0x")).collect();
-    if digits.is_empty()
+    let words = || text.split_whitespace().map(|word| (word.strip_prefix("0x"), word));
+    let digits: String = words().map(|(digits, word)| digits.unwrap_or(word)).collect();
+    let is_cut =
+        words().any(|(digits, _)| digits.is_some_and(|digits| !digits.len().is_multiple_of(2)));
+    if is_cut
+        || digits.is_empty()
         || !digits.len().is_multiple_of(2)
         || !digits.bytes().all(|digit| digit.is_ascii_hexdigit())
     {
@@ -211,6 +214,7 @@ mod tests {
     fn mistakes_are_named() {
         assert_eq!(read("/dance"), Err(Mistake::Unknown("dance".to_owned())));
         assert_eq!(read("/raw xyz"), Err(Mistake::Hex));
+        assert_eq!(read("/raw 0x1 0x2"), Err(Mistake::Hex));
         assert_eq!(read("/raw é"), Err(Mistake::Hex));
         assert_eq!(read("/frag 0 a"), Err(Mistake::Frag));
         assert_eq!(read("/frag a"), Err(Mistake::Frag));

@@ -167,7 +167,7 @@ pub fn edited() -> rustyline::Result<Lines> {
 
 /// Whether this line ends the program, connected or not.
 pub fn is_farewell(line: &[u8]) -> bool {
-    matches!(line, b"/sair" | b"/exit" | b"/quit")
+    matches!(line.trim_ascii_end(), b"/sair" | b"/exit" | b"/quit")
 }
 
 /// The settings of the terminal, put back when the line editor is left in the middle of a line.

@@ -10,7 +10,7 @@
 
 mod commands;
 mod input;
-mod options;
+pub mod options;
 mod session;
 mod show;
 mod talk;
@@ -74,7 +74,7 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
         hex: args.hex,
         timestamps: args.ts,
         round_trips: args.rtt,
-        is_unread: false,
+        unwritten: None,
     };
     Session::new(args, request, show, lines, keys).talk(client).into()
 }

@@ -13,6 +13,11 @@ use crate::connect::commands;
 use crate::connect::input::MAX_LINE;
 use crate::texts;
 
+/// Why a value is refused; the help has the Portuguese.
+pub const NOT_A_NUMBER: &str = "not a number";
+pub const NO_SUCH_TIME: &str = "not above zero, or more than a year";
+pub const NO_SUCH_CLOSE: &str = "this code may not be sent, or the reason is too long";
+
 /// The longest time that can be asked for: a year.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -63,7 +68,7 @@ pub struct Args {
     #[arg(long, value_name = "CODE[:REASON]", value_parser = close)]
     pub close: Option<(CloseCode, String)>,
     /// Longest message that is taken
-    #[arg(long, value_name = "BYTES", default_value_t = 16 << 20, value_parser = max_message())]
+    #[arg(long, value_name = "BYTES", default_value_t = 32 << 20, value_parser = max_message())]
     pub max_message: u64,
     /// Explain every byte of handshake and frames
     #[arg(long)]
@@ -83,16 +88,15 @@ pub struct Args {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    let seconds: f64 = text.parse().map_err(|_| NOT_A_NUMBER.to_owned())?;
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| NO_SUCH_TIME.to_owned())?;
     Some(duration)
         .filter(|duration| !duration.is_zero() && *duration <= LONGEST)
-        .ok_or_else(|| "not above zero, or more than a year".to_owned())
+        .ok_or_else(|| NO_SUCH_TIME.to_owned())
 }
 
 fn close(text: &str) -> Result<(CloseCode, String), String> {
-    commands::close_of(text)
-        .map_err(|_| "this code may not be sent, or the reason is too long".to_owned())
+    commands::close_of(text).map_err(|_| NO_SUCH_CLOSE.to_owned())
 }
 
 impl Args {

@@ -3,10 +3,10 @@
 //! Rules of this file: on a terminal it goes on until it is told to stop; in a pipe everything is sent, answers are
 //! waited for, and then it closes: when a ping behind the last line is answered, and as many messages have come as were
 //! sent, or none for a while (a server may answer pings before messages that it has read). No line is taken
-//! while much still waits to be sent, so that reading never waits for writing. A line that could not be sent because the
-//! connection was lost is the first one of the next connection.
+//! while much still waits to be sent, so that reading never waits for writing. A line of a pipe that could not be sent
+//! because the connection was lost is the first one of the next connection; whoever types is told.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use crate::connect::input::{Input, Lines, MAX_LINE, is_farewell};
 use crate::connect::options::Args;
 use crate::connect::show::Show;
 use crate::connect::talk::Talk;
-use crate::connect::{CLOSED_OTHERWISE, FINE, USAGE, Watch, open};
+use crate::connect::{CLOSED_OTHERWISE, FINE, NOT_CONNECTED, USAGE, Watch, open};
 use crate::texts;
 
 /// The first pause before connecting again, and the longest. A connection that lasted for the longest begins anew.
@@ -45,8 +45,8 @@ pub struct Session {
     unsent: Option<Vec<u8>>,
     /// Nothing more will be typed.
     over: bool,
-    /// Because it made no sense.
-    failed: bool,
+    /// What the exit code says beyond how the connection ended.
+    failure: Option<u8>,
     /// A message came.
     is_answered: bool,
     /// Before it connects again; longer each time.
@@ -86,7 +86,7 @@ impl Session {
             keys,
             unsent: None,
             over: false,
-            failed: false,
+            failure: None,
             is_answered: false,
             pause: AGAIN_AFTER[0],
         }
@@ -127,8 +127,10 @@ impl Session {
     }
 
     fn exit_code(&self, closed: &Closed) -> u8 {
+        if let Some(failure) = self.failure {
+            return failure;
+        }
         match closed.code {
-            _ if self.failed => USAGE,
             _ if self.args.one && !self.is_answered => CLOSED_OTHERWISE,
             CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS => FINE,
             _ => CLOSED_OTHERWISE,
@@ -204,14 +206,20 @@ impl Session {
                 Ok(Some(event)) => {
                     let is_answer = matches!(event, Event::Message(_));
                     self.show_event(event, &mut talk);
-                    if self.show.is_unread {
+                    if let Some(error) = self.show.unwritten.take() {
+                        // Whoever reads may leave, as `head` does; a full disk is something else.
+                        if error.kind() != ErrorKind::BrokenPipe {
+                            self.show.note(texts::ERROR, &[&error]);
+                            self.failure = Some(NOT_CONNECTED);
+                        }
                         return End::Left(close(client, CloseCode::GOING_AWAY, ""));
                     }
+                    // Pings and pongs go by whether anything is still to come or not.
                     self.is_answered |= is_answer;
+                    has_moved = is_answer;
                     if is_answer && self.args.one {
                         return End::Left(self.leave(client));
                     }
-                    has_moved = true;
                 }
                 Ok(None) => {}
                 Err(error) => {
@@ -258,7 +266,7 @@ impl Session {
     /// What comes through the pipe makes no sense: nothing more of it is sent.
     fn fail(&mut self, why: &str) {
         self.show.note(texts::ERROR, &[&why]);
-        (self.over, self.failed) = (true, true);
+        (self.over, self.failure) = (true, Some(USAGE));
     }
 
     fn show_event(&mut self, event: Event<'_>, talk: &mut Talk) {

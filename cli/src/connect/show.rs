@@ -29,8 +29,8 @@ pub struct Show {
     pub timestamps: bool,
     /// How long answers take.
     pub round_trips: bool,
-    /// Nobody reads what is shown any more.
-    pub is_unread: bool,
+    /// Why something could not be shown.
+    pub unwritten: Option<io::Error>,
 }
 
 impl Show {
@@ -130,8 +130,8 @@ impl Show {
     fn write(&mut self, pieces: &[&[u8]]) {
         let mut out = io::stdout().lock();
         let written = pieces.iter().try_for_each(|piece| out.write_all(piece));
-        if written.and_then(|()| out.flush()).is_err() {
-            self.is_unread = true;
+        if let Err(error) = written.and_then(|()| out.flush()) {
+            self.unwritten = Some(error);
         }
     }
 

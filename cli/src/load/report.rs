@@ -138,7 +138,11 @@ impl Report {
         let most = rows.iter().map(|row| row.1).max().unwrap_or(1).max(1);
         for (upto, count) in rows.iter().filter(|row| row.1 > 0) {
             let bar = "█".repeat((count * 50).div_ceil(most) as usize);
-            let _ = writeln!(out, "{:>10.2}  {bar} {count}", *upto as f64 / 1e3);
+            let _ = writeln!(
+                out,
+                "{:>10.2}  {bar} {count}",
+                (*upto).min(self.latency.max()) as f64 / 1e3
+            );
         }
     }
 }

@@ -99,8 +99,10 @@ impl Classroom {
 
     fn say_to(&mut self, outbox: &mut Outbox<'_>, text: &str, name: &str) -> Result<(), Fault> {
         let to = self.rooms.named(name).ok_or_else(|| Fault::NoSuchPeer(name.to_owned()))?;
-        let from = self.rooms.get(outbox.peer()).and_then(|member| member.name.as_deref());
-        let said = Said { message: text, timestamp: now(), from, room: None, to: Some(name) };
+        let name_of = |peer| self.rooms.get(peer).and_then(|member| member.name.as_deref());
+        // As it is spelled by whose it is.
+        let (from, name) = (name_of(outbox.peer()), name_of(to));
+        let said = Said { message: text, timestamp: now(), from, room: None, to: name };
         let event = json(&said);
         let message = Message::Text(&event);
         self.metrics.sent(message, usize::from(outbox.send(to, message)));
@@ -120,7 +122,7 @@ impl Classroom {
         let Some(member) = self.rooms.get(peer) else { return Ok(()) };
         let room = room.unwrap_or_else(|| member.room.clone());
         let is_renamed = name.is_some() && name != member.name;
-        if names::key(&room) != names::key(&member.room) || is_renamed {
+        if room != member.room || is_renamed {
             self.go(outbox, &room, name);
         }
         let name = self.rooms.get(peer).and_then(|member| member.name.as_deref());

@@ -16,7 +16,7 @@ mod names;
 mod pages;
 mod rate;
 mod rooms;
-mod settings;
+pub mod settings;
 mod watch;
 
 use std::io::{self, IsTerminal};

@@ -4,7 +4,7 @@
 //! that nobody sees; letters that can be written in two ways (é, or e with an accent behind it) are one (Unicode's NFC).
 
 use unicode_normalization::UnicodeNormalization;
-use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
 /// Longest name of a person or a room in characters.
 pub const MAX_NAME: usize = 64;
@@ -14,8 +14,10 @@ pub fn parse(name: &str) -> Option<String> {
     // No letter is composed of more than four characters: what is longer than this stays too long.
     let name: String = name.chars().take(4 * MAX_NAME + 1).nfc().collect();
     let fits = name.chars().count() <= MAX_NAME;
-    let is_seen = !name.chars().any(is_hidden) && !key(&name).is_empty();
-    let is_spaced = name.trim() == name && !name.contains("  ");
+    let shown = key(&name);
+    let is_mark = |c: char| c.general_category_group() == GeneralCategoryGroup::Mark;
+    let is_seen = !name.chars().any(is_hidden) && shown.chars().any(|c| c != ' ' && !is_mark(c));
+    let is_spaced = shown.trim() == shown && !shown.contains("  ");
     (fits && is_seen && is_spaced).then_some(name)
 }
 
@@ -36,7 +38,7 @@ fn is_hidden(c: char) -> bool {
     let is_blank = matches!(
         c,
         '\u{034f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{2065}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{fe00}'..='\u{fe0d}' | '\u{e0000}'..='\u{e0fff}'
+            | '\u{2065}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{fffc}' | '\u{fe00}'..='\u{fe0d}' | '\u{e0000}'..='\u{e0fff}'
     );
     let categories = [Control, Format, PrivateUse];
     let is_other_space = c.is_whitespace() && c != ' ';
@@ -69,6 +71,12 @@ mod tests {
             "a\u{a0}b",
             "a\u{3000}b",
             "a  b",
+            "ana \u{200d}",
+            "\u{200d} ana",
+            "a \u{200d} b",
+            "\u{200d} \u{200d}",
+            "\u{301}",
+            "\u{fffc}",
             "ana\u{2065}",
             "ana\u{fff0}",
             "ana\u{ad}",

@@ -95,15 +95,14 @@ pub struct Args {
 
 const LIMITS: &str = "Limits";
 
+/// Why a token is refused; the help has the Portuguese.
+pub const NO_SUCH_TOKEN: &str = "use ASCII characters, at least one, and no space around them";
+
 /// What every client can send, in a header as well as in an address.
 fn token(text: &str) -> Result<String, &'static str> {
     let is_fine = !text.is_empty() && text.trim() == text;
     let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    if is_fine && is_plain {
-        Ok(text.to_owned())
-    } else {
-        Err("not empty, of ASCII characters, no space around them")
-    }
+    if is_fine && is_plain { Ok(text.to_owned()) } else { Err(NO_SUCH_TOKEN) }
 }
 
 fn log_level() -> impl TypedValueParser<Value = Level> {

@@ -200,14 +200,25 @@ const checks = {
   async 'what reached nobody is said so'() {
     const ana = await visit({ name: 'ana' });
     await say(ana, 'tem alguém?', 'ninguém');
-    await ana.locator('#chat .failed', { hasText: 'não entregue' }).waitFor();
-    assert.equal(await ana.textContent('#sent'), '0');
+    await say(ana, 'bom dia a todos');
+    await ana.locator('#chat .failed', { hasText: 'tem alguém?' }).waitFor();
+    assert.equal(await ana.locator('#chat .failed').count(), 1);
+    assert.equal(await ana.textContent('#sent'), '1');
     return [ana];
   },
   async 'room and name stay over a reload, and another tab is somebody else'() {
     const ana = await visit({ name: 'ana' });
     await joinAs(ana, 'ana', '7a');
     await ana.locator('.notice', { hasText: 'agora na sala 7a' }).waitFor();
+    // What is entered without a connection is what the next one begins with.
+    await ana.click('#toggle');
+    await state(ana, 'disconnected');
+    await joinAs(ana, 'ana maria', '8b');
+    await joinAs(ana, 'ana', '7a');
+    // A link whose letters are written in another way.
+    const bia = await visit({ name: 'bia', path: '/?room=sa%CC%83o' });
+    await bia.locator('#people .person', { hasText: 'bia (você)' }).waitFor();
+    assert.equal(await bia.locator('.notice', { hasText: 'bia entrou' }).count(), 0);
     await ana.reload();
     await ana.locator('#people .person', { hasText: 'ana (você)' }).waitFor();
     assert.equal(await ana.textContent('#room-title'), '7a');
@@ -344,6 +355,10 @@ const checks = {
   async 'a room that cannot be is said so'() {
     const page = await visit({ path: '/?room=%00', lang: 'en', becomes: 'disconnected' });
     await page.locator('#problem', { hasText: 'a room has a name of 1 to 64 characters' }).waitFor();
+    await page.fill('#room', '7a');
+    await page.click('#join button');
+    await state(page, 'connected');
+    assert.equal(await page.textContent('#room-title'), '7a');
     return [page];
   },
   async 'a view keeps so many entries and no more'() {
