@@ -28,7 +28,7 @@ use framewise::{Client, PeerId};
 
 pub use crate::connect::options::Args;
 use crate::connect::session::Session;
-use crate::connect::show::Show;
+use crate::connect::show::{Above, Show};
 use crate::texts::complain;
 
 /// Closed with 1000, 1001 or no code.
@@ -50,7 +50,8 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
         }
     };
     // The first connection comes first: whoever cannot connect need not type.
-    let client = match open(&args, &request, lang) {
+    let above = Above::default();
+    let client = match open(&args, &request, &above, lang) {
         Ok(client) => client,
         Err(error) => return refused(&error, lang),
     };
@@ -66,9 +67,10 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
         () if is_interactive(&args) => input::edited().unwrap_or_else(|_| input::piped()),
         () => input::piped(),
     };
+    above.set(lines.printer.take());
     let show = Show {
         lang,
-        terminal: lines.printer.take(),
+        above,
         is_terminal: io::stdout().is_terminal(),
         json: args.json,
         hex: args.hex,
@@ -84,21 +86,27 @@ fn is_interactive(args: &Args) -> bool {
     args.execute.is_empty() && input::is_terminal()
 }
 
-fn open(args: &Args, request: &ClientRequest, lang: Lang) -> Result<Client<Watch>, ConnectError> {
-    // A terminal that is being edited does not return to the margin by itself.
-    let print = if is_interactive(args) && io::stderr().is_terminal() {
-        |line: &str| drop(write!(io::stderr(), "{line}\r\n"))
-    } else {
-        |line: &str| drop(writeln!(io::stderr(), "{line}"))
+fn open(
+    args: &Args,
+    request: &ClientRequest,
+    above: &Above,
+    lang: Lang,
+) -> Result<Client<Watch>, ConnectError> {
+    let above = above.clone();
+    let print = move |line: &str| {
+        // A trace that goes into a file goes there whole.
+        if !(io::stderr().is_terminal() && above.print(line)) {
+            let _ = writeln!(io::stderr(), "{line}");
+        }
     };
-    let trace = args.trace.then(|| ClientTrace::new(lang, print as Print));
+    let trace = args.trace.then(|| ClientTrace::new(lang, Box::new(print) as Print));
     Client::open(request, args.config(), Watch(trace))
 }
 
 /// The trace, if it was asked for.
 struct Watch(Option<ClientTrace<Print>>);
 
-type Print = fn(&str);
+type Print = Box<dyn FnMut(&str) + Send>;
 
 impl Observer for Watch {
     fn bytes(&mut self, peer: PeerId, direction: Direction, bytes: &[u8]) {

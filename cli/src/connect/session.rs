@@ -7,10 +7,11 @@
 //! because the connection was lost is the first one of the next connection; whoever types is told.
 
 use std::io::{self, ErrorKind};
-use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use framewise::net::connect::ConnectError;
 use framewise::protocol::connection::{Closed, Event};
 use framewise::protocol::handshake::client::ClientRequest;
 use framewise::protocol::mask::MaskingKeys;
@@ -30,6 +31,9 @@ const AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(
 
 /// The ping behind the last line of a pipe.
 const LAST: &[u8] = b"framewise: that was all";
+
+/// How often somebody who waits for a connection is heard.
+const LOOK_UP: Duration = Duration::from_millis(50);
 
 /// With more than so many bytes waiting to be sent, no line is taken.
 const MUCH: usize = 1 << 20;
@@ -152,7 +156,7 @@ impl Session {
             }
             // Also a server that lets in and sends away at once is asked less and less often.
             self.pause = (self.pause * 2).min(AGAIN_AFTER[1]);
-            match open(&self.args, &self.request, self.show.lang) {
+            match self.open()? {
                 Ok(client) => return Some(client),
                 Err(error) => {
                     let why = printable(&error.text(self.show.lang));
@@ -162,9 +166,24 @@ impl Session {
         }
     }
 
+    /// Connects in a thread, so that whoever types can stop meanwhile: then there is nothing.
+    fn open(&mut self) -> Option<Result<Client<Watch>, ConnectError>> {
+        let (done, opened) = sync_channel(1);
+        let (args, request) = (self.args.clone(), self.request.clone());
+        let (above, lang) = (self.show.above.clone(), self.show.lang);
+        thread::spawn(move || drop(done.send(open(&args, &request, &above, lang))));
+        loop {
+            match opened.recv_timeout(LOOK_UP) {
+                Ok(result) => return Some(result),
+                Err(RecvTimeoutError::Timeout) if self.rest(Duration::ZERO) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// Waits; false if somebody wants to stop meanwhile. What comes through a pipe waits as well.
     fn rest(&mut self, pause: Duration) -> bool {
-        if self.show.terminal.is_none() {
+        if !self.show.above.is_there() {
             thread::sleep(pause);
             return true;
         }
@@ -187,7 +206,7 @@ impl Session {
                 return End::Left(closed);
             }
             if self.over && !talk.is_ending() {
-                if self.show.terminal.is_some() {
+                if self.show.above.is_there() {
                     return End::Left(self.leave(client));
                 }
                 talk.end(self.args.wait, client.queued());
@@ -288,7 +307,7 @@ impl Session {
         line: Vec<u8>,
         talk: &mut Talk,
     ) -> io::Result<Acted> {
-        let is_terminal = self.show.terminal.is_some();
+        let is_terminal = self.show.above.is_there();
         // What comes through a pipe is data: only who types has commands.
         let action = if is_terminal {
             commands::parse(&line, self.args.binary, self.args.hex, (self.keys)())

@@ -1,6 +1,7 @@
 //! How `framewise connect` shows what happens: for people, for pipes, and as JSON.
 
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use framewise::Message;
@@ -15,11 +16,36 @@ use crate::texts;
 /// Prints above a line that is being typed.
 pub type Printer = Box<dyn ExternalPrinter + Send>;
 
+/// The place above the line that somebody types, for as long as somebody does; the trace writes there too.
+#[derive(Clone, Default)]
+pub struct Above(Arc<Mutex<Option<Printer>>>);
+
+impl Above {
+    /// From now on somebody types, or nobody any more.
+    pub fn set(&self, printer: Option<Printer>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = printer;
+    }
+
+    /// Whether somebody types.
+    pub fn is_there(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Prints a line there; false if nobody types.
+    pub fn print(&self, line: &str) -> bool {
+        let mut printer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(printer) = printer.as_mut() else { return false };
+        // An editor that has ended takes nothing more.
+        let _ = printer.print(format!("{line}\n"));
+        true
+    }
+}
+
 /// Where lines go, and what they look like.
 pub struct Show {
     pub lang: Lang,
-    /// Somebody types here: what comes in is marked, and nothing may move the cursor.
-    pub terminal: Option<Printer>,
+    /// Where somebody types what comes in is marked, and nothing may move the cursor.
+    pub above: Above,
     /// Standard output is a terminal, whoever types: nothing that came may move its cursor.
     pub is_terminal: bool,
     pub json: bool,
@@ -39,7 +65,7 @@ impl Show {
         if self.json {
             return self.event("open", json!({"url": url, "subprotocol": subprotocol}));
         }
-        if self.terminal.is_some() {
+        if self.above.is_there() {
             let mut line = texts::CONNECTED_TO.with(self.lang, &[&printable(url)]);
             if let Some(name) = subprotocol {
                 line += &format!(" ({name})");
@@ -69,13 +95,14 @@ impl Show {
                 framewise::lang::BINARY_MESSAGE.with(self.lang, &[&bytes.len()])
             }
         };
-        let mark = if self.terminal.is_some() { "< " } else { "" };
+        let mark = if self.above.is_there() { "< " } else { "" };
         self.line(&format!("{mark}{shown}{}", self.took(took)));
     }
 
     /// The line editor is left: from now on lines go where the cursor is.
     pub fn leave_terminal(&mut self) {
-        if self.terminal.take().is_some() {
+        if self.above.is_there() {
+            self.above.set(None);
             // The prompt that waits for another line.
             let _ = write!(io::stdout(), "\r\x1b[2K").and_then(|()| io::stdout().flush());
         }
@@ -88,7 +115,7 @@ impl Show {
             self.add_round_trip(&mut fields, took);
             return self.event(kind, fields);
         }
-        if kind == "ping" || (self.terminal.is_none() && !self.round_trips) {
+        if kind == "ping" || (!self.above.is_there() && !self.round_trips) {
             return;
         }
         let text = printable(&String::from_utf8_lossy(payload));
@@ -111,18 +138,16 @@ impl Show {
 
     /// The same, of a text that is known already.
     pub fn remark(&mut self, line: &str) {
-        match &mut self.terminal {
-            Some(printer) => drop(printer.print(format!("{line}\n"))),
-            None => drop(writeln!(io::stderr(), "{line}")),
+        if !self.above.print(line) {
+            let _ = writeln!(io::stderr(), "{line}");
         }
     }
 
     /// A line about what came in.
     fn line(&mut self, line: &str) {
         let time = if self.timestamps { format!("{} ", now()) } else { String::new() };
-        match &mut self.terminal {
-            Some(printer) => drop(printer.print(format!("{time}{line}\n"))),
-            None => self.write(&[time.as_bytes(), line.as_bytes(), b"\n"]),
+        if !self.above.print(&format!("{time}{line}")) {
+            self.write(&[time.as_bytes(), line.as_bytes(), b"\n"]);
         }
     }
 
