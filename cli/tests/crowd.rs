@@ -32,19 +32,22 @@ fn handshake(host: &str) -> String {
     )
 }
 
+/// As many as one process has descriptors for by default, four for each client.
+const CROWD: usize = 150;
+
 #[test]
 fn a_crowd_comes_talks_and_goes() {
     let serve = Serve::start(&["--rate", "0"]);
-    let mut peers: Vec<Peer> = (0..1_000).map(|_| serve.connect("/ws/events")).collect();
-    settles_at(&serve, 1_000);
+    let mut peers: Vec<Peer> = (0..CROWD).map(|_| serve.connect("/ws/events")).collect();
+    settles_at(&serve, CROWD as u64);
     for (n, peer) in peers.iter_mut().enumerate() {
         peer.send(&json!({"type": "join", "name": format!("aluno {n}")}).to_string());
         assert_eq!(peer.json()["name"], format!("aluno {n}"));
     }
-    let (first, others) = peers.split_first_mut().expect("a thousand");
+    let (first, others) = peers.split_first_mut().expect("a crowd");
     assert_eq!(
         first.send(r#"{"type": "who"}"#).json()["names"].as_array().map(Vec::len),
-        Some(1_000)
+        Some(CROWD)
     );
     first.send(r#"{"message": "bom dia"}"#);
     for peer in others {

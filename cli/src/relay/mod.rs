@@ -27,7 +27,7 @@ use crate::relay::spoil::{Spoiler, Verdict};
 use crate::texts::{self, complain};
 
 /// Connections at once.
-const MAX_CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS: usize = 128;
 
 /// Bytes that one read takes.
 const READ: usize = 16 * 1024;
