@@ -102,7 +102,7 @@ const PAGES: &[Page] = &[
 #[rustfmt::skip]
 const VALUES: &[(&str, &str)] = &[
     ("SECONDS", "SEGUNDOS"), ("HEADER", "CABEÇALHO"), ("NAME", "NOME"), ("TEXT", "TEXTO"), ("LEVEL", "NÍVEL"),
-    ("ORIGIN", "ORIGEM"), ("CODE[:REASON]", "CÓDIGO[:MOTIVO]"), ("LANG", "IDIOMA"), ("PORT", "PORTA"), ("LISTEN", "ESCUTA"), ("TARGET", "ALVO"), ("SHELL", "SHELL"),
+    ("ORIGIN", "ORIGEM"), ("CODE[:REASON]", "CÓDIGO[:MOTIVO]"), ("LANG", "IDIOMA"), ("PORT", "PORTA"), ("LISTEN", "ESCUTA"), ("TARGET", "ALVO"),
     ("FOLDER", "PASTA"), ("[CODE [REASON]]", "[CÓDIGO [MOTIVO]]"),
 ];
 

@@ -14,7 +14,7 @@ use framewise::protocol::connection::Event;
 use framewise::protocol::message::Received;
 use serde_json::json;
 use socket2::SockRef;
-use support::{PATIENCE, Peer, Serve, framewise};
+use support::{KEY, PATIENCE, Peer, Serve, framewise, handshake};
 
 /// Waits until so many WebSockets are open.
 fn settles_at(serve: &Serve, count: u64) {
@@ -22,14 +22,6 @@ fn settles_at(serve: &Serve, count: u64) {
     while serve.json("/health")["connections"] != count {
         assert!(began.elapsed() < PATIENCE, "{} instead of {count}", serve.json("/health"));
     }
-}
-
-/// The request of a client that does by itself what it does.
-fn handshake(host: &str) -> String {
-    format!(
-        "GET /ws/events HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
 }
 
 /// As many as one process has descriptors for by default, four for each client.
@@ -66,7 +58,7 @@ fn connections_that_break_off_leave_nothing() {
     for n in 0..1_000 {
         let mut stream = TcpStream::connect(serve.address).expect("it listens");
         // Before, in the middle of, and after the request.
-        let request = handshake(&serve.address.to_string());
+        let request = handshake("/ws/events", serve.address, KEY);
         let sent = request.len() * (n % 3) / 2;
         stream.write_all(&request.as_bytes()[..sent]).expect("a socket");
         if n % 3 == 2 {
@@ -162,7 +154,8 @@ fn a_full_stdout_costs_lines_and_not_the_server() {
         }
     };
     peer.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    peer.write_all(handshake(&format!("127.0.0.1:{port}")).as_bytes()).expect("a socket");
+    peer.write_all(handshake("/echo", format!("127.0.0.1:{port}"), KEY).as_bytes())
+        .expect("a socket");
     let id = child.id().to_string();
     let signal = || {
         let mut kill = std::process::Command::new("kill");

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use framewise::protocol::connection::Closed;
-use support::{PATIENCE, Serve};
+use support::{KEY, PATIENCE, Serve, handshake};
 
 /// What a client hears that sends these bytes in the place of frames.
 fn ends_with(serve: &Serve, bytes: &[u8]) -> Closed {
@@ -60,7 +60,7 @@ fn a_request_that_breaks_a_rule_gets_its_status_and_learns_why() {
     let serve =
         Serve::start(&["--max-request-line", "300", "--max-head", "600", "--max-headers", "8"]);
     let host = serve.address;
-    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let key = format!("Sec-WebSocket-Key: {KEY}\r\n");
     let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
     let base = |line: &str, more: &str| format!("{line}\r\nHost: {host}\r\n{more}\r\n");
     let get = "GET /ws HTTP/1.1";
@@ -102,12 +102,7 @@ fn deadlines_are_flags() {
     // C7: somebody who never answers the Close.
     let mut rude = TcpStream::connect(serve.address).expect("it listens");
     rude.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    let request = format!(
-        "GET /echo HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        serve.address
-    );
-    rude.write_all(request.as_bytes()).expect("a socket");
+    rude.write_all(handshake("/echo", serve.address, KEY).as_bytes()).expect("a socket");
     let mut heard = Vec::new();
     rude.read_to_end(&mut heard).expect("an end");
     // No byte of the head is that large.

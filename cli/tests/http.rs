@@ -10,7 +10,7 @@ use framewise::protocol::handshake::client::ClientRequest;
 use framewise::protocol::url::Url;
 use framewise::{Client, Config, Message};
 use serde_json::json;
-use support::{Serve, framewise};
+use support::{Serve, framewise, handshake};
 
 fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).expect("a status")
@@ -189,11 +189,7 @@ fn pages_from_elsewhere_need_permission() {
 fn a_key_of_another_length_is_taken_where_that_was_asked_for() {
     let answer_of = |serve: &Serve| {
         let mut stream = TcpStream::connect(serve.address).expect("it listens");
-        let host = serve.address;
-        let request = format!(
-            "GET /echo HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: SGVsbG8sIHdvcmxkIQ==\r\n\r\n"
-        );
+        let request = handshake("/echo", serve.address, "SGVsbG8sIHdvcmxkIQ==");
         stream.write_all(request.as_bytes()).expect("a socket");
         let lines = BufReader::new(stream).lines().map(|line| line.expect("text"));
         lines.take_while(|line| !line.is_empty()).collect::<Vec<String>>().join("\n")

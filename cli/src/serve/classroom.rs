@@ -220,12 +220,13 @@ impl Classroom {
 
 impl Dispatcher for Classroom {
     fn on_request(&mut self, request: &Request<'_>, from: SocketAddr) -> Answer {
-        let lang = self.pages.lang_of(request);
-        if let Some(refusal) = self.guard.refuse(request, from, lang) {
+        let (lang, path) = (self.pages.lang_of(request), path_of(request));
+        // At / there is a page as well.
+        let is_page = !request.is_handshake() && (path.is_none() || request.path() == "/");
+        if let Some(refusal) = self.guard.refuse(request, is_page, from, lang) {
             return Answer::Respond(refusal);
         }
-        let path = path_of(request);
-        if !request.is_handshake() && (path.is_none() || request.path() == "/") {
+        if is_page {
             return Answer::Respond(match request.path() {
                 "/metrics" => self.metrics.page(),
                 _ => self.pages.answer(request, lang, self.rooms.len()),

@@ -29,8 +29,14 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Why a request is refused, if it is.
-    pub fn refuse(&self, request: &Request<'_>, from: SocketAddr, lang: Lang) -> Option<Response> {
+    /// Why a request is refused, if it is. `is_page` if it asks for a page, and not for a WebSocket.
+    pub fn refuse(
+        &self,
+        request: &Request<'_>,
+        is_page: bool,
+        from: SocketAddr,
+        lang: Lang,
+    ) -> Option<Response> {
         if self.loopback_only.get() && !names_loopback(request.host()) {
             // A page from elsewhere whose name was made to point here (DNS rebinding).
             return Some(teach(
@@ -42,9 +48,8 @@ impl Guard {
                 lang,
             ));
         }
-        let is_page = matches!(request.path(), "/wire" | "/metrics");
-        let is_socket = matches!(request.path(), "/echo" | "/ws" | "/ws/events");
-        if !request.is_handshake() && !is_page && !is_socket {
+        let is_private = matches!(request.path(), "/wire" | "/metrics");
+        if is_page && !is_private {
             return None;
         }
         match &self.token {
@@ -65,7 +70,7 @@ impl Guard {
                 );
                 Some(response.header("WWW-Authenticate", "Bearer").expect("one word"))
             }
-            None if is_page && !from.ip().to_canonical().is_loopback() => {
+            None if is_private && !from.ip().to_canonical().is_loopback() => {
                 let from = from.ip().to_string();
                 Some(teach(
                     403,

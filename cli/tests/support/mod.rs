@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // Each test file uses its own part of this.
 
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -38,6 +39,17 @@ pub fn framewise(arguments: &[&str]) -> Command {
     command.args(arguments);
     command
 }
+
+/// The request of a client that does by itself what it does.
+pub fn handshake(path: &str, host: impl Display, key: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+    )
+}
+
+/// A key of sixteen bytes, as it should be.
+pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 impl Serve {
     /// Starts on a free port of 127.0.0.1.
