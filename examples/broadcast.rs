@@ -1,29 +1,25 @@
 //! The broadcast server: `cargo run --example broadcast`, then open two or more clients.
 //!
-//! Each message goes, unchanged, to everybody but its sender.
+//! It sends each message unchanged to all other clients.
 
 mod common;
 
 use common::Help;
 use common::server::Options;
+use common::texts::BROADCAST_STARTED;
 use framewise::Broadcast;
-use framewise::lang::BROADCAST_STARTED;
 
 const HELP: Help = Help {
-    en: "Broadcast server: each message goes to all others.
+    en: "Broadcast server: sends each message to all other clients.
 
 Usage: cargo run --example broadcast -- [options]
 ",
-    pt: "Servidor de broadcast: cada mensagem vai para todos os outros.
+    pt: "Servidor de broadcast: envia cada mensagem a todos os outros clientes.
 
 Uso: cargo run --example broadcast -- [opções]
 ",
 };
 
 fn main() {
-    Options::parse(&HELP, |_, _| false).serve(
-        || Broadcast,
-        Some(BROADCAST_STARTED),
-        |console| console,
-    )
+    Options::parse(&HELP, |_, _| false).serve(Broadcast, Some(BROADCAST_STARTED), |console| console)
 }

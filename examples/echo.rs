@@ -1,29 +1,29 @@
 //! The echo server: `cargo run --example echo`, then `wscat -c ws://localhost:8765`.
 //!
-//! Whatever a client sends comes back: text behind `Echo: `, binary as it is.
+//! It sends each message back to its sender: text with the prefix `Echo: `, binary data unchanged.
 
 mod common;
 
 use common::Help;
+use common::console::Console;
 use common::server::Options;
 use framewise::Echo;
 use framewise::config::KeyPolicy;
-use framewise::console::Console;
 
 const HELP: Help = Help {
-    en: "Echo server: text comes back behind a prefix, binary as it is.
+    en: "Echo server: sends each message back, text with a prefix, binary data unchanged.
 
 Usage: cargo run --example echo -- [options]
 
-  --prefix P           what text replies begin with (default: 'Echo: ')
-  --raw                reply with exactly what came: no prefix
+  --prefix P           the prefix of text replies (default: 'Echo: ')
+  --raw                send text back unchanged, without a prefix
   --strict             refuse a Sec-WebSocket-Key that is not 16 bytes long",
-    pt: "Servidor de eco: o texto volta com um prefixo, o binário volta como veio.
+    pt: "Servidor de eco: devolve cada mensagem, o texto com um prefixo, os dados binários sem alteração.
 
 Uso: cargo run --example echo -- [opções]
 
-  --prefix P           como começam as respostas de texto (padrão: 'Echo: ')
-  --raw                responde exatamente o que veio, sem prefixo
+  --prefix P           prefixo das respostas de texto (padrão: 'Echo: ')
+  --raw                devolve o texto sem alteração, sem prefixo
   --strict             recusa um Sec-WebSocket-Key que não tenha 16 bytes",
 };
 
@@ -39,7 +39,7 @@ fn main() {
         true
     });
     if !strict {
-        options.config.key_policy = KeyPolicy::Lenient;
+        options.config.handshake.keys = KeyPolicy::Lenient;
     }
-    options.serve(|| Echo::new(prefix.clone()), None, Console::with_replies)
+    options.serve(Echo::new(prefix), None, Console::with_replies)
 }

@@ -1,106 +1,165 @@
-//! Every limit and every policy, each with the reason for its default; checked once.
+//! Every setting: limits, time-outs and policies.
 //!
-//! A [`Config`] is plain data. [`Config::validate`] turns it into a [`ValidConfig`], which everything below
-//! takes, so that no line of the protocol has to doubt a setting again.
+//! A [`Config`] is plain data. [`Config::validate`] checks it and returns a [`ValidConfig`]. The rest of the library
+//! uses only that type, so no other file has to check a setting again.
 
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::lang::{self, Lang, Text};
+use crate::lang::{Lang, Text};
+use crate::texts;
 
-/// The settings of a server, or of one end of a connection.
+/// The settings of a server, or of one side of a connection.
+///
+/// Start from [`Config::default`] and change what you need:
+///
+/// ```
+/// use std::time::Duration;
+/// use framewise::Config;
+///
+/// let config = Config::default()
+///     .listen("0.0.0.0", 8765)
+///     .limits(|limits| limits.max_message = 64 * 1024)
+///     .timeouts(|timeouts| timeouts.handshake = Duration::from_secs(5));
+/// assert!(config.validate().is_ok());
+/// ```
+///
+/// `docs/limits.md` lists every setting, with its default and what happens beyond it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
-    /// Where to listen. `localhost` means both 127.0.0.1 and ::1, because browsers try either.
+    /// Host name or IP address to listen on. `localhost` means both 127.0.0.1 and ::1, because browsers may try either
+    /// one.
     pub host: String,
-    /// TCP port; 0 lets the system choose one.
+    /// TCP port. 0 lets the operating system choose a free one.
     pub port: u16,
-    /// The language of refusals when the request does not ask for one.
+    /// The language of a refusal if the request does not ask for one.
     pub lang: Lang,
-
-    /// Longest request line in bytes, without its CR LF; beyond it 414. Long paths are attacks or bugs.
-    pub max_request_line: usize,
-    /// Longest request head in bytes; beyond it 431. What browsers send fits with room for cookies.
-    pub max_head: usize,
-    /// Most header fields; beyond it 431.
-    pub max_headers: usize,
-    /// Time from TCP accept to the end of the request, absolute: a slow drip does not extend it.
-    pub handshake_timeout: Duration,
-    /// Most connections that may be in their opening handshake; beyond it accepting pauses.
-    pub max_handshakes: usize,
-    /// Which `Sec-WebSocket-Key` values are accepted.
-    pub key_policy: KeyPolicy,
-    /// Which web pages may connect.
-    pub origin_policy: OriginPolicy,
-    /// Subprotocols that this server speaks; the first one of the client's list that is here is chosen.
-    pub subprotocols: Vec<String>,
-
-    /// Longest message in bytes, whole or in fragments; beyond it 1009.
-    pub max_message: usize,
-    /// Most fragments of one message; beyond it 1008. Each costs work, however short it is.
-    pub max_fragments: usize,
-
-    /// Most output in bytes that waits for one peer whose socket refuses more. A peer that others fill
-    /// beyond it gets 1008; a peer whose own replies fill half of it is not read until it drains.
-    pub max_output: usize,
-    /// How long a socket may refuse output without taking a byte before the connection is closed.
-    pub write_timeout: Duration,
-    /// How often an open connection is pinged; `None` never. A peer that vanished without a word shows
-    /// only when it is asked.
-    pub ping_interval: Option<Duration>,
-    /// How long the pong may take; beyond it 1008.
-    pub pong_timeout: Duration,
-    /// Whether pings are answered, as the standard wants it (§5.5.2). False only to see what the other end makes of
-    /// silence.
+    /// What the opening handshake accepts.
+    pub handshake: HandshakePolicy,
+    /// Limits, in bytes or as counts.
+    pub limits: Limits,
+    /// How long each step may take.
+    pub timeouts: Timeouts,
+    /// Whether a ping gets a pong, as the standard requires (§5.5.2). Set it to false only to observe how the other
+    /// side reacts when it receives no pong.
     pub answer_pings: bool,
-    /// How long a peer may send no message before its connection is closed with 1001; `None` for ever.
-    pub idle_timeout: Option<Duration>,
-    /// How long a closing connection may take, from the first Close to the end of TCP.
-    pub close_timeout: Duration,
-    /// Most bytes that are read and discarded after the last byte was sent, so that the peer can read
-    /// the Close before the connection disappears.
+}
+
+/// What the opening handshake accepts (§4.2).
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct HandshakePolicy {
+    /// Which `Sec-WebSocket-Key` values are accepted.
+    pub keys: KeyPolicy,
+    /// Which web pages may connect.
+    pub origins: OriginPolicy,
+    /// Subprotocols that the server supports. It chooses the first entry of the client's list that is also in this
+    /// list.
+    pub subprotocols: Vec<String>,
+    /// Whether to offer and accept the extension of the unit tests.
+    #[cfg(test)]
+    pub(crate) reverse: bool,
+}
+
+/// Limits. Sizes are in bytes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Longest request line, without its CR LF. A longer one gets 414.
+    pub max_request_line: usize,
+    /// Longest head of a request or response. A longer request head gets 431.
+    pub max_head: usize,
+    /// Most header fields. A request with more gets 431.
+    pub max_headers: usize,
+    /// Most connections in their opening handshake. One more replaces the oldest one, whose connection is closed.
+    pub max_handshakes: usize,
+
+    /// Longest message, in one frame or in fragments. A longer one gets 1009.
+    pub max_message: usize,
+    /// Most fragments of one message. A message with more gets 1008. Even a short fragment costs work.
+    pub max_fragments: usize,
+    /// Most control frames per second from one peer. Beyond it, the peer is not read until the next second.
+    pub max_control_rate: u32,
+    /// Most fragments per second from one peer. Beyond it, the peer is not read until the next second.
+    pub max_fragment_rate: u32,
+
+    /// Most output that is queued for one peer whose socket is full. Beyond it, the peer gets 1008. A peer is not read
+    /// while replies to it fill half of its output, or while it sends to a peer whose output is more than half full.
+    pub max_output: usize,
+    /// Most memory that all connections of a server hold together: heads, partial messages, unprocessed input and
+    /// output. Beyond it, the connection that holds the most is closed, with 1009 if that is mainly input and 1008 if
+    /// it is mainly output. `None` means a quarter of the memory that the process may use, which
+    /// [`Server::bind`](crate::Server::bind) determines.
+    pub max_memory: Option<usize>,
+    /// Most bytes that are read and discarded after our last byte was sent, so that the peer can read the Close before
+    /// TCP is closed.
     pub max_discard: usize,
 
-    /// Most connections at once; `None` is the descriptor limit of the process less 64. Up to 32 more are
-    /// accepted only to be answered 503, then accepting pauses.
+    /// Most connections at once. An excess connection gets 503 and is closed. `None` means the limit of file
+    /// descriptors minus 64.
     pub max_connections: Option<usize>,
-    /// Most connections at once from one IP address, the others are answered 429; `None` for no limit: a
-    /// class often shares one address.
+    /// Most connections at once from one IP address. An excess connection gets 429 and is closed. `None` means no
+    /// limit, which is the default because a class often shares one address.
     pub max_per_address: Option<usize>,
     /// Most groups that one peer may join.
     pub max_groups_per_peer: usize,
-    /// Longest group name in bytes.
+    /// Longest group name, in bytes of UTF-8.
     pub max_group_name: usize,
-    /// Size in bytes of the one buffer that a loop reads into; also the most that one peer may take in
-    /// one turn before the others have theirs, and the most that is kept unprocessed of a peer that is
-    /// held back.
+    /// Size of the one buffer that an event loop reads into. It is also the most that is read from one peer in one
+    /// turn, and the most unprocessed input that is kept for a paused peer.
     pub read_buffer: usize,
+}
+
+/// How long each step may take.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// From the TCP accept to the end of the request. Bytes that arrive do not extend it. It is shortened to a quarter
+    /// while more than half of [`Limits::max_handshakes`] are in use.
+    pub handshake: Duration,
+    /// How long a full socket may accept no bytes before the connection is closed.
+    pub write: Duration,
+    /// How long a peer that others send to may be congested, with more than half of [`Limits::max_output`] queued,
+    /// before it gets 1008. Its senders are paused until then.
+    pub congestion: Duration,
+    /// How often an open connection is pinged. `None` means never. Only a ping reveals a peer that has disappeared
+    /// without a Close.
+    pub ping_interval: Option<Duration>,
+    /// How long the pong may take before the connection is closed with 1008.
+    pub pong: Duration,
+    /// How long a peer may send no message before its connection is closed with 1001. `None` means no limit.
+    pub idle: Option<Duration>,
+    /// How long closing may take, from the first Close to the close of TCP.
+    pub close: Duration,
 }
 
 /// Which `Sec-WebSocket-Key` values a server accepts (§4.2.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeyPolicy {
-    /// Exactly 16 bytes in base64, as the standard says.
+    /// Exactly 16 bytes in base64, as the standard requires.
     #[default]
     Strict,
-    /// Any length but zero, with a header that names the fault. For classes that type keys by hand.
+    /// Any length except zero. The response has a header field that names the fault. Intended for classes that type
+    /// keys by hand.
     Lenient,
 }
 
-/// Which web pages may connect (§10.2). A request without `Origin` does not come from a page and is
-/// always allowed.
+/// Which web pages may connect (§10.2). A request without `Origin` does not come from a page and is always allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OriginPolicy {
-    /// Pages from the host and port that the request itself names.
+    /// Pages from the host and port that the request is addressed to.
     #[default]
     SameHost,
     /// Every page.
     Any,
     /// These origins, each like `https://example.org` or `http://localhost:3000`.
     List(Vec<String>),
-    /// Pages from the host and port that the request itself names, and from these origins.
+    /// Pages from the host and port that the request is addressed to, and from these origins.
     SameHostAnd(Vec<String>),
 }
 
@@ -110,93 +169,178 @@ impl Default for Config {
             host: "localhost".to_owned(),
             port: 8765,
             lang: Lang::En,
+            handshake: HandshakePolicy::default(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            answer_pings: true,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
             max_request_line: 4 * 1024,
             max_head: 8 * 1024,
             max_headers: 64,
-            handshake_timeout: Duration::from_secs(10),
             max_handshakes: 1024,
-            key_policy: KeyPolicy::Strict,
-            origin_policy: OriginPolicy::SameHost,
-            subprotocols: Vec::new(),
             max_message: 1 << 20,
             max_fragments: 4096,
+            max_control_rate: 10_000,
+            max_fragment_rate: 100_000,
             max_output: 1 << 20,
-            write_timeout: Duration::from_secs(20),
-            ping_interval: Some(Duration::from_secs(20)),
-            pong_timeout: Duration::from_secs(20),
-            answer_pings: true,
-            idle_timeout: None,
-            close_timeout: Duration::from_secs(5),
+            max_memory: None,
             max_discard: 16 << 20,
             max_connections: None,
             max_per_address: None,
             max_groups_per_peer: 64,
             max_group_name: 64,
-            read_buffer: 256 * 1024,
+            read_buffer: 512 * 1024,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            handshake: Duration::from_secs(10),
+            write: Duration::from_secs(20),
+            congestion: Duration::from_secs(5),
+            ping_interval: Some(Duration::from_secs(20)),
+            pong: Duration::from_secs(20),
+            idle: None,
+            close: Duration::from_secs(5),
         }
     }
 }
 
 impl Config {
+    /// Sets the host name or IP address and the TCP port to listen on.
+    #[must_use]
+    pub fn listen(self, host: impl Into<String>, port: u16) -> Config {
+        Config { host: host.into(), port, ..self }
+    }
+
+    /// Changes what the opening handshake accepts.
+    #[must_use]
+    pub fn handshake(mut self, change: impl FnOnce(&mut HandshakePolicy)) -> Config {
+        change(&mut self.handshake);
+        self
+    }
+
+    /// Changes limits.
+    #[must_use]
+    pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Config {
+        change(&mut self.limits);
+        self
+    }
+
+    /// Changes time-outs.
+    #[must_use]
+    pub fn timeouts(mut self, change: impl FnOnce(&mut Timeouts)) -> Config {
+        change(&mut self.timeouts);
+        self
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
     ///
-    /// Names the first setting that cannot work, and why.
+    /// A setting is invalid. The error names the first one and explains what is wrong with it.
     pub fn validate(self) -> Result<ValidConfig, ConfigError> {
         if self.host.is_empty() {
-            return Err(ConfigError::new("host", lang::WANTED_NOT_EMPTY));
+            return Err(ConfigError::new("host", texts::WANTED_NOT_EMPTY));
         }
-        in_range("max_request_line", self.max_request_line, 16, self.max_head)?;
-        in_range("max_head", self.max_head, 128, 1 << 20)?;
-        in_range("max_headers", self.max_headers, 8, 4096)?;
-        in_range("max_handshakes", self.max_handshakes, 1, usize::MAX)?;
-        // The upper bounds keep every sum of two of these far from wrapping on 32-bit machines.
-        in_range("max_message", self.max_message, 1, 1 << 30)?;
-        in_range("max_fragments", self.max_fragments, 1, u32::MAX as usize)?;
-        in_range("max_output", self.max_output, 1024, 1 << 30)?;
-        in_range("max_discard", self.max_discard, 0, 1 << 30)?;
-        in_range("max_connections", self.max_connections.unwrap_or(1), 1, MAX_CONNECTIONS)?;
-        in_range("max_per_address", self.max_per_address.unwrap_or(1), 1, MAX_CONNECTIONS)?;
-        in_range("max_groups_per_peer", self.max_groups_per_peer, 1, 1 << 16)?;
-        in_range("max_group_name", self.max_group_name, 1, 1 << 16)?;
-        in_range("read_buffer", self.read_buffer, 1024, 64 << 20)?;
-        possible_time("handshake_timeout", self.handshake_timeout)?;
-        possible_time("write_timeout", self.write_timeout)?;
-        possible_time("close_timeout", self.close_timeout)?;
-        possible_time("pong_timeout", self.pong_timeout)?;
-        possible_time("ping_interval", self.ping_interval.unwrap_or(LONGEST))?;
-        possible_time("idle_timeout", self.idle_timeout.unwrap_or(LONGEST))?;
-        for (i, name) in self.subprotocols.iter().enumerate() {
-            if !is_token(name.as_bytes()) {
-                return Err(ConfigError::about("subprotocols", lang::WANTED_TOKEN, name));
-            }
-            if self.subprotocols[..i].contains(name) {
-                return Err(ConfigError::about("subprotocols", lang::WANTED_ONCE, name));
-            }
-        }
-        if let OriginPolicy::List(origins) | OriginPolicy::SameHostAnd(origins) =
-            &self.origin_policy
-        {
-            for origin in origins {
-                if !origin.split_once("://").is_some_and(|(scheme, rest)| {
-                    is_token(scheme.as_bytes()) && !rest.is_empty() && !rest.contains(['/', '@'])
-                }) {
-                    return Err(ConfigError::about("origin_policy", lang::WANTED_ORIGIN, origin));
-                }
-            }
-        }
+        self.limits.validate()?;
+        self.timeouts.validate()?;
+        self.handshake.validate()?;
         Ok(ValidConfig(Arc::new(self)))
     }
 }
 
-/// Slot numbers have 24 bits (`peers.rs`), and some are for connections that are refused.
+impl Limits {
+    fn validate(&self) -> Result<(), ConfigError> {
+        in_range("limits.max_request_line", self.max_request_line, 16, self.max_head)?;
+        in_range("limits.max_head", self.max_head, 128, 1 << 20)?;
+        in_range("limits.max_headers", self.max_headers, 8, 4096)?;
+        in_range("limits.max_handshakes", self.max_handshakes, 1, usize::MAX)?;
+        // The upper limits ensure that the sum of two of these cannot overflow on 32-bit machines.
+        in_range("limits.max_message", self.max_message, 1, 1 << 30)?;
+        in_range("limits.max_fragments", self.max_fragments, 1, u32::MAX as usize)?;
+        in_range("limits.max_control_rate", self.max_control_rate as usize, 1, u32::MAX as usize)?;
+        in_range(
+            "limits.max_fragment_rate",
+            self.max_fragment_rate as usize,
+            1,
+            u32::MAX as usize,
+        )?;
+        in_range("limits.max_output", self.max_output, 1024, 1 << 30)?;
+        in_range(
+            "limits.max_memory",
+            self.max_memory.unwrap_or(usize::MAX),
+            64 * 1024,
+            usize::MAX,
+        )?;
+        in_range("limits.max_discard", self.max_discard, 0, 1 << 30)?;
+        in_range("limits.max_connections", self.max_connections.unwrap_or(1), 1, MAX_CONNECTIONS)?;
+        in_range("limits.max_per_address", self.max_per_address.unwrap_or(1), 1, MAX_CONNECTIONS)?;
+        in_range("limits.max_groups_per_peer", self.max_groups_per_peer, 1, 1 << 16)?;
+        // A name such as `everyone`, the group of `Broadcast`, must be possible.
+        in_range("limits.max_group_name", self.max_group_name, 8, 1 << 16)?;
+        in_range("limits.read_buffer", self.read_buffer, 1024, 64 << 20)
+    }
+}
+
+impl Timeouts {
+    fn validate(&self) -> Result<(), ConfigError> {
+        possible_time("timeouts.handshake", self.handshake)?;
+        possible_time("timeouts.write", self.write)?;
+        possible_time("timeouts.congestion", self.congestion)?;
+        possible_time("timeouts.close", self.close)?;
+        possible_time("timeouts.pong", self.pong)?;
+        possible_time("timeouts.ping_interval", self.ping_interval.unwrap_or(LONGEST))?;
+        possible_time("timeouts.idle", self.idle.unwrap_or(LONGEST))
+    }
+}
+
+impl HandshakePolicy {
+    fn validate(&self) -> Result<(), ConfigError> {
+        for (i, name) in self.subprotocols.iter().enumerate() {
+            if !is_token(name.as_bytes()) {
+                return Err(ConfigError::about(
+                    "handshake.subprotocols",
+                    texts::WANTED_TOKEN,
+                    name,
+                ));
+            }
+            if self.subprotocols[..i].contains(name) {
+                return Err(ConfigError::about("handshake.subprotocols", texts::WANTED_ONCE, name));
+            }
+        }
+        if let OriginPolicy::List(origins) | OriginPolicy::SameHostAnd(origins) = &self.origins {
+            for origin in origins {
+                if !origin.split_once("://").is_some_and(|(scheme, rest)| {
+                    is_token(scheme.as_bytes()) && !rest.is_empty() && !rest.contains(['/', '@'])
+                }) {
+                    return Err(ConfigError::about(
+                        "handshake.origins",
+                        texts::WANTED_ORIGIN,
+                        origin,
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Slot numbers have 24 bits (`peers.rs`), and some slots are reserved for excess connections.
 const MAX_CONNECTIONS: usize = (1 << 24) - 64;
 
-/// No time-out is longer: a moment that far away can still be told on every clock.
+/// The longest time-out, one year. Adding it to the current time cannot overflow on any platform.
 pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// A [`Config`] that was checked; cheap to clone, read like the config itself.
+/// A [`Config`] whose settings were checked. It is cheap to clone and dereferences to the config.
 #[derive(Clone, Debug)]
 pub struct ValidConfig(Arc<Config>);
 
@@ -209,7 +353,7 @@ impl Deref for ValidConfig {
     }
 }
 
-/// A setting that cannot work.
+/// An invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     setting: &'static str,
@@ -226,15 +370,15 @@ impl ConfigError {
         ConfigError { setting, text, value: value.to_string() }
     }
 
-    /// The field of [`Config`] that is wrong.
+    /// Returns the name of the setting, for example `limits.max_message`.
     pub fn setting(&self) -> &'static str {
         self.setting
     }
 
-    /// One line that names the setting and says what is wrong with it.
+    /// Returns one line that names the setting and explains what is wrong with it.
     pub fn text(&self, lang: Lang) -> String {
         let why = self.text.with(lang, &[&self.value]);
-        lang::BAD_SETTING.with(lang, &[&self.setting, &why])
+        texts::BAD_SETTING.with(lang, &[&self.setting, &why])
     }
 }
 
@@ -246,7 +390,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Whether `bytes` is a token of HTTP (RFC 9110 5.6.2): what names of headers and subprotocols are made of.
+/// Reports whether `bytes` is an HTTP token (RFC 9110 5.6.2), as the names of header fields and subprotocols must be.
 #[inline]
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
@@ -264,9 +408,9 @@ fn in_range(
     most: usize,
 ) -> Result<(), ConfigError> {
     if value < least {
-        Err(ConfigError::about(setting, lang::WANTED_AT_LEAST, least))
+        Err(ConfigError::about(setting, texts::WANTED_AT_LEAST, least))
     } else if value > most {
-        Err(ConfigError::about(setting, lang::WANTED_AT_MOST, most))
+        Err(ConfigError::about(setting, texts::WANTED_AT_MOST, most))
     } else {
         Ok(())
     }
@@ -274,9 +418,9 @@ fn in_range(
 
 fn possible_time(setting: &'static str, value: Duration) -> Result<(), ConfigError> {
     if value.is_zero() {
-        Err(ConfigError::new(setting, lang::WANTED_LONGER_THAN_ZERO))
+        Err(ConfigError::new(setting, texts::WANTED_LONGER_THAN_ZERO))
     } else if value > LONGEST {
-        Err(ConfigError::about(setting, lang::WANTED_AT_MOST, format_args!("{LONGEST:?}")))
+        Err(ConfigError::about(setting, texts::WANTED_AT_MOST, format_args!("{LONGEST:?}")))
     } else {
         Ok(())
     }
@@ -294,17 +438,21 @@ mod tests {
     #[test]
     fn an_error_names_its_setting_in_both_languages() {
         type Break = fn(&mut Config);
-        let broken: [(&str, Break); 10] = [
+        let broken: [(&str, Break); 12] = [
             ("host", |c| c.host.clear()),
-            ("max_request_line", |c| c.max_request_line = c.max_head + 1),
-            ("max_head", |c| (c.max_head, c.max_request_line) = (64, 32)),
-            ("max_message", |c| c.max_message = 0),
-            ("max_fragments", |c| c.max_fragments = 0),
-            ("max_output", |c| c.max_output = 0),
-            ("read_buffer", |c| c.read_buffer = 0),
-            ("close_timeout", |c| c.close_timeout = Duration::ZERO),
-            ("subprotocols", |c| c.subprotocols = vec!["a b".to_owned()]),
-            ("origin_policy", |c| c.origin_policy = OriginPolicy::List(vec!["x".to_owned()])),
+            ("limits.max_request_line", |c| c.limits.max_request_line = c.limits.max_head + 1),
+            ("limits.max_head", |c| (c.limits.max_head, c.limits.max_request_line) = (64, 32)),
+            ("limits.max_message", |c| c.limits.max_message = 0),
+            ("limits.max_fragments", |c| c.limits.max_fragments = 0),
+            ("limits.max_control_rate", |c| c.limits.max_control_rate = 0),
+            ("limits.max_output", |c| c.limits.max_output = 0),
+            ("limits.max_memory", |c| c.limits.max_memory = Some(1)),
+            ("limits.read_buffer", |c| c.limits.read_buffer = 0),
+            ("timeouts.close", |c| c.timeouts.close = Duration::ZERO),
+            ("handshake.subprotocols", |c| c.handshake.subprotocols = vec!["a b".to_owned()]),
+            ("handshake.origins", |c| {
+                c.handshake.origins = OriginPolicy::List(vec!["x".to_owned()])
+            }),
         ];
         for (setting, make_wrong) in broken {
             let mut config = Config::default();

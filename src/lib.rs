@@ -1,86 +1,158 @@
-//! framewise: WebSocket (RFC 6455) to read, to teach with, and to rely on.
+//! A WebSocket (RFC 6455) server, client and protocol core to read, to teach with, and to rely on.
+//!
+//! A server needs a [`Config`] and a [`Dispatcher`], which handles the messages:
 //!
 //! ```no_run
 //! use framewise::{Config, Echo, Server};
 //!
-//! let mut server = Server::bind(Config::default(), || Echo::new("Echo: "))?;
+//! let mut server = Server::bind(Config::default(), Echo::new("Echo: "))?;
 //! server.run()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Where to read
+//! The client is blocking:
 //!
-//! The files below stand in reading order: each uses only what stands above it, and a test keeps it so.
-//! Read down to learn how it works; to follow one byte, see the journey after the list.
+//! ```no_run
+//! use framewise::{Client, CloseCode};
+//!
+//! let mut client = Client::connect("ws://localhost:8765")?;
+//! client.send("olá")?;
+//! if let Some(message) = client.recv_message()? {
+//!     println!("{:?}", message.as_str());
+//! }
+//! client.close(CloseCode::NORMAL, "bye")?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | to | see |
+//! |---|---|
+//! | handle messages, groups, private messages | [`Dispatcher`], [`Outbox`], `docs/dispatcher.md` |
+//! | decide which clients may connect | [`Dispatcher::on_request`], [`Application`] |
+//! | act from other threads, stop gracefully | [`Handle`] |
+//! | set limits and time-outs | [`Config`], `docs/limits.md` |
+//! | watch connections, bytes and messages | [`Observer`](observe::Observer) |
+//! | use the protocol on another runtime | [`protocol`], `docs/another-runtime.md` |
+//! | put TLS or another transport between socket and WebSocket | [`Transport`], [`Stream`] |
+//! | look up a term | `docs/glossary.md` |
+//!
+//! # The reading order
+//!
+//! Read the files in this order to follow a message from its first byte to the callback and back. A leading slash
+//! stands for the folder `src/protocol`.
 //!
 //! ```text
-//! lang.rs                        every text that a person reads, English beside Portuguese
-//! config.rs                      every limit and policy, checked once
-//! protocol/violation.rs          one variant per rule that a peer can break: section, code, reason
+//!  1  /frame.rs          §5.2    the frame header: the 2 to 14 bytes before each payload
+//!  2  /mask.rs           §5.3    masking
+//!  3  /utf8.rs           §8.1    validation of text that arrives in pieces
+//!  4  /extension.rs      §9      the interface for extensions
+//!  5  /receive.rs        §5.4    bytes in, messages and control frames out
+//!  6  /encode.rs         §6.1    messages as frames
+//!  7  /output.rs         §5.5.1  output that is queued to be written
+//!  8  /connection.rs     §7      one side of a connection: state, pongs, closing handshake
+//!  9  peers.rs                   the table of connections
+//! 10  groups.rs                  the groups that peers join
+//! 11  flow.rs                    backpressure: the peers whose reading is paused
+//! 12  outbox.rs                  the actions of an application
+//! 13  dispatcher.rs              the application: the trait, Echo, Broadcast
+//! 14  net/link.rs                a socket, its transport and its readiness
+//! 15  net/event_loop.rs          the state of one loop, and the steps of a pass
+//! 16  net/turn.rs                one peer's turn: read, process, dispatch
+//! 17  net/settle.rs              after a turn: output, deadlines, closing
+//! 18  net/server.rs              the loop with the operating system: readiness, accepting, commands
+//! 19  net/client.rs              a blocking client
+//! ```
+//!
+//! # The import order
+//!
+//! A file uses only files above it in this list, which `tests/import_order.rs` checks. There are no cycles, so every
+//! file can be understood from the files above it.
+//!
+//! ```text
+//! lang.rs                        English and Portuguese
+//! texts.rs                       every text of the library for users, in both languages
+//! config.rs                      every setting, checked once
+//! protocol/violation.rs          one variant for each rule that a peer can break: section, code, reason
 //! protocol/mask.rs               §5.3    masking
-//! protocol/utf8.rs               §8.1    text that arrives in pieces
+//! protocol/utf8.rs               §8.1    validation of text that arrives in pieces
 //! protocol/frame.rs              §5.2    the frame header
+//! protocol/header_bits.rs        §5.2    the bits of a header, labelled
 //! protocol/message.rs            §5.6    messages
 //! protocol/close.rs              §5.5.1  close codes and reasons
-//! protocol/refusal.rs            §4.2    one variant per reason to refuse a handshake, and its body
+//! protocol/refusal.rs            §4.2    one variant for each reason to refuse a handshake, and its body
 //! protocol/http/head.rs          finds the end of an HTTP head, byte by byte
 //! protocol/http/fields.rs        header fields and the lists in them
-//! protocol/http/request.rs       a request, taken apart
-//! protocol/http/response.rs      an answer that is not an upgrade
-//! protocol/url.rs                §3      ws:// addresses
+//! protocol/http/authority.rs     host and port
+//! protocol/http/request.rs       a parsed request
+//! protocol/http/response.rs      a response that is not an upgrade
+//! protocol/url.rs                §3      ws:// URLs
+//! protocol/extension.rs          §9      the interface for extensions
 //! protocol/handshake/key.rs      §4.2.2  Sec-WebSocket-Key and Sec-WebSocket-Accept
-//! protocol/handshake/server.rs   §4.2    validates and answers a request
-//! protocol/handshake/client.rs   §4.1    writes a request, verifies the answer
+//! protocol/handshake/server.rs   §4.2    validates a request and responds to it
+//! protocol/handshake/client.rs   §4.1    writes a request, verifies the response
 //! protocol/receive.rs            §5.4    bytes in, messages and control frames out
-//! protocol/send.rs               §6.1    the one output buffer of a connection
-//! protocol/connection.rs         §7      one end of a connection: state, pongs, closing handshake
-//! protocol/dissect.rs            what each byte is for, told by the parser that acts on it
-//! peers.rs                       the table of connections and their groups
-//! dispatch.rs                    what a server does with messages: the trait, Echo, Broadcast
-//! observe.rs                     watching a server without being in its way
-//! trace.rs                       bytes as a person reads them: every line of `--trace`
-//! console.rs                     the console of the example servers
+//! protocol/encode.rs             §6.1    messages as frames
+//! protocol/output.rs             §5.5.1  output that is queued to be written
+//! protocol/connection.rs         §7      one side of a connection
+//! protocol/dissect.rs            labels every byte, using the parsers of a connection
+//! peers.rs                       the table of connections
+//! groups.rs                      the groups that peers join
+//! flow.rs                        backpressure: the peers whose reading is paused
+//! outbox.rs                      the actions of an application
+//! dispatcher.rs                  the application: the trait, Echo, Broadcast
+//! observe.rs                     watching a server without slowing it down
+//! log.rs                         events for the `tracing` crate, an optional feature
+//! trace.rs                       the lines of `--trace`
+//! net/process.rs                 the limits of the process: file descriptors and memory
 //! net/timers.rs                  deadlines in constant time
-//! net/listen.rs                  binding addresses, and what an error of accept means
-//! net/admission.rs               who may come in, and who is told why not
-//! net/sockets.rs                 the sockets of one loop
-//! net/turns.rs                   what one loop holds
-//! net/settle.rs                  what a turn leaves behind, and the end of a connection
-//! net/turn.rs                    one peer's turn: flush, read, dispatch, settle
-//! net/pass.rs                    turns for all that are due, then deadlines
-//! net/handle.rs                  the way in from other threads
-//! net/server.rs                  the loop: readiness, accepting, turns, deadlines
-//! net/connect.rs                 reaching a server, and what can go wrong
-//! net/client.rs                  the other end: a client that waits
+//! net/admission.rs               the limits of connections
+//! net/link.rs                    a socket, its transport and its readiness
+//! net/sockets.rs                 the sockets of one loop, and flushing
+//! net/read_buffer.rs             the one buffer that a loop reads into
+//! net/event_loop.rs              the state of one loop, and the steps of a pass
+//! net/settle.rs                  after a turn: output, deadlines, closing
+//! net/turn.rs                    one peer's turn: read, process, dispatch
+//! net/bind.rs                    binding addresses
+//! net/accept.rs                  accepting connections, and its errors
+//! net/handle.rs                  access to the loop from other threads
+//! net/server.rs                  the loop with the operating system
+//! net/connect.rs                 connecting to a server, and its errors
+//! net/client.rs                  a blocking client
 //! ```
 //!
 //! # The journey of a byte
 //!
+//! The files that the bytes of a message pass through, in order:
+//!
 //! ```text
-//! kernel ──read──> net/turn.rs, one buffer for all peers
-//!                     │ &mut [u8]
-//!                     v
-//!                  protocol/connection.rs ── receive.rs ── frame.rs, mask.rs, utf8.rs
-//!                     │ Event::Message, borrowed from the buffer
-//!                     v
-//!                  dispatch.rs: your Dispatcher ── Outbox ── peers.rs: whose Sender?
-//!                     │ frames
-//!                     v
-//!                  protocol/send.rs
-//!                     │ pending slices
-//! kernel <──write── net/sockets.rs, once per turn
+//! kernel ──> net/link.rs ──> net/turn.rs              read once, into one buffer for all peers
+//!              │ &mut [u8]
+//!              v
+//!            protocol/connection.rs ──> receive.rs    frame.rs: header · mask.rs: unmask in place
+//!              │                                      extension.rs: decode · utf8.rs: check
+//!              │ Message, borrowed from the buffer
+//!              v
+//!            net/turn.rs ──> dispatcher.rs            your callback
+//!              │
+//!              v
+//!            outbox.rs ──> groups.rs, peers.rs        find the recipients
+//!              │
+//!              v
+//!            protocol/output.rs <── encode.rs         header, extension, payload
+//!              │ slices
+//!              v
+//! kernel <── net/link.rs <── net/sockets.rs           once per turn, in net/settle.rs
 //! ```
 //!
 //! # Without a socket
 //!
-//! The protocol never names a socket or a clock, so it runs on anything that moves bytes. Here two ends talk
-//! in memory:
+//! The protocol uses no sockets and no clock, so it runs on anything that transports bytes. Here a client and a server
+//! communicate in memory:
 //!
 //! ```
 //! use framewise::protocol::connection::{Connection, Event, State};
 //! use framewise::protocol::handshake::client::ClientRequest;
 //! use framewise::protocol::{mask, url::Url};
-//! use framewise::{Config, Message};
+//! use framewise::Config;
 //!
 //! let config = Config::default().validate()?;
 //! let request = ClientRequest::new(Url::parse("ws://localhost/chat")?);
@@ -88,48 +160,74 @@
 //! let mut client = Connection::client(config.clone(), &request, nonce, mask::random_keys()?);
 //! let mut server = Connection::server(config);
 //!
-//! // The request goes over, the answer comes back, and both ends are open.
-//! server.receive(&mut client.sender_mut().take(), |_, _| {});
-//! client.receive(&mut server.sender_mut().take(), |_, _| {});
+//! // Pass the request to the server and the response to the client. Then both are open.
+//! server.receive(&mut client.output_mut().take(), |_, _| {});
+//! client.receive(&mut server.output_mut().take(), |_, _| {});
 //! assert_eq!((client.state(), server.state()), (State::Open, State::Open));
 //!
-//! // A masked frame goes over; the server answers each text with the same text.
-//! client.sender_mut().message(Message::Text("olá"));
-//! server.receive(&mut client.sender_mut().take(), |event, sender| {
+//! // Pass a masked frame to the server, which sends each text back.
+//! client.output_mut().send("olá");
+//! server.receive(&mut client.output_mut().take(), |event, output| {
 //!     if let Event::Message(message) = event {
-//!         sender.message(message.as_message());
+//!         output.send(&message);
 //!     }
 //! });
-//! assert_eq!(server.sender_mut().take(), b"\x81\x04ol\xc3\xa1");
+//! assert_eq!(server.output_mut().take(), b"\x81\x04ol\xc3\xa1");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 #![forbid(unsafe_code)]
 
 pub mod config;
-pub mod console;
-pub mod dispatch;
+mod dispatcher;
+mod flow;
+mod groups;
 pub mod lang;
-pub mod net;
+#[cfg(feature = "tracing")]
+mod log;
+mod net;
 pub mod observe;
-pub mod peers;
+mod outbox;
+mod peers;
 pub mod protocol;
+mod texts;
 pub mod trace;
 
 pub use config::Config;
-pub use dispatch::{Broadcast, Dispatcher, Echo, Outbox};
-pub use net::client::Client;
-pub use net::handle::Handle;
+pub use dispatcher::{Application, Broadcast, Dispatcher, Echo};
+pub use groups::JoinError;
+#[cfg(feature = "tracing")]
+pub use log::Tracing;
+pub use net::bind::{ListenError, StartError, lan_address};
+pub use net::client::{Client, Interrupter};
+pub use net::connect::{ConnectError, Rejected};
+pub use net::event_loop::Snapshot;
+pub use net::handle::{Handle, HandleError};
+pub use net::link::{Drained, ReadOutcome, Readiness, Stream, Tcp, Transport};
 pub use net::server::Server;
+pub use observe::Observer;
+pub use outbox::Outbox;
 pub use peers::PeerId;
-pub use protocol::close::CloseCode;
-pub use protocol::connection::{Closed, Connection};
-pub use protocol::handshake::server::Answer;
+pub use protocol::close::{CloseCode, InvalidClose};
+pub use protocol::connection::{Cause, Closed, Event};
+pub use protocol::extension::Negotiated;
+pub use protocol::handshake::client::ClientRequest;
+pub use protocol::handshake::server::{Decision, Opened};
 pub use protocol::http::request::Request;
 pub use protocol::http::response::Response;
-pub use protocol::message::Message;
+pub use protocol::message::{Message, MessageBuf, Payload};
+pub use protocol::url::Url;
+pub use protocol::utf8::Text;
 
-/// The code of the pages, compiled and run with the tests.
+/// Items that the tests, fuzz targets and benchmarks of this project need. None of them is stable.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::net::event_loop::EventLoop;
+    pub use crate::net::link::Socket;
+    pub use crate::protocol::http::head::HeadReader;
+}
+
+/// The code examples of the documentation, compiled and run with the tests.
 #[cfg(doctest)]
 mod pages {
     #[doc = include_str!("../README.md")]

@@ -1,17 +1,17 @@
-//! Watching a server without being in its way.
+//! Observers, which watch a server without slowing it down.
 //!
-//! An [`Observer`] sees the bytes of each peer as they pass the socket, before the protocol touches them,
-//! and then what the protocol made of them. `()` observes nothing and costs nothing: its empty methods
-//! vanish when the server is compiled for it.
+//! An [`Observer`] sees the bytes of each peer before they are unmasked, and then the events that they lead to. `()`
+//! observes nothing and costs nothing, because the compiler removes its empty methods.
 
 use std::net::SocketAddr;
 
 use crate::peers::PeerId;
 use crate::protocol::connection::Closed;
+use crate::protocol::extension::Negotiated;
 use crate::protocol::message::Message;
 use crate::protocol::refusal::Refusal;
 
-/// Which way bytes went, seen from this end.
+/// The direction of bytes, from our point of view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the peer.
@@ -26,16 +26,16 @@ pub enum Direction {
 pub enum Notice<'a> {
     /// A TCP connection was accepted.
     Connected(SocketAddr),
-    /// An opening handshake succeeded; its key decodes to this many bytes.
+    /// An opening handshake succeeded.
     Opened {
-        /// 16, unless the server is lenient about keys.
+        /// Bytes that the key decodes to: 16, unless the server is lenient about keys.
         key_bytes: usize,
-        /// The chosen subprotocol.
-        subprotocol: Option<&'a str>,
+        /// The subprotocol and extensions that both sides agreed on.
+        negotiated: &'a Negotiated,
     },
     /// An opening handshake was refused.
     Refused(&'a Refusal),
-    /// The application answered a request over HTTP, with this status.
+    /// The application responded to a request over HTTP, with this status code.
     Responded(u16),
     /// A message arrived.
     Message(Message<'a>),
@@ -43,23 +43,43 @@ pub enum Notice<'a> {
     Ping(&'a [u8]),
     /// A pong arrived.
     Pong(&'a [u8]),
-    /// The WebSocket ended.
+    /// The WebSocket closed.
     Closed(&'a Closed),
-    /// The descriptor was closed: the last notice about this peer.
+    /// The file descriptor was closed. This is the last notice about the peer.
     Disconnected,
-    /// Accepting failed for want of descriptors or memory, and goes on later.
+    /// Accepting failed, usually because file descriptors or memory are short, and is paused.
     AcceptPaused(&'a std::io::Error),
 }
 
 /// Watches a server. Every method has an empty default.
+///
+/// ```
+/// use framewise::PeerId;
+/// use framewise::observe::{Notice, Observer};
+///
+/// /// Counts violations.
+/// #[derive(Default)]
+/// struct Violations(usize);
+///
+/// impl Observer for Violations {
+///     fn notice(&mut self, _: Option<PeerId>, notice: &Notice<'_>) {
+///         if let Notice::Closed(closed) = notice
+///             && closed.code.0 == 1002
+///         {
+///             self.0 += 1;
+///         }
+///     }
+/// }
+/// ```
 pub trait Observer {
-    /// These bytes passed the socket: read and not yet unmasked, or written and taken by the kernel.
+    /// Receives bytes that were read and are not unmasked yet, or that were written. With a transport such as TLS,
+    /// these are the clear bytes.
     #[inline]
     fn bytes(&mut self, peer: PeerId, direction: Direction, bytes: &[u8]) {
         let _ = (peer, direction, bytes);
     }
 
-    /// Something happened; `peer` is absent where it concerns the whole server.
+    /// Receives a notice. `peer` is `None` if the notice concerns the whole server.
     #[inline]
     fn notice(&mut self, peer: Option<PeerId>, notice: &Notice<'_>) {
         let _ = (peer, notice);
@@ -67,3 +87,18 @@ pub trait Observer {
 }
 
 impl Observer for () {}
+
+/// Passes everything to both observers.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    #[inline]
+    fn bytes(&mut self, peer: PeerId, direction: Direction, bytes: &[u8]) {
+        self.0.bytes(peer, direction, bytes);
+        self.1.bytes(peer, direction, bytes);
+    }
+
+    #[inline]
+    fn notice(&mut self, peer: Option<PeerId>, notice: &Notice<'_>) {
+        self.0.notice(peer, notice);
+        self.1.notice(peer, notice);
+    }
+}

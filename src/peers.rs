@@ -1,40 +1,39 @@
-//! The table of connections and the groups they are in.
+//! The table of connections.
 //!
 //! ```text
-//! PeerId     | loop, 8 bits | slot, 24 bits | generation, 32 bits |
-//!                              |               '-- must equal the slot's: a stale id finds nothing
-//! slots      [ conn | free | conn | conn | ... ]
-//!                 '-- memberships: (group, place in its member list), so that leaving takes no search
+//! PeerId     | slot, 32 bits | generation, 32 bits |
+//!                  |               '-- must equal the slot's: a stale id finds nothing
+//! slots      [ connection | free | connection | taken out | ... ]
+//!                                               '-- it has its turn
 //! ```
 //!
-//! Rules of this file: no sockets and no clock; an id is never used twice; a group exists while it has
-//! members; whoever queues output for a peer marks it, and the loop settles the marked peers once.
+//! A *slot* is a place in the table, which is reused. Its *generation* counts the connections that it had before.
+//!
+//! Rules of this file: It uses no sockets and no clock. An id is never reused. During its turn a connection is taken
+//! out of the table, but its id stays valid.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::mem;
 
-use crate::config::ValidConfig;
 use crate::protocol::connection::Connection;
 
-/// Names one connection for as long as it lives; never given to another one.
+/// Identifies one connection. An id is never reused for another connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(u64);
 
 impl PeerId {
     const SLOT_BITS: u32 = 24;
 
-    /// Names no connection: who acts from outside of the loop.
+    /// Identifies no connection. Stands for the sender of commands from other threads.
     pub(crate) const NOBODY: PeerId = PeerId(u64::MAX);
 
     fn new(slot: usize, generation: u32) -> PeerId {
         PeerId((slot as u64) << 32 | u64::from(generation))
     }
 
-    /// The place in the table; at most one living peer has it.
+    /// Returns the index in the table of connections. At most one connection has it at a time.
     #[inline]
     pub fn slot(self) -> usize {
-        ((self.0 >> 32) & ((1 << PeerId::SLOT_BITS) - 1)) as usize
+        (self.0 >> 32) as usize
     }
 
     #[inline]
@@ -45,7 +44,7 @@ impl PeerId {
 
 impl fmt::Debug for PeerId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "PeerId({}.{})", self.slot(), self.generation())
+        write!(out, "PeerId({self})")
     }
 }
 
@@ -55,319 +54,119 @@ impl fmt::Display for PeerId {
     }
 }
 
-/// Why a peer could not join a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JoinError {
-    /// The id names no living peer.
-    NoSuchPeer,
-    /// It is in as many groups as one peer may be.
-    TooManyGroups,
-    /// The name is longer than a group name may be.
-    NameTooLong,
-}
-
-impl fmt::Display for JoinError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            JoinError::NoSuchPeer => "the peer is gone",
-            JoinError::TooManyGroups => "the peer is in too many groups",
-            JoinError::NameTooLong => "the name of the group is too long",
-        })
-    }
-}
-
-impl std::error::Error for JoinError {}
-
 struct Slot {
-    /// Goes up when a connection leaves, so that its id finds nothing from then on.
+    /// Incremented when a connection is removed, which makes its id stale.
     generation: u32,
-    /// Is in `Peers::marked`.
-    marked: bool,
-    connection: Option<Connection>,
-    memberships: Vec<Membership>,
+    /// Whether the slot belongs to a connection, in the table or taken out of it.
+    is_used: bool,
+    connection: Option<Box<Connection>>,
 }
 
-#[derive(Clone, Copy)]
-struct Membership {
-    group: u32,
-    place: u32,
-}
-
-struct Group {
-    name: Box<str>,
-    members: Vec<PeerId>,
-}
-
-/// Names a group while it has members; found once, then walked without looking the name up again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct GroupId(u32);
-
-/// The most bytes of empty output buffers that are kept for the next peer that needs one.
-const MAX_SPARE: usize = 1 << 20;
-
-/// All connections of one loop.
-pub struct Peers {
-    config: ValidConfig,
+/// All connections of one event loop.
+#[derive(Default)]
+pub(crate) struct Peers {
     slots: Vec<Slot>,
     free: Vec<usize>,
-    groups: Vec<Group>,
-    free_groups: Vec<u32>,
-    by_name: HashMap<Box<str>, u32>,
-    marked: Vec<PeerId>,
-    spare: Vec<Vec<u8>>,
-    /// Capacity of all buffers in `spare`.
-    spare_bytes: usize,
+    used: usize,
 }
 
 impl Peers {
-    /// An empty table.
-    pub fn new(config: ValidConfig) -> Peers {
-        Peers {
-            config,
-            slots: Vec::new(),
-            free: Vec::new(),
-            groups: Vec::new(),
-            free_groups: Vec::new(),
-            by_name: HashMap::new(),
-            marked: Vec::new(),
-            spare: Vec::new(),
-            spare_bytes: 0,
-        }
+    /// Returns the number of connections.
+    pub(crate) fn len(&self) -> usize {
+        self.used
     }
 
-    // Connections.
-
-    /// Living connections.
-    pub fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
-    }
-
-    /// No connection lives.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Adds a connection.
+    /// Adds a connection and returns its id.
     ///
     /// # Panics
     ///
-    /// The table is full: 16,777,216 connections.
-    pub fn insert(&mut self, connection: Connection) -> PeerId {
+    /// The table is full, with 16,777,216 slots.
+    pub(crate) fn insert(&mut self, connection: Connection) -> PeerId {
         let slot = self.free.pop().unwrap_or_else(|| {
             assert!(self.slots.len() < 1 << PeerId::SLOT_BITS, "the table of peers is full");
-            let memberships = Vec::new();
-            self.slots.push(Slot { generation: 0, marked: false, connection: None, memberships });
+            self.slots.push(Slot { generation: 0, is_used: false, connection: None });
             self.slots.len() - 1
         });
-        self.slots[slot].connection = Some(connection);
-        PeerId::new(slot, self.slots[slot].generation)
+        let entry = &mut self.slots[slot];
+        (entry.is_used, entry.connection) = (true, Some(Box::new(connection)));
+        self.used += 1;
+        PeerId::new(slot, entry.generation)
     }
 
-    /// Takes a connection out, and out of its groups. Its id finds nothing from now on.
-    pub fn remove(&mut self, id: PeerId) -> Option<Connection> {
-        self.get(id)?;
-        self.leave_all(id);
-        let slot = &mut self.slots[id.slot()];
+    /// Removes a connection. Its id is stale from now on.
+    pub(crate) fn remove(&mut self, id: PeerId) -> Option<Box<Connection>> {
+        let slot = self.slot_mut(id)?;
         let connection = slot.connection.take();
-        slot.marked = false;
-        // A slot whose generations are used up is never used again, rather than an id twice.
+        slot.is_used = false;
+        // A slot that has used up its generations is not freed, so that no id is reused.
         if let Some(next) = slot.generation.checked_add(1) {
             slot.generation = next;
             self.free.push(id.slot());
         }
+        self.used -= 1;
         connection
     }
 
-    /// The connection of this id, if it lives.
+    /// Reports whether a connection exists, in the table or taken out of it.
     #[inline]
-    pub fn get(&self, id: PeerId) -> Option<&Connection> {
+    pub(crate) fn contains(&self, id: PeerId) -> bool {
+        let slot = self.slots.get(id.slot());
+        slot.is_some_and(|slot| slot.is_used && slot.generation == id.generation())
+    }
+
+    /// Returns a connection, or `None` if the id is stale or the connection is taken out.
+    #[inline]
+    pub(crate) fn get(&self, id: PeerId) -> Option<&Connection> {
         let slot = self.slots.get(id.slot()).filter(|slot| slot.generation == id.generation());
-        slot?.connection.as_ref()
+        slot?.connection.as_deref()
     }
 
-    /// The connection of this id, if it lives.
+    /// Returns a connection, or `None` if the id is stale or the connection is taken out.
     #[inline]
-    pub fn get_mut(&mut self, id: PeerId) -> Option<&mut Connection> {
+    pub(crate) fn get_mut(&mut self, id: PeerId) -> Option<&mut Connection> {
         let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.generation == id.generation());
-        slot?.connection.as_mut()
+        slot?.connection.as_deref_mut()
     }
 
-    /// The id of the connection in a slot.
+    /// Returns the id of the connection in a slot.
     #[inline]
-    pub fn in_slot(&self, slot: usize) -> Option<PeerId> {
-        let found = self.slots.get(slot)?;
-        found.connection.as_ref().map(|_| PeerId::new(slot, found.generation))
+    pub(crate) fn in_slot(&self, slot: usize) -> Option<PeerId> {
+        let entry = self.slots.get(slot).filter(|slot| slot.is_used)?;
+        Some(PeerId::new(slot, entry.generation))
     }
 
-    /// The ids of all living connections.
-    pub fn ids(&self) -> impl Iterator<Item = PeerId> + '_ {
+    /// Returns the ids of all connections.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = PeerId> + '_ {
         (0..self.slots.len()).filter_map(|slot| self.in_slot(slot))
     }
 
-    // Groups.
-
-    /// Adds a peer to a group, which begins to exist if it must. True if it was not in it before.
-    ///
-    /// # Errors
-    ///
-    /// The peer is gone, is in too many groups, or the name is too long.
-    pub fn join(&mut self, id: PeerId, name: &str) -> Result<bool, JoinError> {
-        self.get(id).ok_or(JoinError::NoSuchPeer)?;
-        if name.len() > self.config.max_group_name {
-            return Err(JoinError::NameTooLong);
-        }
-        let memberships = &self.slots[id.slot()].memberships;
-        if let Some(GroupId(group)) = self.group(name)
-            && memberships.iter().any(|membership| membership.group == group)
-        {
-            return Ok(false);
-        }
-        if memberships.len() >= self.config.max_groups_per_peer {
-            return Err(JoinError::TooManyGroups);
-        }
-        let group = self.group_or_new(name);
-        let members = &mut self.groups[group as usize].members;
-        self.slots[id.slot()].memberships.push(Membership { group, place: members.len() as u32 });
-        members.push(id);
-        Ok(true)
-    }
-
-    /// Takes a peer out of a group. True if it was in it.
-    pub fn leave(&mut self, id: PeerId, name: &str) -> bool {
-        let (Some(GroupId(group)), Some(_)) = (self.group(name), self.get(id)) else {
-            return false;
-        };
-        let memberships = &mut self.slots[id.slot()].memberships;
-        let Some(at) = memberships.iter().position(|membership| membership.group == group) else {
-            return false;
-        };
-        let membership = memberships.swap_remove(at);
-        self.take_from_group(membership);
-        true
-    }
-
-    /// Takes a peer out of all its groups.
-    pub fn leave_all(&mut self, id: PeerId) {
-        if self.get(id).is_some() {
-            for membership in mem::take(&mut self.slots[id.slot()].memberships) {
-                self.take_from_group(membership);
-            }
-        }
-    }
-
-    /// The members of a group, in no particular order.
-    pub fn members(&self, name: &str) -> &[PeerId] {
-        self.group(name).map_or(&[], |GroupId(group)| &self.groups[group as usize].members)
-    }
-
-    /// Memberships of all peers together.
-    pub fn memberships(&self) -> usize {
-        self.groups.iter().map(|group| group.members.len()).sum()
-    }
-
-    /// The group of this name, if it has members.
+    /// Takes the connection in a slot out of the table, for its turn.
     #[inline]
-    pub(crate) fn group(&self, name: &str) -> Option<GroupId> {
-        self.by_name.get(name).copied().map(GroupId)
+    pub(crate) fn take_slot(&mut self, slot: usize) -> Option<(PeerId, Box<Connection>)> {
+        let entry = self.slots.get_mut(slot)?;
+        Some((PeerId::new(slot, entry.generation), entry.connection.take()?))
     }
 
-    /// The `place`-th member of a group.
+    /// Takes a connection out of the table.
+    pub(crate) fn take(&mut self, id: PeerId) -> Option<Box<Connection>> {
+        self.slot_mut(id)?.connection.take()
+    }
+
+    /// Puts back a connection that was taken out.
     #[inline]
-    pub(crate) fn member(&self, GroupId(group): GroupId, place: usize) -> Option<PeerId> {
-        self.groups[group as usize].members.get(place).copied()
+    pub(crate) fn put_back(&mut self, id: PeerId, connection: Box<Connection>) {
+        self.slots[id.slot()].connection = Some(connection);
     }
 
-    fn group_or_new(&mut self, name: &str) -> u32 {
-        if let Some(&group) = self.by_name.get(name) {
-            return group;
-        }
-        let group = self.free_groups.pop().unwrap_or_else(|| {
-            self.groups.push(Group { name: "".into(), members: Vec::new() });
-            self.groups.len() as u32 - 1
-        });
-        self.groups[group as usize].name = name.into();
-        self.by_name.insert(name.into(), group);
-        group
-    }
-
-    /// The last member takes the place that becomes free; a group without members ceases to exist.
-    fn take_from_group(&mut self, Membership { group, place }: Membership) {
-        let members = &mut self.groups[group as usize].members;
-        members.swap_remove(place as usize);
-        if let Some(moved) = members.get(place as usize) {
-            let memberships = &mut self.slots[moved.slot()].memberships;
-            let its = memberships.iter_mut().find(|membership| membership.group == group);
-            its.expect("a member knows its group").place = place;
-        }
-        if members.is_empty() {
-            *members = Vec::new();
-            let name = mem::take(&mut self.groups[group as usize].name);
-            self.by_name.remove(&name);
-            self.free_groups.push(group);
-        }
-    }
-
-    // What the loop has to look at.
-
-    /// Notes that this peer has output or an end that the loop has to see to.
-    #[inline]
-    pub(crate) fn mark(&mut self, id: PeerId) {
-        if self.get(id).is_some() && !mem::replace(&mut self.slots[id.slot()].marked, true) {
-            self.marked.push(id);
-        }
-    }
-
-    /// Whether the loop will look at this peer anyway.
-    #[inline]
-    pub(crate) fn is_marked(&self, id: PeerId) -> bool {
-        self.get(id).is_some() && self.slots[id.slot()].marked
-    }
-
-    /// The next marked peer, unmarked; ids of peers that are gone may be among them.
-    #[inline]
-    pub(crate) fn take_marked(&mut self) -> Option<PeerId> {
-        let id = self.marked.pop()?;
-        if self.get(id).is_some() {
-            self.slots[id.slot()].marked = false;
-        }
-        Some(id)
-    }
-
-    // Output buffers, which belong to the loop and not to idle peers.
-
-    /// The connection of this id, if it lives, with a buffer for its sender if a spare one is there.
-    #[inline]
-    pub(crate) fn with_buffer(&mut self, id: PeerId) -> Option<&mut Connection> {
-        let slot = self.slots.get_mut(id.slot()).filter(|slot| slot.generation == id.generation());
-        let connection = slot?.connection.as_mut()?;
-        if connection.sender().wants_buffer()
-            && let Some(buffer) = self.spare.pop()
-        {
-            self.spare_bytes -= buffer.capacity();
-            connection.sender_mut().lend(buffer);
-        }
-        Some(connection)
-    }
-
-    /// Keeps what a sender gave back once all of it was written.
-    #[inline]
-    pub(crate) fn keep_buffer(&mut self, buffer: Option<Vec<u8>>) {
-        if let Some(buffer) = buffer
-            && self.spare_bytes + buffer.capacity() <= MAX_SPARE
-        {
-            self.spare_bytes += buffer.capacity();
-            self.spare.push(buffer);
-        }
+    fn slot_mut(&mut self, id: PeerId) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(id.slot())?;
+        (slot.is_used && slot.generation == id.generation()).then_some(slot)
     }
 }
 
 impl fmt::Debug for Peers {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Peers")
-            .field("connections", &self.len())
-            .field("groups", &self.by_name.len())
-            .field("memberships", &self.memberships())
-            .finish_non_exhaustive()
+        out.debug_struct("Peers").field("connections", &self.used).finish_non_exhaustive()
     }
 }
 
@@ -376,60 +175,34 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    fn table() -> (Peers, ValidConfig) {
-        let config = Config { max_groups_per_peer: 2, max_group_name: 4, ..Config::default() };
-        let config = config.validate().expect("valid");
-        (Peers::new(config.clone()), config)
+    fn connection() -> Connection {
+        Connection::server(Config::default().validate().expect("valid"))
     }
 
     #[test]
     fn a_stale_id_finds_nothing() {
-        let (mut peers, config) = table();
-        let first = peers.insert(Connection::server(config.clone()));
-        peers.join(first, "a").expect("joins");
+        let mut peers = Peers::default();
+        let first = peers.insert(connection());
         assert!(peers.remove(first).is_some());
-        let second = peers.insert(Connection::server(config));
+        let second = peers.insert(connection());
         assert_eq!(first.slot(), second.slot());
-        assert!(peers.get(first).is_none() && peers.remove(first).is_none());
-        assert_eq!(peers.join(first, "a"), Err(JoinError::NoSuchPeer));
-        assert!(!peers.leave(first, "a"));
-        peers.mark(first);
-        assert_eq!(peers.take_marked(), None);
-        assert_eq!(peers.members("a"), []);
+        assert!(peers.get(first).is_none() && peers.get_mut(first).is_none());
+        assert!(!peers.contains(first) && peers.take(first).is_none());
+        assert!(peers.remove(first).is_none());
+        assert_eq!((peers.len(), peers.in_slot(first.slot())), (1, Some(second)));
     }
 
+    /// A connection that is taken out keeps its id and its slot.
     #[test]
-    fn groups_have_their_limits() {
-        let (mut peers, config) = table();
-        let id = peers.insert(Connection::server(config));
-        assert_eq!(peers.join(id, "12345"), Err(JoinError::NameTooLong));
-        assert_eq!(peers.join(id, "a"), Ok(true));
-        assert_eq!(peers.join(id, "a"), Ok(false));
-        assert_eq!(peers.join(id, "b"), Ok(true));
-        assert_eq!(peers.join(id, "c"), Err(JoinError::TooManyGroups));
-        assert_eq!(peers.memberships(), 2);
-        assert!(peers.leave(id, "a") && !peers.leave(id, "a"));
-        assert_eq!(peers.join(id, "c"), Ok(true));
-    }
-
-    /// Members keep their place in the list whoever leaves before them, and an empty group is gone.
-    #[test]
-    fn leaving_keeps_every_other_membership() {
-        let (mut peers, config) = table();
-        let ids: Vec<PeerId> =
-            (0..10).map(|_| peers.insert(Connection::server(config.clone()))).collect();
-        for &id in &ids {
-            peers.join(id, "a").expect("joins");
-            peers.join(id, "b").expect("joins");
-        }
-        for (n, &id) in ids.iter().enumerate() {
-            assert!(peers.leave(id, "a"));
-            assert_eq!(peers.members("a").len(), 9 - n);
-            assert!(!peers.members("a").contains(&id));
-            assert!(ids[n + 1..].iter().all(|other| peers.members("a").contains(other)));
-        }
-        assert!(peers.group("a").is_none());
-        ids.iter().for_each(|&id| drop(peers.remove(id)));
-        assert_eq!((peers.memberships(), peers.len(), peers.by_name.len()), (0, 0, 0));
+    fn a_connection_has_its_turn_outside_of_the_table() {
+        let mut peers = Peers::default();
+        let id = peers.insert(connection());
+        let (same, own) = peers.take_slot(id.slot()).expect("it exists");
+        assert_eq!(same, id);
+        assert!(peers.contains(id) && peers.get(id).is_none());
+        assert_ne!(peers.insert(connection()).slot(), id.slot());
+        peers.put_back(id, own);
+        assert!(peers.get(id).is_some());
+        assert_eq!(peers.ids().count(), 2);
     }
 }

@@ -1,30 +1,38 @@
-//! Bytes as a person reads them: the lines that `--trace` prints.
+//! The lines that `--trace` prints: the bytes of a connection in a form that a person can read.
 //!
 //! ```text
 //! 81 85 37 fa 21 3d | FIN=1 RSV=000 opcode=1 (text) MASK=1 length=5 key=37 fa 21 3d
 //! 7f 9f 4d 51 58 | payload data, unmasked: 48 65 6c 6c 6f 'Hello'
 //! ```
 //!
-//! What the bytes are is told by `protocol/dissect.rs`; here it becomes lines.
+//! `protocol/dissect.rs` decides what the bytes mean. This file turns its findings into lines.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use crate::config::{Config, ValidConfig};
-use crate::lang::{self, Lang};
+use crate::lang::Lang;
 use crate::observe::{Direction, Observer};
 use crate::peers::PeerId;
 use crate::protocol::dissect::{Dissector, Fault, Finding};
 use crate::protocol::frame::{Header, Opcode, Role};
 use crate::protocol::handshake::key;
+use crate::texts;
 
-/// Characters of a peer's text that a line shows.
+/// The most characters of a peer's text in a line.
 const MAX_SHOWN: usize = 200;
 
-/// Payload bytes that a line of the trace shows in hexadecimal.
+/// The most payload bytes in a line, in hexadecimal.
 const MAX_HEX: usize = 32;
 
-/// Text from a peer, safe to print: what could move the cursor, hide or reorder text is escaped, and
-/// beyond 200 characters it is cut.
+/// Returns text from a peer in a form that is safe to print: characters that could move the cursor, hide text or
+/// reorder it are escaped, and the text is cut to 200 characters.
+///
+/// ```
+/// use framewise::trace::printable;
+///
+/// assert_eq!(printable("olá\u{1b}[2J"), "olá\\u{1b}[2J");
+/// assert!(printable(&"x".repeat(300)).ends_with('…'));
+/// ```
 pub fn printable(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => escaped(&text[..end]) + "…",
@@ -32,7 +40,7 @@ pub fn printable(text: &str) -> String {
     }
 }
 
-/// Text from a peer, safe to print, in its whole length.
+/// Returns text from a peer with the same escapes as [`printable`], but in its whole length.
 pub fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -45,48 +53,111 @@ pub fn escaped(text: &str) -> String {
     shown
 }
 
-/// Whether a terminal acts on this character instead of showing it, or turns the text behind it around.
+/// Reports whether a terminal acts on this character instead of showing it: a control character, or one that changes
+/// the direction of the text after it. [`printable`] escapes these characters.
 pub fn is_active(character: char) -> bool {
     let reorders = matches!(character,
         '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     character.is_control() || reorders
 }
 
-/// Follows the bytes of one direction, frame by frame, however the reads cut them.
-pub(crate) struct Lane {
+/// Returns bytes in hexadecimal, with a space between them.
+///
+/// ```
+/// assert_eq!(framewise::trace::hex(b"\x81\x05"), "81 05");
+/// ```
+pub fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 3);
+    for byte in bytes {
+        let separator = if text.is_empty() { "" } else { " " };
+        let _ = write!(text, "{separator}{byte:02x}");
+    }
+    text
+}
+
+/// Follows the bytes of one direction of a connection and splits them into the parts of a trace. How reads split the
+/// bytes makes no difference.
+///
+/// ```
+/// use framewise::Config;
+/// use framewise::lang::Lang;
+/// use framewise::protocol::frame::Role;
+/// use framewise::trace::Lane;
+///
+/// let mut lane = Lane::new(Role::Server, Config::default().validate()?);
+/// let mut lines = Vec::new();
+/// lane.feed(b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x02hi", |part| {
+///     lines.extend(part.explained(Lang::En).into_iter().map(|line| line.text));
+/// });
+/// assert_eq!(lines[2], "81 02 | FIN=1 RSV=000 opcode=1 (text) MASK=0 length=2");
+/// assert_eq!(lines[3], "68 69 | payload data 'hi'");
+/// # Ok::<(), framewise::config::ConfigError>(())
+/// ```
+pub struct Lane {
     dissector: Dissector,
-    /// The beginning of the payload that is under way, as it came and without the mask.
+    /// The beginning of the current payload, as it arrived and unmasked.
     wire: Vec<u8>,
     clear: Vec<u8>,
 }
 
-/// What a lane recognised.
-pub(crate) enum Part<'a> {
+/// A part of a trace, as [`Lane::feed`] reports it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Part<'a> {
+    /// A line of a head, without its line end.
     HeadLine(&'a [u8]),
-    Header { header: Header, wire: &'a [u8] },
-    Payload { header: Header, wire: &'a [u8], clear: &'a [u8] },
+    /// A frame header and its bytes.
+    Header {
+        /// The decoded header.
+        header: Header,
+        /// Its bytes.
+        wire: &'a [u8],
+    },
+    /// The beginning of a payload, as much of it as a line can show.
+    Payload {
+        /// The header of its frame.
+        header: Header,
+        /// The bytes on the wire.
+        wire: &'a [u8],
+        /// The bytes without the mask.
+        clear: &'a [u8],
+    },
+    /// A line of the body of a response that does not open a WebSocket.
     Body(&'a [u8]),
+    /// A frame header, up to and including the byte that breaks a rule.
     BadHeader(&'a [u8]),
+    /// The rule that the preceding bytes break.
     Broken(&'a Fault),
 }
 
-pub(crate) struct Line {
-    /// Worked out here, not seen on the wire.
-    pub(crate) computed: bool,
-    pub(crate) text: String,
+/// One line of a trace, as [`Part::explained`] returns it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Line {
+    /// Whether it was computed here. Otherwise it shows bytes of the connection.
+    pub computed: bool,
+    /// The line, without a line break.
+    pub text: String,
 }
 
-/// Bytes of a payload that a lane keeps to show: 200 characters have at most this many.
+impl fmt::Debug for Lane {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Lane").finish_non_exhaustive()
+    }
+}
+
+/// How many bytes of a payload are kept. 200 characters are at most this long.
 const MAX_KEPT: usize = 4 * (MAX_SHOWN + 1);
 
 impl Lane {
-    /// A lane of what `sender` sends.
-    pub(crate) fn new(sender: Role, config: ValidConfig) -> Lane {
+    /// Returns a lane for everything that `sender` sends: a head, then frames. The limits are those of `config`.
+    #[must_use]
+    pub fn new(sender: Role, config: ValidConfig) -> Lane {
         Lane { dissector: Dissector::new(sender, config), wire: Vec::new(), clear: Vec::new() }
     }
 
-    /// Takes the next bytes and shows what they turn out to be: a head when it is whole, a payload when it is.
-    pub(crate) fn feed(&mut self, bytes: &[u8], mut show: impl FnMut(&Part<'_>)) {
+    /// Processes the next bytes and calls `show` with each part once it is complete.
+    pub fn feed(&mut self, bytes: &[u8], mut show: impl FnMut(&Part<'_>)) {
         let Lane { dissector, wire, clear } = self;
         dissector.feed(bytes, &mut |finding| match finding {
             Finding::StartLine(line) | Finding::Field(line) | Finding::HeadEnd(line) => {
@@ -121,7 +192,18 @@ impl Lane {
     }
 }
 
-/// Explains every byte of a client's connection, a line at a time.
+/// An observer that explains every byte of a client's connection, one line at a time.
+///
+/// ```no_run
+/// use framewise::lang::Lang;
+/// use framewise::trace::ClientTrace;
+/// use framewise::{Client, ClientRequest, Config, Tcp, Url};
+///
+/// let request = ClientRequest::new(Url::parse("ws://localhost:8765")?);
+/// let trace = ClientTrace::new(Lang::En, |line| println!("{line}"));
+/// let client = Client::open_over(&request, Config::default(), Tcp, trace)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct ClientTrace<F> {
     lang: Lang,
     inward: Lane,
@@ -129,11 +211,19 @@ pub struct ClientTrace<F> {
     print: F,
 }
 
+impl<F> fmt::Debug for ClientTrace<F> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("ClientTrace").field("lang", &self.lang).finish_non_exhaustive()
+    }
+}
+
 impl<F: FnMut(&str)> ClientTrace<F> {
-    /// Hands each line to `print`; `<` in front of what came, `>` of what went, `=` of what was worked out.
+    /// Returns a trace that calls `print` with each line. A line begins with `<` for bytes from the server, `>` for
+    /// bytes to the server, and `=` for a value that was computed.
+    #[must_use]
     pub fn new(lang: Lang, print: F) -> ClientTrace<F> {
-        // Limits are the business of whoever connects: here only the rules of the standard are judged.
-        let config = Config { max_message: 1 << 30, ..Config::default() };
+        // The client applies its own limits to the same bytes. The trace only judges the rules of the standard.
+        let config = Config::default().limits(|limits| limits.max_message = 1 << 30);
         let config = config.validate().expect("these limits are possible");
         let (inward, outward) =
             (Lane::new(Role::Server, config.clone()), Lane::new(Role::Client, config));
@@ -157,8 +247,8 @@ impl<F: FnMut(&str)> Observer for ClientTrace<F> {
 }
 
 impl Part<'_> {
-    /// The lines of the trace.
-    pub(crate) fn explained(&self, lang: Lang) -> Vec<Line> {
+    /// Returns the lines that explain the part, in one language.
+    pub fn explained(&self, lang: Lang) -> Vec<Line> {
         let seen = |text: String| vec![Line { computed: false, text }];
         match self {
             Part::HeadLine(line) => {
@@ -177,49 +267,49 @@ impl Part<'_> {
             Part::Payload { header, wire, clear } => seen(payload(*header, wire, clear, lang)),
             Part::Body(line) => seen(printable(&String::from_utf8_lossy(line))),
             Part::Broken(Fault::Violation(violation)) => {
-                seen(lang::TRACE_NOT_READ.with(lang, &[violation]))
+                seen(texts::TRACE_NOT_READ.with(lang, &[violation]))
             }
             Part::Broken(Fault::Refusal(refusal)) => {
                 let (rule, section) = (refusal.rule.text().get(lang), refusal.rule.section());
-                seen(lang::TRACE_NOT_READ.with(lang, &[&format_args!("{rule} ({section})")]))
+                seen(texts::TRACE_NOT_READ.with(lang, &[&format_args!("{rule} ({section})")]))
             }
         }
     }
 }
 
-/// A payload: bytes as they came, without the mask, and as a person reads them.
+/// Returns the line of a payload: its bytes as they arrived, unmasked, and as text.
 fn payload(header: Header, wire: &[u8], clear: &[u8], lang: Lang) -> String {
     let shown = |bytes: &[u8]| hex(&bytes[..bytes.len().min(MAX_HEX)]);
     let mut text = format!("{} | ", shown(wire));
-    let said = readable(header, clear);
+    let meaning = readable(header, clear);
     match header.key {
         Some(_) => {
-            let clear = format!("{} {said}", shown(clear));
-            text += &lang::TRACE_UNMASKED.with(lang, &[&clear]);
+            let clear = format!("{} {meaning}", shown(clear));
+            text += &texts::TRACE_UNMASKED.with(lang, &[&clear]);
         }
         None => {
-            let _ = write!(text, "{} {said}", lang::TRACE_PAYLOAD.get(lang));
+            let _ = write!(text, "{} {meaning}", texts::TRACE_PAYLOAD.get(lang));
         }
     }
     if header.length > MAX_HEX as u64 {
         text.push(' ');
-        text += &lang::TRACE_MORE.with(lang, &[&header.length]);
+        text += &texts::TRACE_MORE.with(lang, &[&header.length]);
     }
     text
 }
 
-/// How the answer to a key is made (§4.2.2 step 5).
+/// Returns the lines that show how `Sec-WebSocket-Accept` is computed from a key (§4.2.2 step 5).
 fn accept_computed(value: &str, lang: Lang) -> [Line; 3] {
     let joined = format!("{}{}", printable(value), key::GUID);
     let computed = |text| Line { computed: true, text };
     [
-        computed(lang::TRACE_KEY.with(lang, &[&joined])),
+        computed(texts::TRACE_KEY.with(lang, &[&joined])),
         computed(format!("SHA-1: {}", hex(&key::digest(value)))),
         computed(format!("base64: {}", key::accept_key(value))),
     ]
 }
 
-/// The fields of a header by the names of §5.2.
+/// Returns the fields of a header, with their names in §5.2.
 fn bits(header: &Header) -> String {
     let (fin, mask) = (u8::from(header.fin), u8::from(header.key.is_some()));
     let (opcode, name) = (header.opcode as u8, header.opcode.name());
@@ -233,7 +323,7 @@ fn bits(header: &Header) -> String {
     text
 }
 
-/// The clear payload as a person reads it.
+/// Returns an unmasked payload as text: the code and reason of a Close, quoted text, or nothing for binary data.
 fn readable(header: Header, clear: &[u8]) -> String {
     match (header.opcode, clear) {
         (Opcode::Close, [high, low, reason @ ..]) => {
@@ -245,17 +335,13 @@ fn readable(header: Header, clear: &[u8]) -> String {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{Config, OriginPolicy};
 
     fn explained(sender: Role, pieces: &[&[u8]]) -> Vec<String> {
-        let config = Config { origin_policy: OriginPolicy::Any, ..Config::default() };
+        let config = Config::default().handshake(|handshake| handshake.origins = OriginPolicy::Any);
         let mut lane = Lane::new(sender, config.validate().expect("valid"));
         let mut lines = Vec::new();
         for piece in pieces {
@@ -272,7 +358,7 @@ mod tests {
           \x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58\x8a\x80\0\0\0\0\x81\x02hi";
 
     #[test]
-    fn explains_the_same_however_the_reads_split() {
+    fn the_lines_do_not_depend_on_how_reads_split_the_bytes() {
         let whole = explained(Role::Client, &[WIRE]);
         assert_eq!(
             whole,
@@ -304,7 +390,14 @@ mod tests {
     }
 
     #[test]
-    fn text_of_peers_cannot_touch_the_terminal() {
+    fn hex_separates_bytes_by_spaces() {
+        assert_eq!(hex(b""), "");
+        assert_eq!(hex(b"\0"), "00");
+        assert_eq!(hex(b"\x81\x05\xff"), "81 05 ff");
+    }
+
+    #[test]
+    fn text_from_peers_cannot_control_the_terminal() {
         assert_eq!(printable("a\x1b[2J\u{9b}\u{202e}é"), "a\\u{1b}[2J\\u{9b}\\u{202e}é");
         assert_eq!(printable(&"x".repeat(300)).chars().count(), 201);
     }

@@ -1,5 +1,5 @@
-//! Every deadline, on a clock that the test is in charge of: opening handshake, ping and pong, idleness, output,
-//! closing handshake, and the end of the server.
+//! Every deadline, on a clock that the test controls: opening handshake, ping and pong, idle time, output, closing
+//! handshake, and the shutdown of the server.
 
 #[path = "support/script.rs"]
 mod script;
@@ -7,8 +7,8 @@ mod support;
 
 use std::time::Duration;
 
+use framewise::Snapshot;
 use framewise::config::Config;
-use framewise::net::turns::Snapshot;
 use framewise::{Broadcast, Echo};
 use script::{Actor, Stage};
 use support::{SWITCHING, any_origin, failure, frame, request, server_frame, show};
@@ -21,7 +21,7 @@ fn stage(config: Config) -> Stage<Echo> {
     Stage::new(config.validate().expect("valid"), Echo::default())
 }
 
-/// An open connection.
+/// Opens a connection.
 fn open(stage: &mut Stage<impl framewise::Dispatcher>) -> Actor {
     let actor = stage.connect();
     stage.send(&actor, &request(""));
@@ -30,16 +30,16 @@ fn open(stage: &mut Stage<impl framewise::Dispatcher>) -> Actor {
     actor
 }
 
-/// I2: everything was given back.
+/// Checks invariant I2: everything was released.
 #[track_caller]
 fn is_back_to_baseline(stage: &Stage<impl framewise::Dispatcher>) {
-    assert_eq!(stage.turns.snapshot(), Snapshot::default());
-    assert_eq!(stage.turns.next_deadline(), None);
+    assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
+    assert_eq!(stage.event_loop.next_deadline(), None);
 }
 
-/// H22: ten seconds from accept, however often a byte comes.
+/// H22: an opening handshake must be complete ten seconds after accept, even if bytes keep arriving.
 #[test]
-fn a_dripping_handshake_ends_at_its_deadline() {
+fn a_slow_handshake_is_closed_at_its_deadline() {
     let mut stage = stage(any_origin());
     let (drip, silent) = (stage.connect(), stage.connect());
     for byte in request("").iter().take(9) {
@@ -54,9 +54,9 @@ fn a_dripping_handshake_ends_at_its_deadline() {
     is_back_to_baseline(&stage);
 }
 
-/// RFC 6455 §5.5.2: an open connection is asked every 20 s whether it is still there.
+/// RFC 6455 §5.5.2: the server pings each open connection every 20 s.
 #[test]
-fn who_answers_pings_stays() {
+fn a_peer_that_answers_pings_stays_connected() {
     let mut stage = stage(any_origin());
     let actor = open(&mut stage);
     for _ in 0..5 {
@@ -67,16 +67,16 @@ fn who_answers_pings_stays() {
         stage.send(&actor, &frame(0x8a, b""));
         stage.pass();
     }
-    assert_eq!(stage.turns.snapshot().open, 1);
+    assert_eq!(stage.event_loop.snapshot().open, 1);
 }
 
-/// R12. RFC 6455 §5.5.2-2: who does not learns it, and is gone five seconds later.
+/// R12. RFC 6455 §5.5.2-2: a peer that does not answer a ping gets a Close, and TCP is closed five seconds later.
 #[test]
-fn an_unanswered_ping_ends_the_connection() {
+fn an_unanswered_ping_closes_the_connection() {
     let mut stage = stage(any_origin());
     let actor = open(&mut stage);
     stage.wait(20 * SECOND);
-    // It speaks, but it does not answer.
+    // It sends a message, but no pong.
     stage.send(&actor, &frame(0x81, b"hi"));
     stage.wait(19 * SECOND);
     assert_eq!(show(&stage.heard(&actor)), show(&[PING, b"\x81\x02hi"].concat()));
@@ -88,10 +88,10 @@ fn an_unanswered_ping_ends_the_connection() {
     is_back_to_baseline(&stage);
 }
 
-/// RFC 6455 §5.4-5: no control frame can stand inside another frame, so a long one excuses a late pong for as
-/// long as its bytes arrive.
+/// RFC 6455 §5.4-5: a peer cannot send a pong in the middle of another frame. So the pong may be late as long as bytes
+/// of that frame arrive.
 #[test]
-fn a_pong_may_wait_behind_a_long_frame() {
+fn a_pong_after_a_long_frame_may_be_late() {
     let mut stage = stage(any_origin());
     let actor = open(&mut stage);
     let long = frame(0x82, &[7; 1000]);
@@ -107,7 +107,7 @@ fn a_pong_may_wait_behind_a_long_frame() {
     stage.pass();
     assert_eq!(stage.heard(&actor), server_frame(0x82, &[7; 1000]));
 
-    // One who begins a frame and falls silent is not excused.
+    // A peer that begins a frame and then sends nothing more gets no extra time.
     stage.send(&actor, &long[..100]);
     stage.wait(20 * SECOND);
     assert_eq!(stage.heard(&actor), PING);
@@ -118,9 +118,9 @@ fn a_pong_may_wait_behind_a_long_frame() {
     is_back_to_baseline(&stage);
 }
 
-/// R16: whoever wakes up late reads before it judges.
+/// R16: a loop that wakes up late reads all sockets before it checks deadlines.
 #[test]
-fn a_late_wake_up_closes_nobody_who_has_answered() {
+fn a_late_loop_closes_no_peer_that_has_answered() {
     let mut stage = stage(any_origin());
     let actors: Vec<Actor> = (0..3000).map(|_| open(&mut stage)).collect();
     stage.wait(20 * SECOND);
@@ -129,25 +129,25 @@ fn a_late_wake_up_closes_nobody_who_has_answered() {
         stage.send(actor, &frame(0x8a, b""));
     }
     stage.wait(60 * SECOND);
-    assert_eq!(stage.turns.snapshot().open, 2999);
-    assert!(stage.is_shut(&actors[0]), "only the silent one is judged");
+    assert_eq!(stage.event_loop.snapshot().open, 2999);
+    assert!(stage.is_shut(&actors[0]), "only the silent peer is closed");
 }
 
-/// Pings can be switched off.
+/// Without a ping interval there are no pings.
 #[test]
-fn without_an_interval_nobody_is_pinged() {
-    let mut stage = stage(Config { ping_interval: None, ..any_origin() });
+fn pings_can_be_switched_off() {
+    let mut stage = stage(any_origin().timeouts(|timeouts| timeouts.ping_interval = None));
     let actor = open(&mut stage);
-    assert_eq!(stage.turns.next_deadline(), None);
+    assert_eq!(stage.event_loop.next_deadline(), None);
     stage.wait(100_000 * SECOND);
     assert_eq!(stage.heard(&actor), b"");
-    assert_eq!(stage.turns.snapshot().open, 1);
+    assert_eq!(stage.event_loop.snapshot().open, 1);
 }
 
-/// Only messages count against idleness: pongs show that the peer lives, not that it is of use.
+/// Only messages reset the idle time. A pong shows that the peer is reachable, not that it uses the connection.
 #[test]
 fn an_idle_peer_is_closed() {
-    let mut stage = stage(Config { idle_timeout: Some(60 * SECOND), ..any_origin() });
+    let mut stage = stage(any_origin().timeouts(|timeouts| timeouts.idle = Some(60 * SECOND)));
     let actor = open(&mut stage);
     for _ in 0..10 {
         stage.wait(10 * SECOND);
@@ -164,7 +164,7 @@ fn an_idle_peer_is_closed() {
     stage.wait(10 * SECOND);
     let idle = failure(1001, "idle for too long");
     assert!(stage.heard(&actor).ends_with(&idle));
-    assert_eq!(stage.turns.snapshot().closing, 1);
+    assert_eq!(stage.event_loop.snapshot().closing, 1);
     stage.send(&actor, &frame(0x88, &idle[2..]));
     stage.pass();
     assert!(stage.is_shut(&actor));
@@ -173,9 +173,9 @@ fn an_idle_peer_is_closed() {
     is_back_to_baseline(&stage);
 }
 
-/// A socket may refuse output for 20 s on end; one byte taken starts them anew. A ping waits as long.
+/// A socket may be full for 20 s. Each byte that it takes restarts that time. No ping is sent meanwhile.
 #[test]
-fn a_socket_that_takes_nothing_is_given_up() {
+fn a_socket_that_stays_full_is_closed() {
     let mut stage = stage(any_origin());
     let actor = open(&mut stage);
     stage.make_room(&actor, Some(3));
@@ -199,19 +199,20 @@ fn a_socket_that_takes_nothing_is_given_up() {
     stage.make_room(&actor, None);
     stage.pass();
     assert_eq!(stage.heard(&actor), b"\x81\x05hello");
-    // It takes output again: pings go on.
+    // The socket takes output again, so pings continue.
     stage.wait(20 * SECOND);
     assert_eq!(stage.heard(&actor), PING);
 }
 
-/// C7: a Close that is not answered, and a peer that answers but never ends TCP.
+/// C7: neither a peer that does not answer a Close nor one that answers but never closes TCP keeps the connection for
+/// longer than five seconds.
 #[test]
 fn closing_takes_five_seconds_at_most() {
     let mut stage = stage(any_origin());
     let (mute, lingering) = (open(&mut stage), open(&mut stage));
-    stage
-        .turns
-        .act(|outbox| outbox.close_peer(mute.id, framewise::CloseCode::NORMAL, "").expect("valid"));
+    stage.event_loop.act(|_, outbox| {
+        outbox.close_peer(mute.id, framewise::CloseCode::NORMAL, "").expect("valid")
+    });
     stage.send(&lingering, &frame(0x88, b"\x03\xe8"));
     stage.pass();
     assert_eq!(stage.heard(&mute), b"\x88\x02\x03\xe8");
@@ -222,16 +223,16 @@ fn closing_takes_five_seconds_at_most() {
     is_back_to_baseline(&stage);
 }
 
-/// R13: what waits goes out, then Close 1001; handshakes that are under way simply end.
+/// R13: on shutdown the queued output is sent, then Close 1001. Connections in their opening handshake are closed.
 #[test]
-fn a_server_that_stops_says_so() {
+fn a_server_that_shuts_down_sends_1001() {
     let mut stage = Stage::new(any_origin().validate().expect("valid"), Broadcast);
     let (reader, slow, half) = (open(&mut stage), open(&mut stage), stage.connect());
     stage.send(&half, b"GET / HT");
     stage.make_room(&slow, Some(2));
     stage.send(&reader, &frame(0x81, b"last words"));
     stage.pass();
-    stage.turns.close_all();
+    stage.event_loop.close_all();
     let stops = failure(1001, "the server stops");
     assert_eq!(show(&stage.heard(&reader)), show(&stops));
     assert!(!stage.holds(&half));
@@ -247,9 +248,9 @@ fn a_server_that_stops_says_so() {
     is_back_to_baseline(&stage);
 
     let (stubborn, silent) = (open(&mut stage), stage.connect());
-    stage.turns.close_all();
+    stage.event_loop.close_all();
     stage.pass();
-    stage.turns.abandon_all();
+    stage.event_loop.abandon_all();
     assert!(!stage.holds(&stubborn) && !stage.holds(&silent));
     is_back_to_baseline(&stage);
 }

@@ -1,26 +1,26 @@
-//! RFC 6455 §5.5.1, §7: the closing handshake, and every other way a connection ends.
+//! RFC 6455 §5.5.1, §7: the closing handshake, and every other way in which a connection closes.
 
+#[path = "support/script.rs"]
+mod script;
 mod support;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use framewise::Cause;
+use framewise::InvalidClose;
 use framewise::config::Config;
-use framewise::dispatch::{Wire, Written};
-use framewise::peers::Peers;
-use framewise::protocol::close::InvalidClose;
-use framewise::protocol::connection::Cause;
-use framewise::{CloseCode, Closed, Connection, Dispatcher, Message, Outbox, PeerId, Request};
+use framewise::{CloseCode, Closed, Dispatcher, Message, Opened, Outbox, PeerId};
 use support::*;
 
-/// Joins everyone to one group and reports what it is told.
+/// Adds every peer to one group and records which callbacks are called.
 struct Recorder {
     opened: Sender<PeerId>,
     closed: Sender<Closed>,
 }
 
 impl Dispatcher for Recorder {
-    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Request<'_>) {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
         outbox.join("all").expect("joins");
         let _ = self.opened.send(outbox.peer());
     }
@@ -30,22 +30,23 @@ impl Dispatcher for Recorder {
     }
 
     fn on_close(&mut self, outbox: &mut Outbox<'_>, closed: &Closed) {
-        assert!(!outbox.peers().members("all").contains(&outbox.peer()), "it has left its groups");
-        assert!(!outbox.reply(Message::Text("too late")), "nothing can be sent to it");
+        assert!(!outbox.members("all").contains(&outbox.peer()), "it has left its groups");
+        assert!(!outbox.reply(Message::from("too late")), "nothing can be sent to it");
         let _ = self.closed.send(closed.clone());
     }
 }
 
-fn recorded(config: Config) -> (TestServer, Receiver<PeerId>, Receiver<Closed>) {
+fn recorded(config: Config) -> (TestServer<Recorder>, Receiver<PeerId>, Receiver<Closed>) {
     let ((opened, opens), (closed, closes)) = (channel(), channel());
     (TestServer::start(config, Recorder { opened, closed }), opens, closes)
 }
 
 fn next<T>(events: &Receiver<T>) -> T {
-    events.recv_timeout(Duration::from_secs(30)).expect("it is told")
+    events.recv_timeout(Duration::from_secs(30)).expect("the callback is called")
 }
 
-/// C1. RFC 6455 §5.5.1-6, §7.1.1-3: no body is answered with no body, and the server ends TCP first.
+/// C1. RFC 6455 §5.5.1-6, §7.1.1-3: the server answers a Close without a body with one without a body, and closes TCP
+/// first.
 #[test]
 fn an_empty_close() {
     ends_with(&TestServer::echo(), &frame(0x88, b""), b"\x88\0");
@@ -53,7 +54,7 @@ fn an_empty_close() {
 
 /// C2. RFC 6455 §5.5.1-2, §7.4.1-3, §7.4.1-4, §7.4.1-6, §8.1-1
 #[test]
-fn broken_closes() {
+fn an_invalid_close_fails_the_connection() {
     let server = TestServer::echo();
     let half = failure(1002, "RFC 6455 5.5.1: a close body starts with a 2-byte code");
     ends_with(&server, &frame(0x88, b"\x03"), &half);
@@ -65,7 +66,7 @@ fn broken_closes() {
     ends_with(&server, &frame(0x88, b"\x03\xe8\xce\xba\xe1\xbd"), &reason);
 }
 
-/// C3, C4. RFC 6455 §5.5.1-6: code and reason come back as they were, up to the longest reason.
+/// C3, C4. RFC 6455 §5.5.1-6: the server repeats the code and the reason, up to the longest reason.
 #[test]
 fn closes_are_echoed() {
     let server = TestServer::echo();
@@ -79,9 +80,9 @@ fn closes_are_echoed() {
     }
 }
 
-/// CVE-2016-10518, CVE-2026-45736: pong and close carry the peer's own bytes and nothing else.
+/// CVE-2016-10518, CVE-2026-45736: a pong and a Close repeat the bytes of the peer and no other memory of the server.
 #[test]
-fn cve_2016_10518_and_cve_2026_45736_no_memory_but_the_peers_own() {
+fn cve_2016_10518_and_cve_2026_45736_replies_leak_no_memory() {
     let server = TestServer::echo();
     let input = [frame(0x81, &[b's'; 100]), frame(0x89, b"p"), frame(0x88, b"\x03\xe8r")].concat();
     let output =
@@ -89,9 +90,9 @@ fn cve_2016_10518_and_cve_2026_45736_no_memory_but_the_peers_own() {
     ends_with(&server, &input, &output);
 }
 
-/// C4. RFC 6455 §5.5-1: a reason that does not fit is the caller's error, and nothing is sent.
+/// C4. RFC 6455 §5.5-1: `close` returns an error if the code or the reason is invalid, and sends nothing.
 #[test]
-fn a_reason_that_is_too_long_is_an_error_of_the_api() {
+fn an_invalid_close_is_an_error_of_the_caller() {
     struct Long;
     impl Dispatcher for Long {
         fn on_message(&mut self, outbox: &mut Outbox<'_>, _: Message<'_>) {
@@ -100,7 +101,7 @@ fn a_reason_that_is_too_long_is_an_error_of_the_api() {
             let reserved = outbox.close(CloseCode::ABNORMAL, "");
             assert_eq!(reserved, Err(InvalidClose::Code(CloseCode::ABNORMAL)));
             assert_eq!(outbox.close(CloseCode(4000), &"y".repeat(123)), Ok(true));
-            assert_eq!(outbox.close(CloseCode::NORMAL, ""), Ok(false), "one Close is enough");
+            assert_eq!(outbox.close(CloseCode::NORMAL, ""), Ok(false), "there is only one Close");
         }
     }
     let server = TestServer::start(any_origin(), Long);
@@ -109,9 +110,9 @@ fn a_reason_that_is_too_long_is_an_error_of_the_api() {
     ends_with(&server, &input, &server_frame(0x88, &body));
 }
 
-/// C5. RFC 6455 §5.5.1-5, §7.1.7-7: what follows a Close means nothing, not even a broken rule.
+/// C5. RFC 6455 §5.5.1-5, §7.1.7-7: the server ignores everything after a Close, even a broken rule.
 #[test]
-fn nothing_after_a_close_is_answered() {
+fn everything_after_a_close_is_ignored() {
     let server = TestServer::echo();
     let close = frame(0x88, b"\x03\xe8");
     for after in [frame(0x81, b"data"), frame(0x89, b"ping"), close.clone(), b"\xff\xff".to_vec()] {
@@ -119,7 +120,7 @@ fn nothing_after_a_close_is_answered() {
     }
 }
 
-/// C6. RFC 6455 §5.5.1-6: a message that was under way is dropped.
+/// C6. RFC 6455 §5.5.1-6: an incomplete message is dropped.
 #[test]
 fn a_close_inside_a_message() {
     let server = TestServer::echo();
@@ -127,7 +128,7 @@ fn a_close_inside_a_message() {
     ends_with(&server, &input, b"\x88\x02\x03\xe8");
 }
 
-/// Closes the connection of whoever speaks.
+/// Closes the connection of every peer that sends a message.
 struct Closer;
 
 impl Dispatcher for Closer {
@@ -136,7 +137,7 @@ impl Dispatcher for Closer {
     }
 }
 
-/// C6. RFC 6455 §5.5.1-10: both ends close at once; each sends one Close.
+/// C6. RFC 6455 §5.5.1-10: both sides close at the same time, and each sends one Close.
 #[test]
 fn both_sides_close_at_once() {
     let server = TestServer::start(any_origin(), Closer);
@@ -147,19 +148,19 @@ fn both_sides_close_at_once() {
     server.is_back_to_baseline();
 }
 
-/// C7: a peer that never answers our Close does not keep the descriptor.
+/// C7: if a peer does not answer the server's Close, the file descriptor is closed at the deadline.
 #[test]
-fn an_unanswered_close_ends_at_its_deadline() {
-    let config = Config { close_timeout: Duration::from_millis(200), ..any_origin() };
+fn a_connection_with_an_unanswered_close_is_closed_at_its_deadline() {
+    let config = any_origin().timeouts(|timeouts| timeouts.close = Duration::from_millis(200));
     let server = TestServer::start(config, Closer);
     let mut client = Client::open(server.address);
     client.send(&frame(0x81, b"go"));
     client.expect_end(&failure(4001, "enough"));
-    server.wait_for("the slot is given back", |now| now.peers == 0);
+    server.wait_for("the slot is released", |now| now.peers == 0);
 }
 
-/// C8. RFC 6455 §7.2.1-2: TCP that ends without a Close is reported as 1006, and the group is left once.
-/// CVE-2017-2670, ws-rs#181: the loop does not spin on it.
+/// C8. RFC 6455 §7.2.1-2: if TCP is closed without a Close, the application gets 1006 once, and the peer leaves its
+/// groups. CVE-2017-2670, ws-rs#181: the loop does not spin on such a socket.
 #[test]
 fn cve_2017_2670_and_ws_rs_181_tcp_ends_without_a_close() {
     let (server, opens, closes) = recorded(any_origin());
@@ -173,7 +174,7 @@ fn cve_2017_2670_and_ws_rs_181_tcp_ends_without_a_close() {
         let closed = next(&closes);
         assert_eq!((closed.code, closed.cause), (CloseCode::ABNORMAL, Cause::Lost));
     }
-    // A socket dropped with unread bytes ends with a reset; here while a broadcast goes to it.
+    // Closing a socket with unread bytes resets the connection, here while the server is sending to it.
     for _ in 0..20 {
         let mut client = Client::open(server.address);
         next(&opens);
@@ -183,57 +184,74 @@ fn cve_2017_2670_and_ws_rs_181_tcp_ends_without_a_close() {
         assert_eq!(next(&closes).code, CloseCode::ABNORMAL);
     }
     server.is_back_to_baseline();
-    assert!(closes.recv_timeout(Duration::from_secs(30)).is_ok(), "the visitor's own");
-    assert!(closes.try_recv().is_err(), "each end is told once");
+    assert!(
+        closes.recv_timeout(Duration::from_secs(30)).is_ok(),
+        "the client of the baseline check"
+    );
+    assert!(closes.try_recv().is_err(), "each close is reported once");
 }
 
-/// Takes all output and remembers whose it was.
+/// Remembers the id of the last peer that left, and uses this stale id in every possible way when a peer opens.
 #[derive(Default)]
-struct Tape(Vec<(PeerId, Vec<u8>)>);
-
-impl Wire for Tape {
-    fn write(&mut self, peer: PeerId, slices: &[&[u8]]) -> Written {
-        let bytes = slices.concat();
-        let taken = bytes.len();
-        self.0.push((peer, bytes));
-        Written::Bytes(taken)
-    }
+struct Stale {
+    left: Option<PeerId>,
+    rounds: u32,
 }
 
-/// C9, CVE-2022-25762: a slot is reused while somebody still holds the old id; no byte reaches the new peer.
-#[test]
-fn cve_2022_25762_a_reused_slot_gets_nothing_that_was_meant_for_the_last_one() {
-    let config = any_origin().validate().expect("valid");
-    let open = || {
-        let mut connection = Connection::server(config.clone());
-        connection.receive(&mut request(""), |_, _| {});
-        connection.sender_mut().take();
-        connection
-    };
-    let (mut peers, mut tape) = (Peers::new(config.clone()), Tape::default());
-    let witness = peers.insert(open());
-    for round in 0..100_000u32 {
-        let old = peers.insert(open());
-        peers.join(old, "room").expect("joins");
-        peers.remove(old).expect("it lived");
-        let new = peers.insert(open());
-        let mut outbox = Outbox::new(&mut peers, &mut tape, witness);
-        let text = round.to_string();
-        assert!(!outbox.send(old, Message::Text(&text)));
-        assert!(!outbox.send(old, Message::Binary(&[0; 20_000])), "nor past the buffer");
-        assert_eq!(outbox.publish("room", Message::Text(&text), &[]), 0);
+impl Dispatcher for Stale {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
+        outbox.join("room").expect("joins");
+        let Some(old) = self.left else { return };
+        assert_eq!(old.slot(), outbox.peer().slot(), "the slot is reused");
+        assert!(old != outbox.peer() && !outbox.is_open(old));
+        assert!(!outbox.send(old, "for the last one"));
+        assert!(!outbox.send(old, [0; 200_000]), "not even a message that is written at once");
+        assert_eq!(outbox.members("room"), [outbox.peer()]);
+        assert_eq!(outbox.publish("room", "for others", &[outbox.peer()]), 0);
         assert_eq!(outbox.close_peer(old, CloseCode::NORMAL, ""), Ok(false));
         assert!(outbox.join_peer(old, "room").is_err() && !outbox.leave_peer(old, "room"));
-        let connection = peers.remove(new).expect("it lives");
-        assert!(connection.sender().is_empty() && connection.closed().is_none());
+        outbox.pause_reading(old, std::time::Instant::now() + Duration::from_secs(1));
+        self.rounds += 1;
     }
-    assert!(tape.0.is_empty());
-    assert_eq!((peers.len(), peers.memberships()), (1, 0));
+
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, _: Message<'_>) {
+        outbox.reply(self.rounds.to_string());
+    }
+
+    fn on_close(&mut self, outbox: &mut Outbox<'_>, _: &Closed) {
+        self.left = Some(outbox.peer());
+    }
 }
 
-/// C9 over sockets: broadcasts go on while others come and go; everyone hears whole frames or the end.
+/// C9, CVE-2022-25762: a slot is reused while the application still has the id of the previous peer. Nothing that is
+/// sent to that id reaches the new peer.
 #[test]
-fn a_broadcast_races_with_closes() {
+fn cve_2022_25762_a_stale_id_does_not_reach_the_new_peer_of_its_slot() {
+    const ROUNDS: u32 = 100_000;
+    let config = any_origin().validate().expect("valid");
+    let mut stage = script::Stage::new(config, Stale::default());
+    for round in 0..ROUNDS {
+        let actor = stage.connect();
+        stage.send(&actor, &request(""));
+        stage.pass();
+        assert_eq!(stage.heard(&actor), SWITCHING);
+        if round + 1 == ROUNDS {
+            stage.send(&actor, &frame(0x81, b"how many?"));
+            stage.pass();
+            assert_eq!(
+                stage.heard(&actor),
+                server_frame(0x81, (ROUNDS - 1).to_string().as_bytes())
+            );
+        }
+        stage.reset(&actor);
+        stage.pass();
+    }
+    assert_eq!(stage.event_loop.snapshot(), framewise::Snapshot::default());
+}
+
+/// C9 over real sockets: one client broadcasts while others open and close. Each of them gets complete frames.
+#[test]
+fn a_broadcast_during_closes_sends_complete_frames() {
     let (server, opens, _closes) = recorded(any_origin());
     let mut speaker = Client::open(server.address);
     next(&opens);
@@ -259,21 +277,21 @@ fn a_broadcast_races_with_closes() {
     server.is_back_to_baseline();
 }
 
-/// C10: callbacks that close and leave themselves and others, at every moment.
+/// C10: callbacks close connections and leave groups, of their own peer and of others, at any time.
 #[test]
-fn a_handler_may_end_anyone_in_any_callback() {
+fn any_callback_may_close_any_peer() {
     #[derive(Default)]
     struct Unruly {
         everyone: Vec<PeerId>,
     }
     impl Dispatcher for Unruly {
-        fn on_open(&mut self, outbox: &mut Outbox<'_>, request: &Request<'_>) {
+        fn on_open(&mut self, outbox: &mut Outbox<'_>, opened: &Opened<'_>) {
             outbox.join("all").expect("joins");
             self.everyone.push(outbox.peer());
-            if request.path() == "/leave" {
+            if opened.request.path() == "/leave" {
                 outbox.leave("all");
                 outbox.close(CloseCode(4000), "at once").expect("valid");
-                assert!(!outbox.reply(Message::Text("never")));
+                assert!(!outbox.reply(Message::from("never")));
             }
         }
 
@@ -285,7 +303,7 @@ fn a_handler_may_end_anyone_in_any_callback() {
         }
 
         fn on_close(&mut self, outbox: &mut Outbox<'_>, _: &Closed) {
-            assert!(outbox.join("all").is_err(), "who is gone joins nothing");
+            assert!(outbox.join("all").is_err(), "a closed peer joins nothing");
             for &peer in &self.everyone {
                 outbox.close_peer(peer, CloseCode(4002), "one was enough").expect("valid");
             }

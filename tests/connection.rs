@@ -1,20 +1,21 @@
-//! The protocol alone: a client and a server drive each other in memory, without sockets and without a clock.
+//! The protocol without sockets and without a clock: a client and a server exchange bytes in memory.
 
+use framewise::Url;
 use framewise::config::Config;
-use framewise::protocol::connection::{Cause, Event, State};
+use framewise::protocol::connection::{Cause, Connection, Event, State};
 use framewise::protocol::handshake::client::{ClientRequest, Rejection};
 use framewise::protocol::mask::random_keys;
-use framewise::protocol::url::Url;
 use framewise::protocol::violation::Violation;
-use framewise::{CloseCode, Connection, Message};
+use framewise::{CloseCode, Message};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 const NONCE: [u8; 16] = *b"the sample nonce";
 
-/// Both ends, before the request is sent. Masking keys count up from 1.
+/// Returns a client and a server before the request is sent. The masking keys count up from 1.
 fn ends() -> (Connection, Connection) {
-    let config = Config { subprotocols: vec!["chat".to_owned()], ..Config::default() };
+    let config =
+        Config::default().handshake(|handshake| handshake.subprotocols = vec!["chat".to_owned()]);
     let config = config.validate().expect("valid");
     let url = Url::parse("ws://server.example.com/chat").expect("valid");
     let request = ClientRequest::new(url).subprotocol("chat").expect("a token");
@@ -26,7 +27,7 @@ fn ends() -> (Connection, Connection) {
     (Connection::client(config.clone(), &request, NONCE, keys), Connection::server(config))
 }
 
-/// Both ends, open.
+/// Returns a client and a server with an open connection.
 fn open() -> (Connection, Connection) {
     let (mut client, mut server) = ends();
     assert_eq!(events(&mut client, &mut server), ["Opened(Some(\"chat\"))"]);
@@ -35,15 +36,17 @@ fn open() -> (Connection, Connection) {
     (client, server)
 }
 
-/// Moves what one end has to say to the other, and tells what the other made of it.
+/// Moves the output of one side to the other. Returns the events of the other side.
 fn events(from: &mut Connection, to: &mut Connection) -> Vec<String> {
     let mut seen = Vec::new();
-    to.receive(&mut from.sender_mut().take(), |event, _| seen.push(told(&event)));
+    to.receive(&mut from.output_mut().take(), |event, _| seen.push(told(&event)));
     seen
 }
 
+/// Returns an event as text, for assertions.
 fn told(event: &Event<'_>) -> String {
     match event {
+        Event::Opened(negotiated) => format!("Opened({:?})", negotiated.subprotocol),
         Event::Message(message) => format!("{:?}", message.as_message()),
         Event::Closed(closed) => {
             format!("Closed({}, {:?}, {:?})", closed.code, closed.reason, closed.cause)
@@ -52,44 +55,44 @@ fn told(event: &Event<'_>) -> String {
     }
 }
 
-/// RFC 6455 §5.1-1, §5.1-4, §6.2-7: what a client sends is masked, what a server sends is not.
+/// RFC 6455 §5.1-1, §5.1-4, §6.2-7: the frames of a client are masked, those of a server are not.
 #[test]
 fn messages_go_both_ways() {
     let (mut client, mut server) = open();
-    assert!(client.sender_mut().message(Message::Text("olá")));
-    assert!(client.sender_mut().message(Message::Binary(b"\0\xff")));
-    let mut wire = client.sender_mut().take();
+    assert!(client.output_mut().send(Message::from("olá")));
+    assert!(client.output_mut().send(Message::Binary(b"\0\xff")));
+    let mut wire = client.output_mut().take();
     assert_eq!(wire, b"\x81\x84\0\0\0\x01ol\xc3\xa0\x82\x82\0\0\0\x02\0\xff");
     let mut seen = Vec::new();
     server.receive(&mut wire, |event, sender| {
         seen.push(told(&event));
         if let Event::Message(message) = event {
-            sender.message(message.as_message());
+            sender.send(message.as_message());
         }
     });
     assert_eq!(seen, ["Text(\"olá\")", "Binary([0, 255])"]);
     assert_eq!(events(&mut server, &mut client), seen);
 }
 
-/// RFC 6455 §5.5.2-2: either end answers pings by itself.
+/// RFC 6455 §5.5.2-2: both sides answer pings without the application.
 #[test]
-fn pings_are_answered_by_both_ends() {
+fn both_sides_answer_pings() {
     let (mut client, mut server) = open();
-    client.sender_mut().ping(b"a");
-    server.sender_mut().ping(b"b");
+    client.output_mut().ping(b"a");
+    server.output_mut().ping(b"b");
     assert_eq!(events(&mut client, &mut server), ["Ping([97])"]);
     assert_eq!(events(&mut server, &mut client), ["Ping([98])", "Pong([97])"]);
     assert_eq!(events(&mut client, &mut server), ["Pong([98])"]);
-    assert!(!client.sender_mut().ping(&[0; 126]), "a control frame has at most 125 bytes");
+    assert!(!client.output_mut().ping(&[0; 126]), "a control frame has at most 125 bytes");
 }
 
-/// RFC 6455 §5.5.1-6, §7.1.2-1: the closing handshake, begun by either end and by both at once.
+/// RFC 6455 §5.5.1-6, §7.1.2-1: the closing handshake, started by one side and by both at the same time.
 #[test]
 fn the_closing_handshake() {
     let (mut client, mut server) = open();
     assert_eq!(client.close(CloseCode::NORMAL, "bye"), Ok(true));
     assert_eq!(client.state(), State::Closing);
-    assert!(!client.sender_mut().message(Message::Text("too late")));
+    assert!(!client.output_mut().send(Message::from("too late")));
     assert_eq!(events(&mut client, &mut server), ["Closed(1000, \"bye\", Peer)"]);
     assert_eq!(events(&mut server, &mut client), ["Closed(1000, \"bye\", ThisEnd)"]);
     assert_eq!((client.state(), server.state()), (State::Closed, State::Closed));
@@ -99,28 +102,28 @@ fn the_closing_handshake() {
     server.close(CloseCode(4001), "").expect("valid");
     assert_eq!(events(&mut client, &mut server), ["Closed(4000, \"\", ThisEnd)"]);
     assert_eq!(events(&mut server, &mut client), ["Closed(4001, \"\", ThisEnd)"]);
-    assert!(client.sender().is_empty() && server.sender().is_empty(), "one Close each");
+    assert!(client.output().is_empty() && server.output().is_empty(), "one Close each");
 
     let (client, mut server) = open();
     server.lost();
-    let closed = server.closed().expect("it ended");
+    let closed = server.closed().expect("it is closed");
     assert_eq!((closed.code, &closed.cause), (CloseCode::ABNORMAL, &Cause::Lost));
     drop(client);
 }
 
-/// What arrives after this end has sent a Close is read, but its application has stopped listening.
+/// Messages that arrive after a side has sent its Close are read, but not passed to the application.
 #[test]
-fn messages_after_our_close_are_dropped() {
+fn messages_that_arrive_after_the_own_close_are_dropped() {
     let (mut client, mut server) = open();
-    client.sender_mut().message(Message::Text("crossing"));
+    client.output_mut().send(Message::from("crossing"));
     client.close(CloseCode::NORMAL, "").expect("valid");
     server.close(CloseCode::GOING_AWAY, "").expect("valid");
     assert_eq!(events(&mut client, &mut server), ["Closed(1000, \"\", ThisEnd)"]);
 }
 
-/// F16. RFC 6455 §5.1-5: a client fails on a masked frame, and says so in a masked one.
+/// F16. RFC 6455 §5.1-5: a masked frame from a server fails the connection. The Close of the client is masked.
 #[test]
-fn a_client_fails_on_a_masked_frame() {
+fn a_masked_frame_fails_the_connection_of_a_client() {
     let (mut client, mut server) = open();
     let mut seen = Vec::new();
     client.receive(&mut b"\x81\x82\0\0\0\0hi".to_vec(), |event, _| seen.push(told(&event)));
@@ -130,30 +133,27 @@ fn a_client_fails_on_a_masked_frame() {
     assert_eq!(events(&mut client, &mut server), [format!("Closed(1002, {reason:?}, Peer)")]);
 }
 
-/// RFC 6455 §4.1-41 to §4.1-47: an answer that is not the one asked for never opens the connection.
+/// RFC 6455 §4.1-41 to §4.1-47: a response that does not match the request never opens the connection.
 #[test]
-fn a_client_rejects_a_wrong_answer() {
-    let answer = |text: &str| {
+fn a_client_rejects_a_wrong_response() {
+    let cause = |text: &str| {
         let (mut client, _) = ends();
-        client.sender_mut().take();
+        client.output_mut().take();
         client.receive(&mut text.as_bytes().to_vec(), |_, _| {});
-        assert!(
-            client.sender().is_empty(),
-            "nothing is said to a server that does not speak WebSocket"
-        );
+        assert!(client.output().is_empty(), "a server that does not speak WebSocket gets no frame");
         client.closed().map(|closed| closed.cause.clone())
     };
     let wrong_key = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n";
-    assert_eq!(answer(wrong_key), Some(Cause::Rejected(Rejection::Accept)));
-    assert_eq!(answer("HTTP/1.1 200 OK\r\n\r\n"), Some(Cause::Rejected(Rejection::Status(200))));
-    assert!(matches!(answer("HTTP/1.1 101 x\n\n"), Some(Cause::Rejected(Rejection::Malformed(_)))));
-    assert_eq!(answer("HTTP/1.1 101 x\r\n"), None, "not whole yet");
+    assert_eq!(cause(wrong_key), Some(Cause::Rejected(Rejection::Accept)));
+    assert_eq!(cause("HTTP/1.1 200 OK\r\n\r\n"), Some(Cause::Rejected(Rejection::Status(200))));
+    assert!(matches!(cause("HTTP/1.1 101 x\n\n"), Some(Cause::Rejected(Rejection::Malformed(_)))));
+    assert_eq!(cause("HTTP/1.1 101 x\r\n"), None, "not complete yet");
 }
 
-/// Random messages, cut anywhere on their way: each arrives once, whole and in order.
+/// The bytes of random messages are split at random places: each message arrives once, complete and in order.
 #[test]
-fn random_traffic_survives_random_cuts() {
+fn random_messages_arrive_however_their_bytes_are_split() {
     for seed in 0..40 {
         let mut random = StdRng::seed_from_u64(seed);
         let (mut client, mut server) = open();
@@ -164,15 +164,15 @@ fn random_traffic_survives_random_cuts() {
                 "aé€😀".chars().cycle().skip(random.random_range(0..4)).take(length / 2).collect();
             let message = match random.random_range(0..3) {
                 0 => Message::Binary(text.as_bytes()),
-                _ => Message::Text(&text),
+                _ => Message::from(&text),
             };
-            client.sender_mut().message(message);
+            client.output_mut().send(message);
             sent.push(format!("{message:?}"));
             if random.random_range(0..4) == 0 {
-                client.sender_mut().ping(b"?");
+                client.output_mut().ping(b"?");
             }
         }
-        let wire = client.sender_mut().take();
+        let wire = client.output_mut().take();
         let (mut rest, mut seen) = (wire.as_slice(), Vec::new());
         while !rest.is_empty() {
             let most = [1, 3, 20, 5000, 100_000][random.random_range(0..5)];
@@ -188,20 +188,20 @@ fn random_traffic_survives_random_cuts() {
     }
 }
 
-/// RFC 6455 §5.3-3: the generator that programs use serves a connection.
+/// RFC 6455 §5.3-3: with random masking keys, the same message looks different each time.
 #[test]
-fn random_keys_mask_what_a_client_sends() {
+fn random_keys_mask_the_frames_of_a_client() {
     let config = Config::default().validate().expect("valid");
     let request = ClientRequest::new(Url::parse("ws://h/").expect("valid"));
-    let keys = random_keys().expect("the system has randomness");
+    let keys = random_keys().expect("the operating system has random numbers");
     let mut client = Connection::client(config.clone(), &request, NONCE, keys);
     let mut server = Connection::server(config);
     events(&mut client, &mut server);
     events(&mut server, &mut client);
     let mut wires = Vec::new();
     for _ in 0..10 {
-        client.sender_mut().message(Message::Text("the same text"));
-        wires.push(client.sender_mut().take());
+        client.output_mut().send(Message::from("the same text"));
+        wires.push(client.output_mut().take());
     }
     assert!(wires.windows(2).all(|pair| pair[0] != pair[1]), "no two frames look alike");
     assert!(wires.iter().all(|wire| wire[1] == 0x80 | 13));

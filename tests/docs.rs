@@ -1,22 +1,20 @@
-//! The pages in docs/ say what the code says.
+//! The pages agree with the code.
 
 use std::fs;
 
 use framewise::Config;
 
-/// `| name | default | ... |` of the first table of a page.
-fn rows(page: &str) -> Vec<(String, String)> {
-    let table = page.split("## Fixed").next().expect("a first part");
-    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
-    rows.map(|row| {
-        let mut cells = row.split(" | ");
-        let name = cells.next().expect("a name").trim_end_matches('`');
-        (name.to_owned(), cells.next().expect("a default").to_owned())
-    })
-    .collect()
+/// The rows of one section of a page, cell by cell, without the backquotes around a name.
+fn rows(page: &str, section: &str) -> Vec<Vec<String>> {
+    let (_, rest) = page.split_once(&format!("\n## {section}\n")).expect("the section");
+    let section = rest.split("\n## ").next().expect("a first part");
+    let lines = section.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
+    // The first two lines are the head of the table.
+    let rows = lines.skip(2);
+    rows.map(|line| line.split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
 }
 
-/// A default as `Debug` writes it.
+/// A value of a page as the code has it: `4 KiB` is 4096, and `10 s` is 10s.
 fn plain(cell: &str) -> String {
     let number = |text: &str| text.replace(',', "").parse::<usize>().expect("a number");
     match cell.rsplit_once(' ') {
@@ -27,32 +25,84 @@ fn plain(cell: &str) -> String {
     }
 }
 
+/// Every setting with its path and its default, in the order of the code, read from what `Debug` prints.
+fn settings() -> Vec<(String, String)> {
+    let debug = format!("{:#?}", Config::default());
+    let (mut parts, mut settings) = (Vec::new(), Vec::<(String, String)>::new());
+    for line in debug.lines().skip(1).map(|line| line.trim().trim_end_matches(',')) {
+        match line.split_once(": ") {
+            Some((part, value)) if value.ends_with(" {") => parts.push(part),
+            Some((name, value)) => {
+                let path = parts.iter().chain([&name]).copied().collect::<Vec<_>>().join(".");
+                settings.push((path, value.trim_matches('"').to_owned()));
+            }
+            None if line == "}" => drop(parts.pop()),
+            None if line == ")" => {}
+            // The value in a `Some(` stands on a line of its own.
+            None => settings.last_mut().expect("a setting").1 = line.to_owned(),
+        }
+    }
+    settings
+}
+
 #[test]
 fn the_page_of_limits_has_every_setting_with_its_default() {
     let page = fs::read_to_string("docs/limits.md").expect("a page");
-    let rows = rows(&page);
-    let debug = format!("{:#?}", Config::default());
-    let fields: Vec<&str> = debug
-        .lines()
-        .filter(|line| line.starts_with("    ") && !line.starts_with("     "))
-        .filter_map(|line| line.trim().split_once(':').map(|(name, _)| name))
+    let on_the_page: Vec<(String, String)> = rows(&page, "Settings")
+        .into_iter()
+        .map(|cells| {
+            assert_eq!(cells.len(), 4, "{cells:?}");
+            let path = cells[0].trim_matches('`').to_owned();
+            let default = match cells[1].as_str() {
+                "none" if path == "handshake.subprotocols" => "[]".to_owned(),
+                "none" => "None".to_owned(),
+                value => plain(value),
+            };
+            (path, default)
+        })
         .collect();
-    let names: Vec<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, fields, "the same settings in the same order");
-    let debug = format!("{:?},", Config::default());
-    for (name, default) in &rows {
-        let value = match default.as_str() {
-            "none" if name == "subprotocols" => "[]".to_owned(),
-            "none" => "None".to_owned(),
-            text => plain(text),
-        };
-        let forms = [value.clone(), format!("Some({value})"), format!("{value:?}")];
-        let stands = forms.iter().any(|form| {
-            debug.contains(&format!(" {name}: {form},"))
-                || debug.contains(&format!(" {name}: {form} }}"))
-        });
-        assert!(stands, "{name} is not {default} in {debug}");
+    assert_eq!(on_the_page, settings(), "the same settings and defaults, in the same order");
+}
+
+/// The value of an expression such as `16 << 20`.
+fn value(expression: &str) -> usize {
+    let number = |text: &str| text.trim().replace('_', "").parse::<usize>().expect("a number");
+    if let Some((left, right)) = expression.split_once("<<") {
+        number(left) << number(right)
+    } else {
+        expression.split('*').map(number).product()
     }
+}
+
+#[test]
+fn the_page_of_limits_has_the_constants_of_the_code() {
+    let page = fs::read_to_string("docs/limits.md").expect("a page");
+    let rows = rows(&page, "Fixed limits");
+    assert!(rows.len() > 10);
+    for cells in rows {
+        let name = cells[1].split('`').nth(1).expect("the name of a constant");
+        let file = cells[1].split("](../").nth(1).expect("a link").trim_end_matches(')');
+        let code = fs::read_to_string(file).expect("a source file");
+        let (_, rest) = code.split_once(&format!("const {name}: ")).expect("the constant");
+        let (_, rest) = rest.split_once(" = ").expect("a value");
+        let expression = rest.split(';').next().expect("an expression");
+        assert_eq!(plain(&cells[2]), value(expression).to_string(), "{name}");
+    }
+}
+
+/// The READMEs show the same programs; only the comments are translated. That of the English page is a test of the library.
+#[test]
+fn the_readmes_have_the_same_code() {
+    let code = |page: &str| {
+        let page = fs::read_to_string(page).expect("a page");
+        let blocks = page.split("```rust").skip(1).filter_map(|rest| rest.split("```").next());
+        let lines = blocks.flat_map(str::lines);
+        let lines = lines.filter(|line| !line.trim_start().starts_with("//"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let english = code("README.md");
+    assert!(!english.is_empty());
+    assert_eq!(code("README.pt-BR.md"), english);
 }
 
 /// Links from page to page, and into the code, lead somewhere.
@@ -60,8 +110,15 @@ fn the_page_of_limits_has_every_setting_with_its_default() {
 fn links_lead_somewhere() {
     let docs = fs::read_dir("docs").expect("a folder").map(|entry| entry.expect("an entry").path());
     let docs = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
-    let top =
-        ["README.md", "README.pt-BR.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "fuzz/README.md"];
+    let top = [
+        "README.md",
+        "README.pt-BR.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "SECURITY.md",
+        "fuzz/README.md",
+    ];
     for page in docs.chain(top.map(Into::into)) {
         let text = fs::read_to_string(&page).expect("a page");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

@@ -1,4 +1,4 @@
-//! The example servers as a newcomer meets them: their console in both languages, their options, their errors.
+//! The examples, run as programs: their output in both languages, their options and their errors.
 
 mod support;
 
@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use support::*;
 
-/// Cargo builds the examples before it runs this; they stand beside the folder of the tests.
+/// Returns the command of an example, which Cargo builds before it runs the tests.
 fn example(name: &str) -> Command {
     let test = std::env::current_exe().expect("this test is a file");
     let profile = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
@@ -22,7 +22,7 @@ fn example(name: &str) -> Command {
     command
 }
 
-/// A running example; stopped when dropped.
+/// A running example, which is stopped when this is dropped.
 struct Running {
     child: Child,
     lines: BufReader<ChildStdout>,
@@ -50,11 +50,11 @@ impl Running {
         }
     }
 
-    /// Reads up to the line that says where it listens.
+    /// Reads up to the line with the address that the server listens on. Returns the address.
     fn address(&mut self) -> SocketAddr {
         loop {
             let line = self.line();
-            assert!(!line.is_empty(), "it ended before it listened");
+            assert!(!line.is_empty(), "it exited before it listened");
             if let Some(address) = line.rsplit(' ').next().and_then(|word| word.parse().ok()) {
                 return address;
             }
@@ -69,11 +69,12 @@ impl Drop for Running {
     }
 }
 
-/// Runs an example that ends by itself.
+/// Runs an example until it exits.
 fn output(command: &mut Command) -> Output {
     command.output().expect("it starts")
 }
 
+/// Sends one message, expects `reply` and closes the connection. Returns the port of the client.
 fn conversation(address: SocketAddr, reply: &str) -> u16 {
     let mut client = Client::open(address);
     let port = client.stream.local_addr().expect("connected").port();
@@ -84,7 +85,7 @@ fn conversation(address: SocketAddr, reply: &str) -> u16 {
 }
 
 #[test]
-fn the_echo_console_in_portuguese() {
+fn the_console_of_echo_in_portuguese() {
     let mut echo = Running::start(example("echo").args(["--lang", "pt"]));
     let address = echo.address();
     echo.expect(&["Aguardando mensagens... (Ctrl+C para encerrar)"]);
@@ -100,7 +101,7 @@ fn the_echo_console_in_portuguese() {
 }
 
 #[test]
-fn the_echo_console_in_english() {
+fn the_console_of_echo_in_english() {
     let mut echo = Running::start(&mut example("echo"));
     let first = echo.line();
     let address = first.strip_prefix("WebSocket listening on ").expect("the first line").parse();
@@ -161,7 +162,7 @@ fn trace_explains_handshake_and_frames() {
 }
 
 #[test]
-fn broadcast_has_a_title_and_speaks_to_the_others() {
+fn broadcast_prints_a_title_and_sends_to_the_others() {
     let mut broadcast = Running::start(example("broadcast").args(["--lang=pt"]));
     let title = broadcast.line();
     let address = broadcast.address();
@@ -173,7 +174,7 @@ fn broadcast_has_a_title_and_speaks_to_the_others() {
     listener.leave();
 }
 
-/// The first of the three that is not empty decides, and `--lang` decides before them.
+/// The first of the three variables that is not empty sets the language. `--lang` overrides it.
 #[test]
 fn the_language_comes_from_the_environment() {
     let rows = [
@@ -196,9 +197,9 @@ fn the_language_comes_from_the_environment() {
     }
 }
 
-/// R14: one clear line that names what is wrong, and an exit code that is not 0.
+/// R14: an invalid option is reported in one line, and the exit code is not 0.
 #[test]
-fn mistakes_are_named_in_one_line() {
+fn an_invalid_option_is_reported_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port().to_string();
     let rows: [(&[&str], &str); 12] = [
@@ -211,8 +212,8 @@ fn mistakes_are_named_in_one_line() {
             &["--port", "70000"],
             "error: value '70000' for --port: a port is a number from 0 to 65535",
         ),
-        (&["--max-message", "x"], "error: value 'x' for --max-message: a whole number is wanted"),
-        (&["--max-message", "0"], "error: setting 'max_message': at least 1 is needed"),
+        (&["--max-message", "x"], "error: value 'x' for --max-message: it must be a whole number"),
+        (&["--max-message", "0"], "error: setting 'limits.max_message': at least 1 is needed"),
         (&["--lang", "fr"], "error: value 'fr' for --lang: the languages are en and pt"),
         (&["--host", "192.0.2.1"], "error: host '192.0.2.1' is not an address of this machine"),
         (&["--host", ""], "error: setting 'host': it must not be empty"),
@@ -230,7 +231,7 @@ fn mistakes_are_named_in_one_line() {
     assert_eq!(error, "erro: valor 'x' para PORT: uma porta é um número de 0 a 65535\n");
 }
 
-/// HOST and PORT of the environment are defaults: flags come before them.
+/// HOST and PORT in the environment set the defaults. Options override them.
 #[test]
 fn host_and_port_come_from_the_environment() {
     let mut child =
@@ -266,9 +267,9 @@ fn options_of_echo_change_the_reply() {
     assert_eq!((status(&[]), status(&["--strict"])), (101, 400));
 }
 
-/// R17: whoever reads the console may go away; the server goes on.
+/// R17: if stdout is closed, lines are lost, and the server keeps running.
 #[test]
-fn a_closed_stdout_costs_lines_only() {
+fn a_closed_stdout_does_not_stop_the_server() {
     let mut child = example("echo")
         .args(["--host", "127.0.0.1", "--port", "0", "--trace"])
         .spawn()
@@ -285,9 +286,9 @@ fn a_closed_stdout_costs_lines_only() {
     child.kill().and_then(|()| child.wait()).expect("it ends");
 }
 
-/// R17: nobody reads the console, and the pipe is full; the loop does not wait for it.
+/// R17: stdout is a pipe that is full because the test does not read it. The event loop does not wait for it.
 #[test]
-fn a_full_stdout_does_not_stop_the_loop() {
+fn a_full_stdout_does_not_stop_the_server() {
     let mut echo = Running::start(example("echo").arg("--raw"));
     let mut client = Client::open(echo.address());
     for _ in 0..20_000 {
@@ -297,9 +298,9 @@ fn a_full_stdout_does_not_stop_the_loop() {
     client.leave();
 }
 
-/// Text from a peer can neither move the cursor nor reorder the line.
+/// Text from a peer can neither move the cursor nor reorder a line.
 #[test]
-fn hostile_text_is_escaped() {
+fn terminal_escapes_of_a_peer_are_escaped() {
     let mut echo = Running::start(example("echo").arg("--raw"));
     let mut client = Client::open(echo.address());
     let text = "\x1b[2J\u{202e}\u{9b}".as_bytes();
@@ -314,9 +315,9 @@ fn hostile_text_is_escaped() {
     assert_eq!(received, "Message received: \\u{1b}[2J\\u{202e}\\u{9b}");
 }
 
-/// The READMEs show answers as they are really given.
+/// The HTTP responses in the READMEs are those of the echo server.
 #[test]
-fn the_readmes_show_what_is_answered() {
+fn the_readmes_show_the_responses_of_echo() {
     let mut echo = Running::start(&mut example("echo"));
     let address = echo.address();
     let ask = |lines: &str| {
@@ -340,7 +341,7 @@ fn the_readmes_show_what_is_answered() {
     }
 }
 
-/// A server for the clients, and the options that lead to it.
+/// Starts an echo server for the example clients. Returns it and its URL.
 fn echo_for_clients(arguments: &[&str]) -> (Running, String) {
     let mut echo = Running::start(example("echo").args(arguments));
     let url = format!("ws://{}", echo.address());
@@ -377,7 +378,7 @@ Conexão fechada.
 ";
 
 #[test]
-fn the_scripted_client_speaks_to_echo() {
+fn the_scripted_client_prints_its_conversation_with_echo() {
     let (_echo, url) = echo_for_clients(&["--quiet"]);
     let portuguese = output(example("client").env("LANG", "pt_BR.UTF-8").arg(&url));
     assert!(portuguese.status.success());
@@ -395,14 +396,15 @@ fn the_scripted_client_speaks_to_echo() {
     assert!(said.ends_with("\nConnection closed.\n"));
 }
 
-/// Nobody there, no WebSocket there, no address: exit code 1, and a newcomer learns what to type.
+/// If no server listens, the exit code is 1 and the error says how to start one. An invalid URL or option is an error
+/// too.
 #[test]
 fn a_client_that_cannot_connect_says_why() {
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let nobody = format!("ws://{}", free.local_addr().expect("bound"));
+    let unused = format!("ws://{}", free.local_addr().expect("bound"));
     drop(free);
     for client in ["client", "chat"] {
-        let output = output(example(client).arg(&nobody));
+        let output = output(example(client).arg(&unused));
         assert_eq!(output.status.code(), Some(1));
         let said = text(&output.stderr);
         assert!(said.starts_with("error: cannot connect to 127.0.0.1:"), "{said}");
@@ -415,12 +417,12 @@ fn a_client_that_cannot_connect_says_why() {
     let output_of = |arguments: &[&str]| output(example("client").args(arguments));
     let no_url = output_of(&["--lang", "pt", "http://localhost"]);
     assert_eq!(no_url.status.code(), Some(1));
-    assert!(text(&no_url.stderr).contains("um endereço WebSocket começa com ws://"));
+    assert!(text(&no_url.stderr).contains("uma URL WebSocket começa com ws://"));
     assert_eq!(output_of(&["--nonsense"]).status.code(), Some(2));
     assert_eq!(output_of(&["ws://a", "ws://b"]).status.code(), Some(2));
 }
 
-/// The value of another option is not taken for `--lang`.
+/// `--lang` as the value of another option is not the option `--lang`.
 #[test]
 fn the_value_of_an_option_is_not_an_option() {
     let mut echo = Running::start(example("echo").args(["--prefix", "--lang", "--lang", "pt"]));
@@ -429,7 +431,7 @@ fn the_value_of_an_option_is_not_an_option() {
     conversation(address, "--langOlá, servidor!");
 }
 
-/// In a pipe there is nobody to draw for: plain lines; the end of the input is the end of the chat.
+/// If stdout is not a terminal, the chat client prints plain lines.
 #[test]
 fn chat_in_a_pipe_prints_plain_lines() {
     let mut broadcast = Running::start(&mut example("broadcast"));

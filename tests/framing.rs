@@ -1,19 +1,18 @@
-//! RFC 6455 §5: frames, fragments and control frames, over real sockets and byte for byte.
+//! RFC 6455 §5: frames, fragments and control frames, as literal bytes over real sockets.
 
 mod support;
 
-use framewise::config::Config;
 use framewise::{Echo, protocol::violation::Violation};
 use support::*;
 
-/// The Close that a violation is answered with.
+/// Returns the Close frame that a violation is answered with.
 fn broken(violation: Violation) -> Vec<u8> {
     failure(violation.code(), &violation.reason())
 }
 
-/// Every row of literal bytes that ends in 1002, with the reason it has to name.
+/// Each row breaks a rule: the server closes with 1002 and a reason that names the section.
 #[test]
-fn each_broken_rule_is_answered_with_its_section() {
+fn the_close_reason_names_the_section_of_the_broken_rule() {
     let server = TestServer::echo();
     let rows: &[(&str, &[u8], &str)] = &[
         // F1. RFC 6455 §5.1-2
@@ -98,9 +97,9 @@ fn each_broken_rule_is_answered_with_its_section() {
     }
 }
 
-/// F3. RFC 6455 §5.2-4: the first byte is enough, whatever length follows.
+/// F3. RFC 6455 §5.2-4: the connection fails at the first byte, whatever length follows.
 #[test]
-fn reserved_opcodes_end_at_the_first_byte() {
+fn a_reserved_opcode_fails_at_its_first_byte() {
     let server = TestServer::echo();
     for opcode in [0x3, 0x4, 0x5, 0x6, 0x7, 0xb, 0xc, 0xd, 0xe, 0xf] {
         let close = broken(Violation::ReservedOpcode);
@@ -109,7 +108,7 @@ fn reserved_opcodes_end_at_the_first_byte() {
     }
 }
 
-/// CVE-2026-19204: the opcode is checked before anything is set aside for the announced length.
+/// CVE-2026-19204: the opcode is checked before memory is allocated for the announced length.
 #[test]
 fn cve_2026_19204_a_reserved_opcode_with_a_huge_length() {
     let server = TestServer::echo();
@@ -126,9 +125,9 @@ fn cve_2020_13935_and_cve_2026_27889_the_top_bit_of_a_length() {
     ends_with(&server, b"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", &close);
 }
 
-/// F6. RFC 6455 §10.4-1: the header alone is refused; no payload is waited for.
+/// F6. RFC 6455 §10.4-1: the connection fails at the header, before any payload arrives.
 #[test]
-fn a_huge_announcement_is_too_big_at_once() {
+fn a_header_with_a_huge_length_fails_at_once() {
     let server = TestServer::echo();
     let close = broken(Violation::MessageTooBig);
     ends_with(&server, b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", &close);
@@ -136,10 +135,11 @@ fn a_huge_announcement_is_too_big_at_once() {
     ends_with(&server, wraps, &close);
 }
 
-/// F7. RFC 6455 §10.4-1: the limit is the last size that is accepted.
+/// F7. RFC 6455 §10.4-1: a message as long as the limit is accepted, one byte more is not.
 #[test]
 fn the_message_limit_is_exact() {
-    let server = TestServer::start(Config { max_message: 1000, ..any_origin() }, Echo::default());
+    let server =
+        TestServer::start(any_origin().limits(|limits| limits.max_message = 1000), Echo::default());
     let most = vec![b'x'; 1000];
     answers_with(&server, &frame(0x82, &most), &server_frame(0x82, &most));
     let halves = [frame(0x02, &most[..500]), frame(0x80, &most[500..])].concat();
@@ -149,7 +149,8 @@ fn the_message_limit_is_exact() {
     ends_with(&server, &[frame(0x02, &most[..501]), frame(0x80, &most[500..])].concat(), &close);
 }
 
-/// F8. RFC 6455 §7.1.1-1: who keeps writing still reads the Close, and no reset before it.
+/// F8. RFC 6455 §7.1.1-1: a peer that keeps writing can read the Close, because the server does not reset the
+/// connection before.
 #[test]
 fn a_peer_that_keeps_writing_reads_the_close() {
     let server = TestServer::echo();
@@ -165,11 +166,11 @@ fn a_peer_that_keeps_writing_reads_the_close() {
         writer.shutdown(std::net::Shutdown::Write).is_ok()
     });
     client.expect_end(&broken(Violation::MessageTooBig));
-    assert!(flood.join().expect("the writer ends"), "4 MiB were taken without a reset");
+    assert!(flood.join().expect("the writer ends"), "4 MiB were read without a reset");
     server.is_back_to_baseline();
 }
 
-/// F9. RFC 6455 §5.5.2-2: the pong repeats the ping.
+/// F9. RFC 6455 §5.5.2-2: the pong has the payload of the ping.
 #[test]
 fn pings_of_every_length_are_answered() {
     let server = TestServer::echo();
@@ -179,7 +180,7 @@ fn pings_of_every_length_are_answered() {
     }
 }
 
-/// F12. RFC 6455 §5.4-5, §5.4-7: the pong does not wait for the message around it.
+/// F12. RFC 6455 §5.4-5, §5.4-7: the pong is sent before the message around the ping is complete.
 #[test]
 fn a_ping_inside_a_message_is_answered_at_once() {
     let server = TestServer::echo();
@@ -193,7 +194,7 @@ fn a_ping_inside_a_message_is_answered_at_once() {
     answers_with(&server, &input, b"\x8a\x01?\x81\x05Hello");
 }
 
-/// F13, CVE-2014-9374, CVE-2018-7287: an empty frame is a frame.
+/// F13, CVE-2014-9374, CVE-2018-7287: a message and its fragments may be empty.
 #[test]
 fn cve_2014_9374_and_cve_2018_7287_empty_messages() {
     let server = TestServer::echo();
@@ -204,9 +205,9 @@ fn cve_2014_9374_and_cve_2018_7287_empty_messages() {
     answers_with(&server, &fragments, b"\x81\0");
 }
 
-/// F14. RFC 6455 §5.2-6: every form of the length, with a key that is not zero.
+/// F14. RFC 6455 §5.2-6: lengths around the borders of the three forms, with a masking key that is not zero.
 #[test]
-fn every_size_is_echoed_exactly() {
+fn messages_of_every_form_of_length_are_echoed() {
     let server = TestServer::echo();
     let key = [0x37, 0xfa, 0x21, 0x3d];
     for length in [0, 1, 125, 126, 127, 65_535, 65_536, 300_000] {
@@ -219,9 +220,9 @@ fn every_size_is_echoed_exactly() {
     }
 }
 
-/// F14: every place at which a read can end.
+/// F14: a message arrives unchanged at whatever byte a read ends.
 #[test]
-fn a_message_arrives_whole_at_every_cut() {
+fn a_message_may_be_split_at_every_byte() {
     let server = TestServer::echo();
     let input =
         [frame(0x01, b"Hel"), frame(0x89, b"?"), frame(0x80, b"lo"), frame(0x82, &[7; 126])]
@@ -237,10 +238,12 @@ fn a_message_arrives_whole_at_every_cut() {
     server.is_back_to_baseline();
 }
 
-/// F15. RFC 6455 §5.5.3-2: a pong that nobody asked for is passed over.
+/// F15. RFC 6455 §5.5.3-2: unsolicited pongs are ignored. Here the rate limit allows a million; `tests/in_total.rs`
+/// tests what happens beyond it.
 #[test]
-fn a_million_pongs_are_silent() {
-    let server = TestServer::echo();
+fn a_million_unsolicited_pongs_are_ignored() {
+    let config = any_origin().limits(|limits| limits.max_control_rate = u32::MAX);
+    let server = TestServer::start(config, Echo::default());
     let mut client = Client::open(server.address);
     let thousand = frame(0x8a, b"hi").repeat(1000);
     for _ in 0..1000 {
@@ -252,9 +255,10 @@ fn a_million_pongs_are_silent() {
     server.is_back_to_baseline();
 }
 
-/// F19, CVE-2026-48779, CVE-2026-12151. RFC 6455 §10.4-2: a message has a limit of fragments, not only of bytes.
+/// F19, CVE-2026-48779, CVE-2026-12151. RFC 6455 §10.4-2: the number of fragments of a message is limited, not only its
+/// length.
 #[test]
-fn cve_2026_48779_and_cve_2026_12151_fragments_are_counted() {
+fn cve_2026_48779_and_cve_2026_12151_the_number_of_fragments_is_limited() {
     let server = TestServer::echo();
     for payload in [&b""[..], b"a"] {
         let most = [frame(0x01, payload), frame(0x00, payload).repeat(4094), frame(0x80, payload)]
@@ -273,9 +277,9 @@ fn cve_2026_48779_and_cve_2026_12151_fragments_are_counted() {
     server.is_back_to_baseline();
 }
 
-/// Replies to what came before a violation go out before the Close.
+/// The replies to messages before a violation are sent before the Close.
 #[test]
-fn earlier_replies_precede_the_close() {
+fn earlier_replies_are_sent_before_the_close() {
     let server = TestServer::echo();
     let input = [frame(0x81, b"one"), frame(0x89, b"two"), b"\x83\x80".to_vec()].concat();
     let output = [&b"\x81\x03one\x8a\x03two"[..], &broken(Violation::ReservedOpcode)].concat();

@@ -1,4 +1,4 @@
-//! The way in from other threads: `Handle`, and the end of a server (FAULTS R13).
+//! Using a server from other threads with a `Handle`, and its shutdown (FAULTS R13).
 
 mod support;
 
@@ -8,19 +8,19 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use framewise::HandleError;
+use framewise::InvalidClose;
 use framewise::config::Config;
-use framewise::net::handle::HandleError;
-use framewise::protocol::close::InvalidClose;
 use framewise::{
-    Broadcast, CloseCode, Dispatcher, Echo, Handle, Message, Outbox, PeerId, Request, Server,
+    Broadcast, CloseCode, Dispatcher, Echo, Handle, Message, Opened, Outbox, PeerId, Server,
 };
 use support::*;
 
-/// Joins everybody to one group and tells who came.
+/// Adds every peer to one group and reports its id.
 struct Greeter(Sender<PeerId>);
 
 impl Dispatcher for Greeter {
-    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Request<'_>) {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
         outbox.join("all").expect("joins");
         let _ = self.0.send(outbox.peer());
     }
@@ -30,20 +30,20 @@ impl Dispatcher for Greeter {
     }
 }
 
-fn greeting(config: Config) -> (TestServer, Receiver<PeerId>) {
+fn greeting(config: Config) -> (TestServer<Greeter>, Receiver<PeerId>) {
     let (came, comes) = channel();
     (TestServer::start(config, Greeter(came)), comes)
 }
 
 fn next(comes: &Receiver<PeerId>) -> PeerId {
-    comes.recv_timeout(Duration::from_secs(30)).expect("it came")
+    comes.recv_timeout(Duration::from_secs(30)).expect("a peer opened")
 }
 
-/// It may be cloned and used anywhere.
+/// A handle can be cloned and sent to other threads, even if the application cannot.
 #[test]
-fn a_handle_goes_to_any_thread() {
+fn a_handle_is_send_and_sync_and_clone() {
     fn is<T: Send + Sync + Clone>() {}
-    is::<Handle>();
+    is::<Handle<std::rc::Rc<()>>>();
 }
 
 #[test]
@@ -53,10 +53,10 @@ fn a_handle_sends_publishes_and_closes() {
     let (first, second) = (next(&comes), next(&comes));
     let handle = server.handle.clone();
     thread::spawn(move || {
-        handle.send(first, Message::Text("só para você")).expect("it runs");
+        handle.send(first, Message::from("só para você")).expect("it runs");
         handle.publish("all", Message::Binary(b"\0\xff"), &[second]).expect("it runs");
-        handle.publish("all", Message::Text("everyone"), &[]).expect("it runs");
-        handle.publish("nobody", Message::Text("never"), &[]).expect("it runs");
+        handle.publish("all", Message::from("everyone"), &[]).expect("it runs");
+        handle.publish("nobody", Message::from("never"), &[]).expect("it runs");
     });
     ana.expect(&server_frame(0x81, "só para você".as_bytes()));
     ana.expect(b"\x82\x02\0\xff\x81\x08everyone");
@@ -66,9 +66,9 @@ fn a_handle_sends_publishes_and_closes() {
     rui.send(&frame(0x88, b""));
     rui.expect_end(b"");
     drop(rui);
-    // Who is gone gets nothing, and nobody else gets it.
+    // A message to a peer that is gone reaches neither it nor any other peer.
     server.wait_for("it is gone", |now| now.peers == 1);
-    server.handle.send(second, Message::Text("too late")).expect("it runs");
+    server.handle.send(second, Message::from("too late")).expect("it runs");
     server.handle.close(second, CloseCode(4000), "").expect("it runs");
     ana.leave();
     let refused = server.handle.close(first, CloseCode::ABNORMAL, "");
@@ -77,10 +77,10 @@ fn a_handle_sends_publishes_and_closes() {
     server.is_back_to_baseline();
 }
 
-/// A message for a peer that takes nothing counts against the same bound as any other's.
+/// Messages from a handle count against the output limit of their peer, like all others.
 #[test]
-fn what_a_handle_sends_is_bounded_by_the_output_limit() {
-    let (server, comes) = greeting(Config { max_output: 64 * 1024, ..any_origin() });
+fn the_output_limit_applies_to_messages_from_a_handle() {
+    let (server, comes) = greeting(any_origin().limits(|limits| limits.max_output = 64 * 1024));
     let mut silent = Client::open(server.address);
     let peer = next(&comes);
     server.wait_for("it is a member", |now| now.memberships == 1);
@@ -100,21 +100,21 @@ fn what_a_handle_sends_is_bounded_by_the_output_limit() {
     server.is_back_to_baseline();
 }
 
-/// The queue has its limit, and says so; what was taken is done, in order.
+/// If the queue of commands is full, the handle returns an error. Commands that were queued are carried out in order.
 #[test]
-fn a_full_queue_is_an_answer() {
+fn a_full_queue_is_an_error() {
     struct Slow {
         begin: Sender<()>,
         go_on: Receiver<()>,
     }
     impl Dispatcher for Slow {
-        fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Request<'_>) {
+        fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
             outbox.join("all").expect("joins");
         }
 
         fn on_message(&mut self, _: &mut Outbox<'_>, _: Message<'_>) {
             self.begin.send(()).expect("the test waits");
-            self.go_on.recv().expect("the test says so");
+            self.go_on.recv().expect("the test continues");
         }
     }
     let ((begin, begins), (go, go_on)) = (channel(), channel());
@@ -135,7 +135,7 @@ fn a_full_queue_is_an_answer() {
     assert_eq!(say(7), Ok(()));
     client.expect(&server_frame(0x82, &7u32.to_be_bytes()));
 
-    // Bytes are counted too: 16 MiB of them, or one message of any size.
+    // The bytes of the queue are limited too: to 16 MiB, or one message of any length.
     client.send(&frame(0x81, b"be slow"));
     begins.recv().expect("the loop is busy");
     let large = vec![0; 12 << 20];
@@ -149,7 +149,7 @@ fn a_full_queue_is_an_answer() {
 }
 
 #[test]
-fn a_snapshot_tells_the_states_apart() {
+fn a_snapshot_counts_connections_by_state() {
     let (server, comes) = greeting(any_origin());
     let opening = Client::connect(server.address);
     let open = Client::open(server.address);
@@ -159,7 +159,7 @@ fn a_snapshot_tells_the_states_apart() {
     server.handle.close(next(&comes), CloseCode::NORMAL, "").expect("it runs");
     over.send(&frame(0x88, b""));
     over.expect(b"\x88\0");
-    server.wait_for("the fourth is over", |now| now.held.closed == 1);
+    server.wait_for("the fourth is closed", |now| now.held.closed == 1);
     let now = server.handle.snapshot().expect("it runs");
     assert_eq!((now.connecting, now.open, now.closing, now.closed), (1, 1, 1, 1));
     assert_eq!((now.connections(), now.memberships, now.timers, now.queued), (4, 2, 4, 0));
@@ -167,18 +167,18 @@ fn a_snapshot_tells_the_states_apart() {
     server.is_back_to_baseline();
 }
 
-/// R13: nobody new, what waits goes out, Close 1001 to all, and `run` returns.
+/// R13: on shutdown the server stops listening, sends its output and Close 1001 to all peers, and `run` returns.
 #[test]
-fn a_shutdown_ends_the_server() {
-    let config = Config { port: 0, host: "127.0.0.1".to_owned(), ..any_origin() };
-    let mut server = Server::bind(config, || Broadcast).expect("a free port");
+fn a_shutdown_stops_the_server() {
+    let config = any_origin().listen("127.0.0.1", 0);
+    let mut server = Server::bind(config, Broadcast).expect("a free port");
     let address = server.local_addrs().next().expect("one address");
     let handle = server.handle();
     let running = thread::spawn(move || server.run());
     let mut clients: Vec<Client> = (0..3).map(|_| Client::open(address)).collect();
     let half = Client::connect(address);
     clients[0].send(&frame(0x81, b"last words"));
-    // It has been heard, so it was also sent to the others.
+    // The pong shows that the server has processed the message, so it was also sent to the others.
     clients[0].send(&frame(0x89, b""));
     clients[0].expect(b"\x8a\0");
     handle.shutdown(Duration::from_secs(60)).expect("it runs");
@@ -189,18 +189,19 @@ fn a_shutdown_ends_the_server() {
         }
         client.expect(&stops);
     }
-    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(address).is_err(), "the server does not listen any more");
     for client in &mut clients {
         client.send(&frame(0x88, &stops[2..]));
         client.expect_end(b"");
     }
     drop((clients, half));
-    running.join().expect("it does not panic").expect("it ends well");
+    running.join().expect("no panic").expect("no error");
     assert_eq!(handle.shutdown(Duration::ZERO), Err(HandleError::Stopped));
     assert_eq!(handle.snapshot(), Err(HandleError::Stopped));
 }
 
-/// R13: who does not answer is cut off at the deadline; a second call can only bring it nearer.
+/// R13: connections whose peer does not answer are closed at the deadline. A second call can only make the deadline
+/// earlier.
 #[test]
 fn a_shutdown_waits_no_longer_than_its_deadline() {
     let closes = Arc::new(Mutex::new(Vec::new()));
@@ -211,7 +212,7 @@ fn a_shutdown_waits_no_longer_than_its_deadline() {
             self.0.lock().expect("not poisoned").push(closed.clone());
         }
     }
-    let config = Config { close_timeout: Duration::from_secs(3600), ..any_origin() };
+    let config = any_origin().timeouts(|timeouts| timeouts.close = Duration::from_secs(3600));
     let server = TestServer::start(config, Keeper(Arc::clone(&closes)));
     let mut mute = Client::open(server.address);
     server.handle.shutdown(Duration::from_secs(3600)).expect("it runs");
@@ -224,17 +225,17 @@ fn a_shutdown_waits_no_longer_than_its_deadline() {
     assert_eq!(closes.iter().map(|closed| closed.code).collect::<Vec<_>>(), [CloseCode::ABNORMAL]);
 }
 
-/// A server that nobody is connected to stops at once, and so does one that was dropped.
+/// A server without connections stops at once. The handle of a server that was dropped reports that it has stopped.
 #[test]
-fn an_empty_server_stops_at_once() {
+fn a_server_without_connections_stops_at_once() {
     let server = TestServer::start(any_origin(), Echo::default());
     server.handle.shutdown(Duration::from_secs(3600)).expect("it runs");
     server.wait_for("it has stopped", |now| now.stopped);
 
-    let config = Config { port: 0, host: "127.0.0.1".to_owned(), ..any_origin() };
-    let never_run = Server::bind(config, Echo::default).expect("a free port");
+    let config = any_origin().listen("127.0.0.1", 0);
+    let never_run = Server::bind(config, Echo::default()).expect("a free port");
     let handle = never_run.handle();
-    assert_eq!(handle.publish("all", Message::Text("to nobody"), &[]), Ok(()));
+    assert_eq!(handle.publish("all", Message::from("to nobody"), &[]), Ok(()));
     drop(never_run);
     assert_eq!(handle.snapshot(), Err(HandleError::Stopped));
 }

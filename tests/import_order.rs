@@ -1,18 +1,45 @@
-//! The library reads downwards: a file uses only files that stand above it in the list of `src/lib.rs`.
+//! The import order: a file of the library uses only files above it in the list of `src/lib.rs`.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// The reading order, as `src/lib.rs` shows it.
-fn reading_order() -> Vec<String> {
+/// Returns the files that a section of `src/lib.rs` lists, each with the number before it, if there is one.
+fn listed(section: &str) -> Vec<(Option<usize>, String)> {
     let map = fs::read_to_string("src/lib.rs").expect("the library has a root");
-    let list = map.split("# The journey").next().expect("a first part");
-    let names =
-        list.lines().filter_map(|line| line.strip_prefix("//! ")?.split_whitespace().next());
-    names.filter(|name| name.ends_with(".rs")).map(str::to_owned).collect()
+    let (_, list) = map.split_once(&format!("//! # {section}\n")).expect("the section");
+    let list = list.split("//! # ").next().expect("a first part");
+    let mut files = Vec::new();
+    for line in list.lines().filter_map(|line| line.strip_prefix("//! ")) {
+        let mut words = line.split_whitespace().peekable();
+        let number = words.next_if(|word| word.parse::<usize>().is_ok());
+        if let Some(name) = words.next().filter(|name| name.ends_with(".rs")) {
+            let name =
+                name.strip_prefix('/').map_or(name.to_owned(), |name| format!("protocol/{name}"));
+            files.push((number.and_then(|number| number.parse().ok()), name));
+        }
+    }
+    files
 }
 
+/// Returns the files of the import order in `src/lib.rs`.
+fn import_order() -> Vec<String> {
+    listed("The import order").into_iter().map(|(_, name)| name).collect()
+}
+
+/// The reading order is numbered and lists files that exist.
+#[test]
+fn the_reading_order_names_files_of_the_library() {
+    let order = listed("The reading order");
+    let numbers: Vec<usize> = order.iter().filter_map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (1..=order.len()).collect::<Vec<_>>());
+    let files = import_order();
+    let unknown: Vec<&String> =
+        order.iter().map(|(_, name)| name).filter(|name| !files.contains(name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+/// Collects the names of the files in a folder and in the folders below it.
 fn sources(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).expect("a folder of the library") {
         let path = entry.expect("an entry").path();
@@ -26,7 +53,7 @@ fn sources(folder: &Path, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The code of a file, without its comments and its unit tests.
+/// Returns the code of a file, without its comments and its unit tests.
 fn code(name: &str) -> String {
     let text = fs::read_to_string(Path::new("src").join(name)).expect("a file of the library");
     let before_tests =
@@ -40,7 +67,7 @@ fn the_map_names_every_file_once() {
     let mut found = BTreeSet::new();
     sources(Path::new("src"), &mut found);
     found.retain(|name| name != "lib.rs" && !name.ends_with("mod.rs"));
-    let order = reading_order();
+    let order = import_order();
     let listed: BTreeSet<String> = order.iter().cloned().collect();
     assert_eq!(listed.len(), order.len(), "a file is listed twice");
     assert_eq!(listed, found);
@@ -48,12 +75,12 @@ fn the_map_names_every_file_once() {
 
 #[test]
 fn every_import_points_upwards() {
-    let order = reading_order();
+    let order = import_order();
     for (place, name) in order.iter().enumerate() {
         let code = code(name);
         assert!(
             !code.contains("super::"),
-            "{name} names its parent; say crate:: so that the order shows"
+            "{name} uses super::, write crate:: instead, so that the import order can be checked"
         );
         for used in code.split("crate::").skip(1) {
             let path: String = used
@@ -71,14 +98,13 @@ fn every_import_points_upwards() {
                     .iter()
                     .position(|file| file.trim_end_matches(".rs").replace('/', "::") == trimmed)
             });
-            let file =
-                file.unwrap_or_else(|| panic!("{name}: crate::{path} is no file of the list"));
-            assert!(file <= place, "{name} uses {}, which stands below it", order[file]);
+            let file = file.unwrap_or_else(|| panic!("{name}: crate::{path} is not in the list"));
+            assert!(file <= place, "{name} uses {}, which is below it", order[file]);
         }
     }
 }
 
-/// The protocol and the table of peers know no sockets, no files and no clock.
+/// The protocol and the tables of peers and groups use no sockets, files, threads or clock.
 #[test]
 fn the_protocol_is_sans_io() {
     let outside = [
@@ -91,8 +117,8 @@ fn the_protocol_is_sans_io() {
         "std::fs",
         "std::thread",
     ];
-    for name in reading_order() {
-        if name.starts_with("protocol/") || name == "peers.rs" {
+    for name in import_order() {
+        if name.starts_with("protocol/") || name == "peers.rs" || name == "groups.rs" {
             let code = code(&name);
             for word in outside {
                 let named = code.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');

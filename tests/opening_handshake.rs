@@ -1,4 +1,4 @@
-//! RFC 6455 §4: the opening handshake, over real sockets and byte for byte.
+//! RFC 6455 §4: the opening handshake, as literal bytes over real sockets.
 
 mod support;
 
@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use framewise::config::{Config, KeyPolicy, OriginPolicy};
-use framewise::{Answer as Decision, Dispatcher, Echo, Message, Outbox, Request, Response};
+use framewise::{
+    Application, Decision, Dispatcher, Echo, Message, Opened, Outbox, Request, Response,
+};
 use support::{Answer as Reply, *};
 
-/// The valid request with one header line replaced, or left out if `line` is empty.
+/// Returns the valid request with one header line replaced, or left out if `line` is empty.
 fn with(name: &str, line: &str) -> Vec<u8> {
     let text = String::from_utf8(request("")).expect("ASCII");
     let (mut replaced, mut kept) = (false, String::new());
@@ -26,15 +28,19 @@ fn with(name: &str, line: &str) -> Vec<u8> {
     kept.into_bytes()
 }
 
-/// The valid request with another first line.
+/// Returns the valid request with another first line.
 fn first_line(line: &str) -> Vec<u8> {
     let text = String::from_utf8(request("")).expect("ASCII");
     text.replacen("GET / HTTP/1.1", line, 1).into_bytes()
 }
 
-/// Sends a request in each of the three ways and expects a refusal that teaches; answers the last one.
+/// Sends a request, split in every way, and expects a refusal with its four lines. Returns the last response.
 #[track_caller]
-fn refused(server: &TestServer, input: &[u8], status: u16) -> Reply {
+fn refused<A: Application + Send + 'static>(
+    server: &TestServer<A>,
+    input: &[u8],
+    status: u16,
+) -> Reply {
     let mut last = None;
     for how in How::all(input.len()) {
         let mut client = Client::connect(server.address);
@@ -59,9 +65,9 @@ fn refused(server: &TestServer, input: &[u8], status: u16) -> Reply {
     last.expect("three ways")
 }
 
-/// Sends a request in each of the three ways, expects 101, an echo, and answers the head of the 101.
+/// Sends a request, split in every way, and expects 101 and an echo. Returns the last response.
 #[track_caller]
-fn accepted(server: &TestServer, input: &[u8]) -> Reply {
+fn accepted<A: Application + Send + 'static>(server: &TestServer<A>, input: &[u8]) -> Reply {
     let mut last = None;
     for how in How::all(input.len()) {
         let mut client = Client::connect(server.address);
@@ -78,7 +84,7 @@ fn accepted(server: &TestServer, input: &[u8]) -> Reply {
     last.expect("three ways")
 }
 
-/// H1. RFC 6455 §4.2.2-12: the answer, byte for byte.
+/// H1. RFC 6455 §4.2.2-12: the response, byte for byte.
 #[test]
 fn the_example_of_the_standard() {
     let server = TestServer::echo();
@@ -130,14 +136,19 @@ fn hosts_and_targets() {
     }
 }
 
-/// H5, H19: an absolute target leads to the same route, and its query stays encoded.
+/// H5, H19: an absolute target has the same path, and the query stays percent-encoded.
 #[test]
 fn the_dispatcher_sees_the_path_as_sent() {
     struct Route;
     impl Dispatcher for Route {
-        fn on_open(&mut self, outbox: &mut Outbox<'_>, request: &Request<'_>) {
-            let seen = format!("{} {} {:?}", request.host(), request.path(), request.query());
-            outbox.reply(Message::Text(&seen));
+        fn on_open(&mut self, outbox: &mut Outbox<'_>, opened: &Opened<'_>) {
+            let seen = format!(
+                "{} {} {:?}",
+                opened.request.host(),
+                opened.request.path(),
+                opened.request.query()
+            );
+            outbox.reply(Message::from(&seen));
         }
         fn on_message(&mut self, _: &mut Outbox<'_>, _: Message<'_>) {}
     }
@@ -153,9 +164,9 @@ fn the_dispatcher_sees_the_path_as_sent() {
     }
 }
 
-/// H6: a plain GET where only WebSocket is served; HEAD is answered without the body.
+/// H6: a plain GET gets 426 if the server only serves WebSockets. The response to HEAD has no body.
 #[test]
-fn a_plain_get_learns_what_is_served() {
+fn a_plain_get_gets_426() {
     let server = TestServer::echo();
     let answer = refused(&server, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 426);
     assert_eq!(answer.header("Upgrade"), "websocket");
@@ -219,10 +230,11 @@ fn keys() {
     refused(&server, &with("Sec-WebSocket-Key", &twice), 400);
 }
 
-/// A server for classes takes the 13 bytes that a well-known line of curl sends, and says so.
+/// A lenient server accepts the key of 13 bytes of a well-known `curl` command, and adds a header field that explains
+/// the error.
 #[test]
-fn a_lenient_server_names_the_fault_and_goes_on() {
-    let config = Config { key_policy: KeyPolicy::Lenient, ..any_origin() };
+fn a_lenient_server_explains_the_error_and_accepts_the_key() {
+    let config = any_origin().handshake(|handshake| handshake.keys = KeyPolicy::Lenient);
     let server = TestServer::start(config, Echo::default());
     let mut client = Client::connect(server.address);
     client.send(&with("Sec-WebSocket-Key", "Sec-WebSocket-Key: SGVsbG8sIHdvcmxkIQ=="));
@@ -240,9 +252,9 @@ fn a_lenient_server_names_the_fault_and_goes_on() {
     }
 }
 
-/// H10: what a line of a head must not be.
+/// H10: malformed lines of a head are refused.
 #[test]
-fn broken_lines() {
+fn malformed_lines() {
     let server = TestServer::echo();
     let lines = [
         "A: b\nC: d",
@@ -263,9 +275,9 @@ fn broken_lines() {
     refused(&server, bare.as_bytes(), 400);
 }
 
-/// H11: bytes beyond ASCII are opaque in a value and refused in a name.
+/// H11: non-ASCII bytes are allowed in a value and refused in a name.
 #[test]
-fn bytes_beyond_ascii() {
+fn non_ascii_bytes() {
     let server = TestServer::echo();
     let line = |bytes: &[u8]| {
         let mut head = request("");
@@ -276,7 +288,8 @@ fn bytes_beyond_ascii() {
     refused(&server, &line(b"X\xc3\xa9: y"), 400);
 }
 
-/// H12. CVE-2024-37890: an Upgrade header that stands beyond the limit of headers is not missed, but refused.
+/// H12. CVE-2024-37890: a request with more header fields than the limit is refused. The fields beyond it are not
+/// dropped, because one of them may be Upgrade.
 #[test]
 fn cve_2024_37890_limits_of_the_head() {
     let server = TestServer::echo();
@@ -301,7 +314,7 @@ fn cve_2024_37890_limits_of_the_head() {
     refused(&server, upgrade_last.as_bytes(), 431);
 }
 
-/// H13: the limit is answered when it is crossed, to a client that keeps writing.
+/// H13: a head that exceeds the limit is refused at once, although the client keeps writing.
 #[test]
 fn an_endless_header_is_refused_while_it_is_sent() {
     let server = TestServer::echo();
@@ -315,7 +328,7 @@ fn an_endless_header_is_refused_while_it_is_sent() {
     server.is_back_to_baseline();
 }
 
-/// H14: a request with a body is refused, and nothing inside it is taken for a request.
+/// H14: a request with a body is refused, and a request inside that body is not processed.
 #[test]
 fn smuggled_requests() {
     let server = TestServer::echo();
@@ -328,15 +341,15 @@ fn smuggled_requests() {
         "Content-Length: 0\r\nContent-Length: 0\r\n",
         "Content-Length: 00\r\n",
     ] {
-        // One answer: the length is checked against the body by `refused`, which reads to the end.
+        // There is one response: `refused` reads to the end and compares the length of the body.
         refused(&server, &[request(lines), inner.into()].concat(), 400);
     }
     accepted(&server, &request("Content-Length: 0\r\n"));
 }
 
-/// H15, H16, ws-rs#47: what is glued to the request is not lost.
+/// H15, H16, ws-rs#47: bytes that arrive together with the request are frames, and are not lost.
 #[test]
-fn ws_rs_47_bytes_glued_to_the_request() {
+fn ws_rs_47_frames_that_arrive_with_the_request() {
     let server = TestServer::echo();
     let reserved = failure(1002, "RFC 6455 5.2: reserved opcode");
     let rsv = failure(1002, "RFC 6455 5.2: RSV bits must be 0 without an extension");
@@ -356,8 +369,8 @@ fn ws_rs_47_bytes_glued_to_the_request() {
     server.is_back_to_baseline();
 }
 
-/// H17, CVE-2021-32640, CVE-2020-7662. RFC 6455 §9.1-1, §9.1-2, §4.1-36, §4.1-37: lists are walked once, and
-/// offers that are well-formed are passed over.
+/// H17, CVE-2021-32640, CVE-2020-7662. RFC 6455 §9.1-1, §9.1-2, §4.1-36, §4.1-37: lists are parsed in linear time.
+/// Well-formed offers of unknown extensions are ignored, malformed ones refused.
 #[test]
 fn cve_2021_32640_and_cve_2020_7662_lists_in_headers() {
     let server = TestServer::echo();
@@ -379,11 +392,14 @@ fn cve_2021_32640_and_cve_2020_7662_lists_in_headers() {
     }
 }
 
-/// H18. RFC 6455 §4.2.2-8, §4.2.2-9: the client's order is its preference; what nobody speaks is not answered.
+/// H18. RFC 6455 §4.2.2-8, §4.2.2-9: the server chooses the first offer that it supports, and none if it supports none.
 #[test]
 fn subprotocols() {
     let subprotocols = vec!["chat".to_owned(), "superchat".to_owned()];
-    let server = TestServer::start(Config { subprotocols, ..any_origin() }, Echo::default());
+    let server = TestServer::start(
+        any_origin().handshake(|handshake| handshake.subprotocols = subprotocols),
+        Echo::default(),
+    );
     let chosen = |lines: &str| {
         let answer = accepted(&server, &request(lines));
         answer.headers("Sec-WebSocket-Protocol").map(str::to_owned).collect::<Vec<_>>()
@@ -410,15 +426,19 @@ fn origins() {
     refused(&same, &request("Origin: http://localhost\r\nOrigin: http://localhost\r\n"), 400);
 
     let list = OriginPolicy::List(vec!["https://good.example".to_owned()]);
-    let listed =
-        TestServer::start(Config { origin_policy: list, ..Config::default() }, Echo::default());
+    let listed = TestServer::start(
+        Config::default().handshake(|handshake| handshake.origins = list),
+        Echo::default(),
+    );
     accepted(&listed, &origin("https://good.example:443"));
     refused(&listed, &origin("http://good.example"), 403);
     refused(&listed, &origin("http://localhost"), 403);
 
     let both = OriginPolicy::SameHostAnd(vec!["https://good.example".to_owned()]);
-    let both =
-        TestServer::start(Config { origin_policy: both, ..Config::default() }, Echo::default());
+    let both = TestServer::start(
+        Config::default().handshake(|handshake| handshake.origins = both),
+        Echo::default(),
+    );
     accepted(&both, &origin("https://good.example"));
     accepted(&both, &origin("http://localhost"));
     refused(&both, &origin("https://evil.example"), 403);
@@ -426,7 +446,7 @@ fn origins() {
     accepted(&TestServer::echo(), &origin("https://evil.example"));
 }
 
-/// H21: whoever goes away in the middle of a request leaves nothing behind.
+/// H21: a client that closes TCP in the middle of its request leaves nothing behind.
 #[test]
 fn a_request_may_end_at_every_byte() {
     let server = TestServer::echo();
@@ -443,20 +463,20 @@ fn a_request_may_end_at_every_byte() {
     server.is_back_to_baseline();
 }
 
-/// H22: the deadline of a handshake is absolute; it does not matter what was sent before it.
+/// H22: the deadline of a handshake is absolute. Bytes that arrive do not extend it.
 #[test]
 fn a_handshake_has_a_deadline() {
-    let config = Config { handshake_timeout: Duration::from_millis(200), ..any_origin() };
+    let config = any_origin().timeouts(|timeouts| timeouts.handshake = Duration::from_millis(200));
     let server = TestServer::start(config, Echo::default());
     let mut silent = Client::connect(server.address);
     let mut slow = Client::connect(server.address);
     slow.send(b"GET / HT");
     silent.expect_end(b"");
     slow.expect_end(b"");
-    server.wait_for("both slots are given back", |now| now.peers == 0);
+    server.wait_for("both slots are released", |now| now.peers == 0);
 }
 
-/// H23: TLS on the plain port is answered at its first byte.
+/// H23: a TLS ClientHello is refused at its first byte.
 #[test]
 fn a_client_hello_is_refused() {
     let server = TestServer::echo();
@@ -464,9 +484,9 @@ fn a_client_hello_is_refused() {
     assert_eq!(answer.taught("found"), "\\x16");
 }
 
-/// H24: of many requests in a row the first is answered; the rest is thrown away.
+/// H24: the server responds to the first of many pipelined requests and discards the others.
 #[test]
-fn pipelined_requests_are_not_answered() {
+fn only_the_first_of_pipelined_requests_gets_a_response() {
     let server = TestServer::echo();
     let mut client = Client::connect(server.address);
     client.send(&b"GET / HTTP/1.1\r\nHost: h\r\n\r\n".repeat(10_000));
@@ -477,9 +497,9 @@ fn pipelined_requests_are_not_answered() {
     server.is_back_to_baseline();
 }
 
-/// The body is in the language that the request asks for, else in the server's.
+/// The body is in the language that the request asks for, or in that of the server.
 #[test]
-fn refusals_speak_the_readers_language() {
+fn refusals_are_in_the_language_of_the_request() {
     let server = TestServer::echo();
     let mut client = Client::connect(server.address);
     client.send(&with("Sec-WebSocket-Key", "Accept-Language: pt-BR,pt;q=0.9,en;q=0.5"));
@@ -491,7 +511,7 @@ fn refusals_speak_the_readers_language() {
     assert_eq!(answer.taught("encontrado"), "nada");
 }
 
-/// An application that answers over HTTP, refuses, chooses, and fails.
+/// An application that makes every possible decision.
 struct Site;
 
 impl Dispatcher for Site {
@@ -500,10 +520,10 @@ impl Dispatcher for Site {
             "/page" => Decision::Respond(Response::new(200, "text/html", "<p>olá</p>")),
             "/gone" => Decision::Respond(Response::new(404, "text/plain", "no such room")),
             "/from" => Decision::Respond(Response::new(200, "text/plain", from.to_string())),
-            "/choose" => Decision::AcceptAs("b".to_owned()),
+            "/choose" => Decision::AcceptAs("b".to_owned(), ()),
             "/fail" => Decision::Fail,
             "/panic" => panic!("asked for"),
-            _ => Decision::Accept,
+            _ => Decision::Accept(()),
         }
     }
 
@@ -512,7 +532,7 @@ impl Dispatcher for Site {
     }
 }
 
-/// RFC 6455 §4.2.2-7: the dispatcher decides; what it decides is answered and the connection closed.
+/// RFC 6455 §4.2.2-7: the dispatcher decides about each request.
 #[test]
 fn the_dispatcher_decides() {
     let server = TestServer::start(any_origin(), Site);
@@ -532,7 +552,7 @@ fn the_dispatcher_decides() {
     assert_eq!(ask(&first_line("GET /gone HTTP/1.1")).status, 404);
     assert_eq!(ask(&first_line("GET /fail HTTP/1.1")).status, 500);
     assert_eq!(ask(&first_line("GET /panic HTTP/1.1")).status, 500);
-    assert_eq!(ask(&first_line("GET /choose HTTP/1.1")).status, 500, "nobody offered it");
+    assert_eq!(ask(&first_line("GET /choose HTTP/1.1")).status, 500, "it was not offered");
     let choose = first_line("GET /choose HTTP/1.1");
     let offer = String::from_utf8(choose)
         .expect("ASCII")

@@ -1,17 +1,16 @@
-//! What waits for slow readers: bounds, backpressure and a stream without gaps. And what a dispatcher that
-//! fails costs.
+//! Output for slow readers: its limits, backpressure, and streams without gaps. Also what happens when a dispatcher
+//! panics.
 
 mod support;
 
-use framewise::config::Config;
-use framewise::{Broadcast, Dispatcher, Echo, Message, Outbox, Request};
+use framewise::{Broadcast, Dispatcher, Echo, Message, Opened, Outbox};
 use support::*;
 
-/// Sends to everybody in the group, the speaker too.
+/// Sends each message to all peers, including its sender.
 struct ToAll;
 
 impl Dispatcher for ToAll {
-    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Request<'_>) {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
         outbox.join("all").expect("joins");
     }
 
@@ -20,7 +19,7 @@ impl Dispatcher for ToAll {
     }
 }
 
-/// A broadcast goes to all but its sender, as it was.
+/// A broadcast sends each message unchanged to all other peers.
 #[test]
 fn a_broadcast_reaches_all_others_unchanged() {
     let server = TestServer::start(any_origin(), Broadcast);
@@ -35,16 +34,16 @@ fn a_broadcast_reaches_all_others_unchanged() {
         }
     }
     for client in clients {
-        // The speaker, too, hears its Close and nothing before it.
+        // The sender also gets only its Close: its own messages did not come back.
         client.leave();
     }
     server.is_back_to_baseline();
 }
 
-/// R1, RUSTSEC-2020-0043: a member that never reads is disconnected at the bound; the rest lose nothing.
+/// R1, RUSTSEC-2020-0043: a member that never reads is closed at the output limit. The others lose nothing.
 #[test]
 fn rustsec_2020_0043_a_member_that_never_reads_is_disconnected() {
-    let config = Config { max_output: 64 * 1024, ..any_origin() };
+    let config = any_origin().limits(|limits| limits.max_output = 64 * 1024);
     let server = TestServer::start(config, ToAll);
     let mut silent = Client::open(server.address);
     let mut reader = Client::open(server.address);
@@ -56,14 +55,14 @@ fn rustsec_2020_0043_a_member_that_never_reads_is_disconnected() {
         reader.send(&frame(0x82, &payload));
         reader.expect(&expected);
         rounds += 1;
-        assert!(rounds < 10_000, "the bound never came");
+        assert!(rounds < 10_000, "the limit is never reached");
     }
     for _ in 0..10 {
         reader.send(&frame(0x82, &payload));
         reader.expect(&expected);
     }
     reader.leave();
-    // What did reach the silent one is whole messages, then the Close that says why.
+    // The silent member gets complete messages, then a Close with the reason.
     let mut stream = silent.read_to_end();
     drop(silent);
     let close = failure(1008, "RFC 6455 10.4: output limit reached, the peer reads too slowly");
@@ -73,16 +72,19 @@ fn rustsec_2020_0043_a_member_that_never_reads_is_disconnected() {
     server.is_back_to_baseline();
 }
 
-/// R2: replies to a peer that reads late: nothing is lost, nothing is out of order, and it is not cut off.
+/// R2: a peer that reads its replies late gets all of them in order, and is not closed.
 #[test]
 fn a_peer_that_reads_late_gets_every_reply() {
-    let config = Config { max_output: 64 * 1024, read_buffer: 16 * 1024, ..any_origin() };
+    let config = any_origin().limits(|limits| {
+        limits.max_output = 64 * 1024;
+        limits.read_buffer = 16 * 1024;
+    });
     let server = TestServer::start(config, Echo::default());
     let mut client = Client::open(server.address);
     let mut writer = Client { stream: client.stream.try_clone().expect("a second handle") };
     const MESSAGES: u32 = 100_000;
     let flood = std::thread::spawn(move || {
-        // 10 MB, far more than all buffers on the way hold.
+        // 10 MB, far more than fits into all buffers between the server and the client.
         for first in (0..MESSAGES).step_by(1000) {
             let frames =
                 (first..first + 1000).flat_map(|n| frame(0x82, &n.to_be_bytes().repeat(25)));
@@ -91,7 +93,7 @@ fn a_peer_that_reads_late_gets_every_reply() {
     });
     for n in 0..MESSAGES {
         if n % 10_000 == 0 {
-            // A pause that ends with an event: a visitor has been served meanwhile.
+            // A pause without a clock: the time in which another client is served.
             let mut visitor = Client::open(server.address);
             visitor.send(&frame(0x81, b"meanwhile"));
             visitor.expect(b"\x81\x09meanwhile");
@@ -112,12 +114,17 @@ fn ten_pings_in_one_write_get_ten_pongs() {
     answers_with(&server, &pings, &pongs);
 }
 
-/// R4, CVE-2026-11586: a ping flood from a peer that reads late is answered with whole pongs, within the bound.
-/// That a newer pong replaces the one that waits is shown beside `Sender`.
+/// R4, CVE-2026-11586: a flood of pings from a peer that reads late is answered with complete pongs, within the output
+/// limit. `one_pong_waits_for_a_full_socket` in `tests/turns.rs` shows that a newer pong replaces the one that waits.
 #[test]
-fn cve_2026_11586_a_ping_flood_is_answered_within_the_bound() {
-    let server =
-        TestServer::start(Config { max_output: 32 * 1024, ..any_origin() }, Echo::default());
+fn cve_2026_11586_a_ping_flood_is_answered_within_the_limit() {
+    let server = TestServer::start(
+        any_origin().limits(|limits| {
+            limits.max_output = 32 * 1024;
+            limits.max_control_rate = u32::MAX;
+        }),
+        Echo::default(),
+    );
     let mut client = Client::open(server.address);
     let payload = [b'p'; 125];
     let mut writer = Client { stream: client.stream.try_clone().expect("a second handle") };
@@ -136,14 +143,14 @@ fn cve_2026_11586_a_ping_flood_is_answered_within_the_bound() {
     drop(client);
     let pong = server_frame(0x8a, &payload);
     let pongs = stream.strip_suffix(b"\x88\x02\x03\xe8").expect("the Close comes last");
-    assert!(pongs.chunks(pong.len()).all(|chunk| chunk == pong), "only whole pongs");
+    assert!(pongs.chunks(pong.len()).all(|chunk| chunk == pong), "only complete pongs");
     assert!(pongs.len() / pong.len() <= 200_000);
     server.is_back_to_baseline();
 }
 
-/// R11: large messages go through sockets that take them in parts.
+/// R11: large messages arrive, although sockets take them in parts.
 #[test]
-fn large_messages_arrive_whole() {
+fn large_messages_arrive_complete() {
     let server = TestServer::echo();
     let mut client = Client::open(server.address);
     for length in [16 * 1024 - 1, 16 * 1024, 64 * 1024, 256 * 1024, 1 << 20] {
@@ -158,29 +165,29 @@ fn large_messages_arrive_whole() {
     server.is_back_to_baseline();
 }
 
-/// R18: a dispatcher that panics costs the peer that it was called for, and nobody else.
+/// R18: a panic of a dispatcher closes the connection of the peer that it was called for, and no other.
 #[test]
-fn a_panic_costs_one_peer() {
+fn a_panic_closes_one_connection() {
     struct Fragile {
         closes: usize,
     }
     impl Dispatcher for Fragile {
-        fn on_open(&mut self, outbox: &mut Outbox<'_>, request: &Request<'_>) {
+        fn on_open(&mut self, outbox: &mut Outbox<'_>, opened: &Opened<'_>) {
             outbox.join("all").expect("joins");
-            assert_ne!(request.path(), "/panic", "asked for");
+            assert_ne!(opened.request.path(), "/panic", "asked for");
         }
 
         fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
             outbox.reply(message);
-            assert_ne!(message, Message::Text("panic"), "asked for");
-            if message == Message::Text("closes") {
-                outbox.reply(Message::Text(&self.closes.to_string()));
+            assert_ne!(message, Message::from("panic"), "asked for");
+            if message == Message::from("closes") {
+                outbox.reply(Message::from(&self.closes.to_string()));
             }
         }
 
         fn on_close(&mut self, outbox: &mut Outbox<'_>, _: &framewise::Closed) {
             self.closes += 1;
-            outbox.publish("all", Message::Text("one less"), &[]);
+            outbox.publish("all", Message::from("one less"), &[]);
         }
     }
     let server = TestServer::start(any_origin(), Fragile { closes: 0 });

@@ -1,4 +1,4 @@
-//! RFC 6455 §8.1, §5.6: text is UTF-8, wherever frames and reads cut it.
+//! RFC 6455 §8.1, §5.6: a text message is UTF-8 as a whole, wherever frames and reads split it.
 
 mod support;
 
@@ -10,9 +10,9 @@ fn invalid() -> Vec<u8> {
     failure(1007, "RFC 6455 8.1: text must be valid UTF-8")
 }
 
-/// RFC 6455 §5.6-1: a code point may straddle fragments.
+/// RFC 6455 §5.6-1: a code point may be split between fragments.
 #[test]
-fn text_survives_every_cut_into_frames() {
+fn text_may_be_split_between_frames_at_every_byte() {
     let server = TestServer::echo();
     let bytes = TEXT.as_bytes();
     let echo = server_frame(0x81, bytes);
@@ -27,7 +27,7 @@ fn text_survives_every_cut_into_frames() {
 }
 
 #[test]
-fn text_survives_every_cut_into_reads() {
+fn text_may_be_split_between_reads_at_every_byte() {
     let server = TestServer::echo();
     let input = frame(0x81, TEXT.as_bytes());
     let mut client = Client::open(server.address);
@@ -40,7 +40,8 @@ fn text_survives_every_cut_into_reads() {
     server.is_back_to_baseline();
 }
 
-const HOPELESS: [&[u8]; 8] = [
+/// Bytes that are not UTF-8, whatever follows them.
+const INVALID: [&[u8]; 8] = [
     b"\xc0\xaf",
     b"\xed\xa0\x80",
     b"\xf4\x90\x80\x80",
@@ -55,12 +56,12 @@ const HOPELESS: [&[u8]; 8] = [
 #[test]
 fn invalid_text_fails_with_1007() {
     let server = TestServer::echo();
-    for bytes in HOPELESS {
+    for bytes in INVALID {
         ends_with(&server, &frame(0x81, bytes), &invalid());
     }
 }
 
-/// RFC 6455 §8.1-1: a code point that never ends.
+/// RFC 6455 §8.1-1: the last code point of the message is incomplete.
 #[test]
 fn truncated_text_fails_when_the_message_ends() {
     let server = TestServer::echo();
@@ -71,16 +72,16 @@ fn truncated_text_fails_when_the_message_ends() {
     }
 }
 
-/// The bad byte is answered where it stands, not when its frame or message ends.
+/// The connection fails at the invalid byte, not at the end of its frame or message.
 #[test]
-fn a_bad_byte_fails_before_its_message_ends() {
+fn an_invalid_byte_fails_before_its_message_ends() {
     let server = TestServer::echo();
-    for bytes in HOPELESS {
-        // The frame announces more than is ever sent.
+    for bytes in INVALID {
+        // The rest of the frame is never sent.
         let mut unfinished = frame(0x81, &[bytes, &[b'x'; 60]].concat());
         unfinished.truncate(unfinished.len() - 50);
         ends_with(&server, &unfinished, &invalid());
-        // The frame is whole, the message is not.
+        // The frame is complete, the message is not.
         ends_with(&server, &frame(0x01, bytes), &invalid());
         ends_with(
             &server,
@@ -93,14 +94,14 @@ fn a_bad_byte_fails_before_its_message_ends() {
 #[test]
 fn the_same_bytes_as_binary_are_echoed() {
     let server = TestServer::echo();
-    for bytes in HOPELESS {
+    for bytes in INVALID {
         answers_with(&server, &frame(0x82, bytes), &server_frame(0x82, bytes));
     }
 }
 
-/// RFC 6455 §5.4-1: a control frame may stand inside a code point.
+/// RFC 6455 §5.4-1: a control frame may arrive between two fragments that split a code point.
 #[test]
-fn a_ping_between_the_halves_of_a_code_point() {
+fn a_ping_between_two_fragments_of_a_code_point() {
     let server = TestServer::echo();
     let bytes = TEXT.as_bytes();
     for cut in 1..bytes.len() {

@@ -1,12 +1,11 @@
-//! The codec alone, in memory: encode and decode next to memcpy. `cargo bench -p framewise-bench`
+//! Encoding and decoding in memory, compared with memcpy: `cargo bench -p framewise-bench`
 
 use divan::Bencher;
 use divan::counter::BytesCount;
-use framewise::Message;
-use framewise::config::Config;
-use framewise::protocol::frame::{Header, MAX_HEADER, Opcode, Role};
-use framewise::protocol::receive::Receiver;
-use framewise::protocol::send::Sender;
+use framewise::Config;
+use framewise::protocol::frame::{Header, MAX_HEADER, Opcode, Role, Rsv};
+use framewise::protocol::output::Output;
+use framewise::protocol::receive::MessageReader;
 use framewise::protocol::{mask, utf8};
 
 const SIZES: [usize; 4] = [20, 1 << 10, 64 << 10, 1 << 20];
@@ -15,7 +14,7 @@ fn main() {
     divan::main();
 }
 
-/// The yardstick: as many bytes, copied.
+/// For comparison: copies as many bytes.
 #[divan::bench(args = SIZES)]
 fn memcpy(bencher: Bencher<'_, '_>, size: usize) {
     let from = vec![b'a'; size];
@@ -26,52 +25,53 @@ fn memcpy(bencher: Bencher<'_, '_>, size: usize) {
     });
 }
 
-/// A server's frame: header and payload into the output buffer.
+/// Encodes a frame of a server: header and payload into the output buffer.
 #[divan::bench(args = SIZES)]
 fn encode(bencher: Bencher<'_, '_>, size: usize) {
     let payload = vec![b'a'; size];
-    let mut sender = Sender::new(None);
+    let mut output = Output::new(None);
     bencher.counter(BytesCount::new(size)).bench_local(|| {
-        sender.message(Message::Binary(divan::black_box(&payload)));
-        let queued = sender.queued();
-        sender.advance(queued);
+        output.send(divan::black_box(&payload));
+        let queued = output.queued();
+        output.advance(queued);
     });
 }
 
 fn decode(bencher: Bencher<'_, '_>, opcode: Opcode, payload: &[u8]) {
     let mut header = [0; MAX_HEADER];
     let length = payload.len() as u64;
-    let at = Header { fin: true, opcode, key: Some([0; 4]), length }.encode(&mut header);
+    let at =
+        Header { fin: true, rsv: Rsv::NONE, opcode, key: Some([0; 4]), length }.encode(&mut header);
     let mut wire = [&header[..at], payload].concat();
-    let config = Config { max_message: 2 << 20, ..Config::default() };
-    let mut receiver = Receiver::new(Role::Client);
-    // The key is zero, so that the bytes stay what they are however often they are unmasked in place.
+    let config = Config::default().limits(|limits| limits.max_message = 2 << 20);
+    let mut reader = MessageReader::new(Role::Client);
+    // The key is zero, so that unmasking in place does not change the bytes.
     bencher.counter(BytesCount::new(payload.len())).bench_local(|| {
         let mut unread = divan::black_box(wire.as_mut_slice());
-        let message = receiver.next(&mut unread, &config).expect("valid");
+        let message = reader.next(&mut unread, &config).expect("valid");
         divan::black_box(message.expect("whole"));
     });
 }
 
-/// A client's frame: header, mask, and the message borrowed where it lies.
+/// Decodes a frame of a client: header, unmasking in place, and a borrowed message.
 #[divan::bench(args = SIZES)]
 fn decode_binary(bencher: Bencher<'_, '_>, size: usize) {
     decode(bencher, Opcode::Binary, &vec![b'a'; size]);
 }
 
-/// The same with the check of UTF-8.
+/// The same for text, with the check of UTF-8.
 #[divan::bench(args = SIZES)]
 fn decode_text(bencher: Bencher<'_, '_>, size: usize) {
     decode(bencher, Opcode::Text, &vec![b'a'; size]);
 }
 
-/// The same where every character has two bytes.
+/// The same for text in which every character has two bytes.
 #[divan::bench(args = SIZES)]
 fn decode_multi_byte_text(bencher: Bencher<'_, '_>, size: usize) {
     decode(bencher, Opcode::Text, "é".repeat(size / 2).as_bytes());
 }
 
-/// The mask alone.
+/// Only unmasks.
 #[divan::bench(args = SIZES)]
 fn unmask(bencher: Bencher<'_, '_>, size: usize) {
     let mut bytes = vec![b'a'; size];
@@ -80,11 +80,11 @@ fn unmask(bencher: Bencher<'_, '_>, size: usize) {
     });
 }
 
-/// The check of UTF-8 alone.
+/// Only checks UTF-8.
 #[divan::bench(args = SIZES)]
 fn check_utf8(bencher: Bencher<'_, '_>, size: usize) {
     let text = "é".repeat(size / 2);
     bencher
         .counter(BytesCount::new(size))
-        .bench_local(|| utf8::validate(divan::black_box(text.as_bytes())).map(str::len));
+        .bench_local(|| utf8::is_utf8(divan::black_box(text.as_bytes())));
 }

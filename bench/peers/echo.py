@@ -12,6 +12,6 @@ async def main():
         print("listening 127.0.0.1:%d" % server.sockets[0].getsockname()[1], flush=True)
         await server.serve_forever()
 
-# The load ends its connections with a reset, each of which would be a traceback.
+# The load closes its connections with a reset. Without this, each one would print a traceback.
 logging.disable()
 asyncio.run(main())

@@ -1,28 +1,31 @@
-//! The servers that are measured: how each is built, started on its core, and what it used.
+//! The measured servers: how each is built and started, and the resources that it has used.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::shape::{Payload, Shape, Traffic};
 
-/// What a server says on standard error.
+/// The file for the standard error of a server.
 pub const SERVER_LOG: &str = "target/bench-server.log";
 
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(20);
 
-/// One of the servers.
+/// The placeholder of the port in the command of `--peer`.
+const PORT: &str = "{port}";
+
+/// A measured server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contender {
-    /// The system calls and nothing else.
+    /// Only the system calls, without a protocol.
     Limit,
-    /// The least that is honest.
+    /// The least work of a correct echo server.
     Floor,
     /// This library, with its defaults.
     Framewise,
@@ -40,10 +43,79 @@ pub enum Contender {
     Python,
     /// npm `ws`.
     Node,
+    /// A server given with `--peer`.
+    Given(&'static Peer),
+}
+
+/// An echo server given with `--peer`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    name: String,
+    /// The command that `sh` executes after [`PORT`] has been replaced.
+    command: String,
+}
+
+impl Peer {
+    /// Parses NAME=COMMAND, the value of `--peer`.
+    ///
+    /// # Errors
+    ///
+    /// A part or the placeholder is missing, or a contender of this name already exists.
+    pub fn parse(text: &str) -> Result<Peer, String> {
+        let (name, command) = text.split_once('=').ok_or("it is not NAME=COMMAND")?;
+        let (name, command) = (name.trim().to_owned(), command.trim().to_owned());
+        if name.is_empty() || command.is_empty() {
+            return Err("the name or the command is empty".into());
+        }
+        if Contender::ALL.iter().any(|contender| contender.name() == name) {
+            return Err(format!("a contender named {name} already exists"));
+        }
+        if !command.contains(PORT) {
+            return Err(format!("the command does not contain {PORT}"));
+        }
+        Ok(Peer { name, command })
+    }
+
+    /// Returns the name in the tables.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the command that starts the server. `exec` replaces the shell by the server, so that the process that
+    /// is measured and killed is the server.
+    fn shell(&self, port: u16) -> Command {
+        let mut shell = Command::new("sh");
+        let command = self.command.replace(PORT, &port.to_string());
+        shell.args(["-c", &format!("exec {command}")]);
+        shell
+    }
+
+    /// Waits until the server listens at the address of `running`.
+    fn wait(&self, running: &mut Running, root: &Path) -> io::Result<()> {
+        let (start, address) = (Instant::now(), running.address);
+        let failure = loop {
+            if let Some(status) = running.child.try_wait()? {
+                break format!("ended before it listened ({status})");
+            }
+            // Without a listener, a socket that is assigned the same port connects to itself.
+            let local = TcpStream::connect(address).and_then(|stream| stream.local_addr());
+            if local.is_ok_and(|local| local != address) {
+                return Ok(());
+            }
+            if start.elapsed() > START {
+                break format!("does not listen at {address} after {} s", START.as_secs());
+            }
+            thread::sleep(Duration::from_millis(10));
+        };
+        let log = fs::read(root.join(SERVER_LOG)).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let last = log.lines().last().map(|line| format!(": {line}")).unwrap_or_default();
+        Err(io::Error::other(format!("`{}` {failure}, see {SERVER_LOG}{last}", self.command)))
+    }
 }
 
 impl Contender {
-    /// All, in the order of the tables.
+    /// All built-in servers, in the order of the tables.
     pub const ALL: [Contender; 10] = [
         Contender::Limit,
         Contender::Floor,
@@ -57,7 +129,7 @@ impl Contender {
         Contender::Node,
     ];
 
-    /// As the tables call it.
+    /// Returns the name in the tables.
     pub fn name(self) -> &'static str {
         match self {
             Contender::Limit => "limit",
@@ -70,26 +142,27 @@ impl Contender {
             Contender::Tungstenite => "tokio-tungstenite",
             Contender::Python => "websockets (Python)",
             Contender::Node => "ws (Node)",
+            Contender::Given(peer) => peer.name(),
         }
     }
 
-    /// Somebody else's implementation.
+    /// Reports whether it is another implementation.
     pub fn is_peer(self) -> bool {
-        use Contender::{Fastwebsockets, Node, Python, Sockudo, Tungstenite};
-        matches!(self, Fastwebsockets | Sockudo | Tungstenite | Python | Node)
+        use Contender::{Fastwebsockets, Given, Node, Python, Sockudo, Tungstenite};
+        matches!(self, Fastwebsockets | Sockudo | Tungstenite | Python | Node | Given(_))
     }
 
-    /// Whether what it sends back means something.
+    /// Reports whether its replies are verified.
     pub fn speaks(self) -> bool {
         self != Contender::Limit
     }
 
-    /// Whether it takes part in this shape.
+    /// Reports whether it takes part in this shape.
     pub fn enters(self, shape: &Shape) -> bool {
         match self {
-            // The same code without multi-byte text.
+            // Without multi-byte text it is the same code as without the feature.
             Contender::FramewiseSimd => shape.payload == Payload::MultiByte,
-            // There is no room that one of these comes with.
+            // The others have no broadcast.
             _ if shape.traffic == Traffic::Broadcast => !self.is_peer() && self != Contender::Floor,
             _ if shape.traffic == Traffic::SlowReaders => {
                 matches!(self, Contender::Framewise | Contender::Before)
@@ -101,7 +174,7 @@ impl Contender {
         }
     }
 
-    /// What `bench/peers/install` has to install for it.
+    /// Returns what `bench/peers/install` has to install for it.
     pub fn needs(self) -> Option<&'static str> {
         match self {
             Contender::Fastwebsockets | Contender::Sockudo | Contender::Tungstenite => Some("rust"),
@@ -111,7 +184,7 @@ impl Contender {
         }
     }
 
-    fn command(self, root: &Path, shape: &Shape) -> Command {
+    fn command(self, root: &Path, shape: &Shape, port: u16) -> Command {
         let release = root.join("target/release");
         let peers = root.join("bench/peers");
         let program = |path: PathBuf| Command::new(path);
@@ -160,28 +233,38 @@ impl Contender {
                 command.arg(peers.join("echo.mjs"));
                 command
             }
+            Contender::Given(peer) => peer.shell(port),
         }
     }
 
-    /// Starts it on a core of its own.
+    /// Starts it on its own core.
     ///
     /// # Errors
     ///
-    /// It does not start, or does not say where it listens.
+    /// It does not start, or does not listen.
     pub fn start(self, root: &Path, shape: &Shape, core: usize) -> io::Result<Running> {
-        let inner = self.command(root, shape);
+        // Only a server given with `--peer` gets a port. The others choose one and print it.
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let inner = self.command(root, shape, port);
+        let log = fs::File::create(root.join(SERVER_LOG))?;
+        let given = matches!(self, Contender::Given(_));
+        let stdout = if given { Stdio::from(log.try_clone()?) } else { Stdio::piped() };
         let child = Command::new("taskset")
             .arg("-c")
             .arg(core.to_string())
             .arg(inner.get_program())
             .args(inner.get_args())
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::from(fs::File::create(root.join(SERVER_LOG))?))
+            .stdout(stdout)
+            .stderr(log)
             .spawn()
             .map_err(|error| io::Error::other(format!("taskset: {error}")))?;
-        // From here on it is stopped, whatever happens.
-        let mut running = Running { child, address: ([0, 0, 0, 0], 0).into() };
+        // From here on it is stopped when this is dropped, even after an error.
+        let mut running = Running { child, address: (Ipv4Addr::LOCALHOST, port).into() };
+        if let Contender::Given(peer) = self {
+            peer.wait(&mut running, root)?;
+            return Ok(running);
+        }
         let stdout = running.child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let (said, hears) = channel();
         thread::spawn(move || {
@@ -198,30 +281,30 @@ impl Contender {
     }
 }
 
-/// A server that runs.
+/// A running server, which is stopped when this is dropped.
 pub struct Running {
     child: Child,
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
 }
 
-/// What a process has used so far.
+/// The resources that a process has used so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Used {
-    /// Seconds of its own.
+    /// Seconds of user time.
     pub user: f64,
-    /// Seconds of the system on its behalf.
+    /// Seconds of system time.
     pub system: f64,
-    /// Bytes of memory of its own.
+    /// Bytes of anonymous memory.
     pub memory: f64,
 }
 
 impl Running {
-    /// What it has used so far.
+    /// Returns the resources that it has used so far.
     ///
     /// # Errors
     ///
-    /// It is gone.
+    /// The process has exited.
     pub fn used(&self) -> io::Result<Used> {
         let of = |file| fs::read_to_string(format!("/proc/{}/{file}", self.child.id()));
         let (stat, status) = (of("stat")?, of("status")?);
@@ -231,7 +314,7 @@ impl Running {
         if fields.first().is_none_or(|state| *state == "Z") {
             return Err(gone());
         }
-        // Hundredths of a second on every Linux of today, estimated from samples every few milliseconds.
+        // Ticks are hundredths of a second on Linux, estimated from samples every few milliseconds.
         let ticks =
             |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok()).ok_or_else(gone);
         let memory = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));

@@ -1,7 +1,8 @@
-//! The load: many connections on one thread, cheap enough that the server is what saturates.
+//! The load generator: many connections on one thread, with so little work for each that the server is the bottleneck.
 //!
-//! Every message of a shape is the same, so what comes back is one reply over and over: a read is verified by
-//! comparing it with a tape of replies, from the place where the last read ended. A wrong byte ends the run.
+//! All messages of a shape are equal, so the bytes that come back are one reply, repeated. A read is verified by
+//! comparing it with a buffer of repeated replies (the tape), from the place where the last read ended. A wrong byte
+//! stops the run.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -16,52 +17,52 @@ use socket2::{Domain, Socket, Type};
 use crate::shape::{Shape, Traffic};
 use crate::{ACCEPT, REQUEST};
 
-/// Bytes that one read takes.
+/// The most bytes of one read.
 const READ: usize = 256 * 1024;
 
-/// Bytes that are under way in pipelined traffic, about.
+/// How many bytes of pipelined traffic are in flight, approximately.
 const UNDER_WAY: usize = 1_500_000;
 
-/// How long a server may take to answer at all.
+/// How long a server may take to send anything.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a run counted.
+/// The result of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Count {
-    /// Messages that came back; rounds of a broadcast; handshakes.
+    /// How many messages came back, or rounds of a broadcast, or handshakes.
     pub done: u64,
     /// How long it took.
     pub time: Duration,
-    /// Latencies in microseconds, where they were asked for: p50, p99, p99.9.
+    /// Latencies in microseconds, if the shape measures them: p50, p99, p99.9.
     pub latency: Option<[f64; 3]>,
 }
 
-/// Connections that are open at a server.
+/// Open connections to a server.
 pub struct Load {
     poll: Poll,
     events: Events,
     peers: Vec<Peer>,
     shape: Shape,
-    /// Requests and replies, over and over.
+    /// Repeated requests, and the tape of repeated replies.
     requests: Vec<u8>,
     replies: Vec<u8>,
     frame: usize,
     reply: usize,
-    /// Whether the bytes that come back mean something.
+    /// Whether the bytes that come back are verified.
     verifies: bool,
     buffer: Vec<u8>,
 }
 
 struct Peer {
     stream: TcpStream,
-    /// Bytes written and to be written, in all.
+    /// Bytes that were written, and bytes to write in total.
     written: u64,
     asked: u64,
-    /// Bytes that came back in all, and that may.
+    /// Bytes that came back, and bytes that may come back in total.
     read: u64,
     may_come: u64,
     writable: bool,
-    /// When each message that is under way should have been sent.
+    /// When each message in flight should have been sent.
     due: VecDeque<Instant>,
 }
 
@@ -70,7 +71,7 @@ impl Load {
     ///
     /// # Errors
     ///
-    /// The server does not answer the handshake as it should.
+    /// A connection or its opening handshake fails.
     pub fn open(address: SocketAddr, shape: &Shape, verifies: bool) -> io::Result<Load> {
         let poll = Poll::new()?;
         let mut peers = Vec::new();
@@ -106,11 +107,11 @@ impl Load {
         })
     }
 
-    /// Runs the traffic of the shape for so long.
+    /// Runs the traffic of the shape for a time.
     ///
     /// # Errors
     ///
-    /// The server ends a connection, or sends a wrong byte.
+    /// The server closes a connection, or sends a wrong byte.
     pub fn run(&mut self, lasts: Duration) -> io::Result<Count> {
         match self.shape.traffic {
             Traffic::ClosedLoop => self.echo(lasts, 1, 1),
@@ -123,16 +124,16 @@ impl Load {
         }
     }
 
-    /// Batches under way: enough of them that the server always finds the next one there.
+    /// Returns how many batches are kept in flight: so many that the server never waits for the next one.
     fn window(&self, batch: usize) -> u64 {
         (UNDER_WAY / (batch * self.frame)).max(4) as u64
     }
 
-    /// Answers the pings that have come; nothing else comes to peers that say nothing.
+    /// Answers the pings that have arrived. Idle peers get nothing else.
     ///
     /// # Errors
     ///
-    /// The server ends a connection.
+    /// The server closes a connection.
     pub fn answer_pings(&mut self) -> io::Result<()> {
         self.poll(Some(Duration::ZERO))?;
         for n in self.ready() {
@@ -153,7 +154,7 @@ impl Load {
         Ok(())
     }
 
-    /// Keeps `window` batches of messages under way on each connection.
+    /// Keeps `window` batches of messages in flight on each connection.
     fn echo(&mut self, lasts: Duration, batch: u64, window: u64) -> io::Result<Count> {
         let (asks, answers) = (batch * self.frame as u64, batch * self.reply as u64);
         for n in 0..self.shape.peers {
@@ -177,12 +178,12 @@ impl Load {
             }
         }
         let (done, time) = ((self.came_back() - before) / self.reply as u64, start.elapsed());
-        // What is under way comes back, too, so that the next run begins with silence.
+        // Wait for all messages in flight, so that the next run begins with idle connections.
         self.drain(|peer| peer.asked / asks * answers)?;
         Ok(Count { done, time, latency: None })
     }
 
-    /// Every peer sends one message, everybody else receives it; then again.
+    /// Runs rounds in which every peer sends one message and all others receive it.
     fn rounds(&mut self, lasts: Duration) -> io::Result<Count> {
         let (start, first) = (Instant::now(), self.peers[0].read);
         let mut done = 0;
@@ -200,8 +201,8 @@ impl Load {
         Ok(Count { done, time: start.elapsed(), latency: None })
     }
 
-    /// Sends each message at its time, and measures from that time on, also when it was sent late. What is under way
-    /// at the end is waited for: a message that comes late is late, not forgotten.
+    /// Sends each message at its scheduled time. Latency is measured from that time, even if the message was sent late.
+    /// At the end the run waits for all messages in flight, so that late ones count.
     fn at_rate(&mut self, lasts: Duration, rate: u32) -> io::Result<Count> {
         let mut histogram = Histogram::<u64>::new(3).map_err(io::Error::other)?;
         let (timed, step) = (self.shape.peers, Duration::from_secs(1) / rate);
@@ -227,7 +228,7 @@ impl Load {
             if now >= end + PATIENCE {
                 return Err(stopped_answering());
             }
-            // This core has nothing else to do: to sleep would be late.
+            // Poll without sleeping, because waking up would be late.
             self.poll(Some(Duration::ZERO))?;
             for n in self.ready() {
                 if n == timed {
@@ -244,7 +245,7 @@ impl Load {
                     done += u64::from(now < end);
                 }
             }
-            // One read, then the others again: the load is no less fair than it wants the server to be.
+            // Read the flood once, then the other connections again, so that the load does not delay them.
             if flood_waits {
                 flood_waits = self.read_once(timed)?;
                 if now < end {
@@ -264,7 +265,7 @@ impl Load {
         Ok(Count { done, time: lasts, latency })
     }
 
-    /// The connection behind the last one that is timed always has something under way.
+    /// Keeps messages in flight on the connection after the last timed one.
     fn flood(&mut self) -> io::Result<()> {
         let flooder = &mut self.peers[self.shape.peers];
         let came_back = flooder.read / self.reply as u64 * self.frame as u64;
@@ -272,11 +273,12 @@ impl Load {
         self.write(self.shape.peers)
     }
 
-    /// The first connection publishes so many messages, and those that read have all of them; how many they had.
+    /// Publishes messages on the first connection and waits until the fast readers have all of them. Returns how many
+    /// they got together.
     ///
     /// # Errors
     ///
-    /// Somebody who reads has lost something, or is no longer served.
+    /// A fast reader has lost a message, or its connection is closed.
     pub fn publish(&mut self, messages: u64) -> io::Result<u64> {
         let fast = (self.shape.peers - 1) / 2;
         let wanted = self.peers[1].read + messages * self.reply as u64;
@@ -297,12 +299,12 @@ impl Load {
         Ok(messages * fast as u64)
     }
 
-    /// Lets those read who did not, until the server ends each connection, with a Close behind a message or
-    /// without: it may have given up waiting. How many of them were told.
+    /// Reads from the slow readers until the server has closed each of them, with a Close or, if it waited for too
+    /// long, without. Returns how many got a Close.
     ///
     /// # Errors
     ///
-    /// Somebody is still served, or a message is missing before the end.
+    /// A slow reader is still connected, or a message is missing before its Close.
     pub fn read_to_the_end(&mut self) -> io::Result<usize> {
         let first = (self.shape.peers - 1) / 2 + 1;
         let mut served: Vec<usize> = (first..self.shape.peers).collect();
@@ -313,7 +315,7 @@ impl Load {
                 match self.read(n) {
                     Ok(()) => left.push(n),
                     Err(error) if error.kind() == ErrorKind::Other => {
-                        // The bytes that no message begins with are those of a Close.
+                        // The tape does not match here. The bytes must be a Close.
                         let peer = &self.peers[n];
                         let at = (peer.read % self.reply as u64) as usize;
                         let same = self.buffer.iter().zip(&self.replies[at..]);
@@ -337,7 +339,7 @@ impl Load {
         }
     }
 
-    /// Reads until each peer has as much as it waits for.
+    /// Reads until each peer has as many bytes as `wanted` returns.
     fn drain(&mut self, wanted: impl Fn(&Peer) -> u64) -> io::Result<()> {
         while self.peers.iter().any(|peer| peer.read < wanted(peer)) {
             self.poll(Some(PATIENCE))?;
@@ -374,13 +376,13 @@ impl Load {
         ready
     }
 
-    /// Reads and compares until nothing is left.
+    /// Reads and compares until the socket is empty.
     fn read(&mut self, n: usize) -> io::Result<()> {
         while self.read_once(n)? {}
         Ok(())
     }
 
-    /// Reads and compares once; whether more may wait.
+    /// Reads and compares once. Returns whether the socket may have more.
     fn read_once(&mut self, n: usize) -> io::Result<bool> {
         let peer = &mut self.peers[n];
         let count = match peer.stream.read(&mut self.buffer) {
@@ -391,7 +393,7 @@ impl Load {
         };
         if self.verifies {
             let at = (peer.read % self.reply as u64) as usize;
-            // The tape is two replies longer than a read, so it never ends inside of one.
+            // The tape is two replies longer than a read, so that it never ends within a read.
             if self.buffer[..count] != self.replies[at..at + count] {
                 let right = peer.read;
                 return Err(io::Error::other(format!("a wrong byte after {right} right ones")));
@@ -415,7 +417,7 @@ impl Load {
                 Err(error) => return Err(error),
             }
         }
-        // Who echoes may answer what has been sent whole, and no more.
+        // An echo server may reply to complete messages, and to nothing else.
         if !matches!(self.shape.traffic, Traffic::Broadcast | Traffic::SlowReaders) {
             peer.may_come = peer.written / self.frame as u64 * self.reply as u64;
         }
@@ -427,7 +429,8 @@ fn stopped_answering() -> io::Error {
     io::Error::new(ErrorKind::TimedOut, "the server has stopped answering")
 }
 
-/// Connects and shakes hands. Many connections come from several addresses, because one has only so many ports.
+/// Connects and completes the opening handshake. Many connections use several local addresses, because the number of
+/// ports of one address is limited.
 fn connect(address: SocketAddr, number: usize) -> io::Result<std::net::TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv4() && address.ip().is_loopback() {
@@ -436,7 +439,8 @@ fn connect(address: SocketAddr, number: usize) -> io::Result<std::net::TcpStream
     }
     socket.connect(&address.into())?;
     socket.set_tcp_nodelay(true)?;
-    // It ends with a reset: tens of thousands of ports that wait for late packets would soon be all there are.
+    // Close with a reset. Otherwise each port would be blocked for a minute (TIME_WAIT), and there would soon be none
+    // left.
     socket.set_linger(Some(Duration::ZERO))?;
     let mut stream = std::net::TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -465,11 +469,11 @@ fn connect(address: SocketAddr, number: usize) -> io::Result<std::net::TcpStream
     Ok(stream)
 }
 
-/// Opens connections, one after the other, for so long.
+/// Opens connections one after the other for a time.
 ///
 /// # Errors
 ///
-/// The server does not answer the handshake as it should.
+/// A connection or its opening handshake fails.
 pub fn handshakes(address: SocketAddr, lasts: Duration) -> io::Result<Count> {
     let start = Instant::now();
     let mut done = 0;

@@ -1,4 +1,4 @@
-//! `cargo run --release -p framewise-bench`: builds every server, measures all of them in turns, prints the tables.
+//! `cargo run --release -p framewise-bench`: builds every server, measures them in turn and prints tables.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -9,13 +9,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use framewise_bench::contender::{Contender, Running, Used};
+use framewise_bench::contender::{Contender, Peer, Running, Used};
 use framewise_bench::load::{Count, Load, handshakes};
 use framewise_bench::report::{Row, Run, Table};
 use framewise_bench::shape::{Shape, Traffic, duration};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Measures framewise against a raw loop, a floor and other implementations, all in the same run.
+/// Measures framewise, a bare loop of system calls, a minimal echo server and other implementations, all in one run
 #[derive(Parser)]
 struct Options {
     /// Only check that the harness works: short runs, few peers, nothing but limit, floor and framewise
@@ -33,6 +33,17 @@ struct Options {
     /// Only these contenders, by name (repeatable)
     #[arg(long, value_name = "NAME", value_parser = Contender::ALL.map(Contender::name))]
     contender: Vec<String>,
+    /// Also measure an echo server of your own, which `sh` starts with COMMAND (repeatable)
+    ///
+    /// `{port}` in COMMAND is replaced by a free port of 127.0.0.1, where the server has to listen within 20 seconds.
+    /// The server echoes each message with the same opcode. Since the harness runs `sh -c 'exec COMMAND'`, COMMAND is
+    /// one simple command, quoted for the shell; processes that it starts are neither measured nor stopped. The server
+    /// takes part in every shape except the broadcast and the slow readers, in addition to the contenders that
+    /// --contender and --quick select.
+    ///
+    /// Example: --peer 'mine=./echo --port {port}'
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = Peer::parse)]
+    peer: Vec<Peer>,
     /// Also measure what `cargo build --release --examples --target-dir target/before` built
     #[arg(long)]
     before: bool,
@@ -44,7 +55,7 @@ struct Options {
     charts: Option<PathBuf>,
 }
 
-/// The core of the server, and that of the load.
+/// The core of the server, and the core of the load.
 const CORES: [usize; 2] = [0, 1];
 
 fn main() -> ExitCode {
@@ -60,7 +71,7 @@ fn main() -> ExitCode {
 fn run_all() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no parent folder")?;
-    let contenders = chosen(&options);
+    let contenders = chosen(&options)?;
     let shapes = shapes(&options)?;
     if options.at.is_none() {
         build(root, &contenders)?;
@@ -110,7 +121,8 @@ fn run_all() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Idle peers are watched for longer than a ping takes, and use the same memory every time: once is enough.
+/// Returns the number of repetitions. Idle peers are measured once, because that takes long and the memory is always
+/// the same.
 fn runs_of(shape: &Shape, runs: usize) -> usize {
     if shape.traffic == Traffic::Idle { 1 } else { runs }
 }
@@ -127,9 +139,9 @@ fn shapes(options: &Options) -> Result<Vec<Shape>, String> {
     Ok(shapes.into_iter().map(|shape| if options.quick { shape.quick() } else { shape }).collect())
 }
 
-fn chosen(options: &Options) -> Vec<Contender> {
+fn chosen(options: &Options) -> Result<Vec<Contender>, String> {
     let all = Contender::ALL.into_iter();
-    all.filter(|contender| {
+    let chosen = all.filter(|contender| {
         if *contender == Contender::Before {
             options.before
         } else if !options.contender.is_empty() {
@@ -137,11 +149,20 @@ fn chosen(options: &Options) -> Vec<Contender> {
         } else {
             !options.quick || !contender.is_peer()
         }
-    })
-    .collect()
+    });
+    let mut chosen: Vec<Contender> = chosen.collect();
+    for peer in &options.peer {
+        // Leaked, so that `Contender` stays `Copy`; the options live as long as the process anyway.
+        let given = Contender::Given(Box::leak(Box::new(peer.clone())));
+        if chosen.iter().any(|contender| contender.name() == given.name()) {
+            return Err(format!("two peers are named {}", peer.name()));
+        }
+        chosen.push(given);
+    }
+    Ok(chosen)
 }
 
-/// Contenders take turns, so that what the machine does meanwhile meets all of them.
+/// Measures all contenders in turn, so that other work of the machine affects all of them equally.
 fn measure(
     shape: &Shape,
     contenders: &[Contender],
@@ -203,7 +224,8 @@ fn per_message(before: Used, after: Used, count: &Count) -> Run {
     }
 }
 
-/// Half of the readers do not read: the others have everything, and what waits for the slow ones is held once.
+/// Measures a broadcast in which half of the receivers do not read. The others must get everything, and each message
+/// that waits for the slow ones must be in memory only once.
 fn slow_readers(server: &Running, shape: &Shape, quick: bool) -> Result<Run, Box<dyn Error>> {
     let mut load = Load::open(server.address, shape, true)?;
     let (before, start) = (server.used()?, Instant::now());
@@ -214,7 +236,7 @@ fn slow_readers(server: &Running, shape: &Shape, quick: bool) -> Result<Run, Box
     }
     let count = Count { done, time: start.elapsed(), latency: None };
     let run = per_message(before, server.used()?, &count);
-    // A few messages fit into the buffers of the system, but not ten thousand.
+    // The socket buffers have room for a few messages, but not for ten thousand.
     if !quick {
         load.read_to_the_end()?;
         drop(Load::open(server.address, &Shape { peers: 1, ..shape.clone() }, true)?);
@@ -222,15 +244,15 @@ fn slow_readers(server: &Running, shape: &Shape, quick: bool) -> Result<Run, Box
     Ok(Run { held: Some(most - before.memory), ..run })
 }
 
-/// Memory of connections that say nothing, and what their pings cost.
+/// Measures the memory of idle connections and the time for their pings.
 fn idle(server: &Running, shape: &Shape, quick: bool) -> Result<Run, Box<dyn Error>> {
-    // What the first connection makes a server allocate belongs to nobody.
+    // The first connection makes the server allocate buffers that it shares with all others, so it does not count.
     let one = Shape { peers: 1, ..shape.clone() };
     drop(Load::open(server.address, &one, false)?);
     let before = server.used()?;
     let mut load = Load::open(server.address, shape, false)?;
     let opened = server.used()?;
-    // Whole rounds of pings: one every twenty seconds.
+    // A whole number of rounds of pings, which are 20 s apart.
     let (start, watched) = (Instant::now(), Duration::from_secs(if quick { 0 } else { 40 }));
     while start.elapsed() < watched {
         load.answer_pings()?;
@@ -247,7 +269,7 @@ fn idle(server: &Running, shape: &Shape, quick: bool) -> Result<Run, Box<dyn Err
     })
 }
 
-/// Builds what is measured, as it is shipped.
+/// Builds the servers with the release profile.
 fn build(root: &Path, contenders: &[Contender]) -> Result<(), Box<dyn Error>> {
     let cargo = |arguments: &[&str]| {
         let mut command = Command::new("cargo");

@@ -1,4 +1,4 @@
-//! What came of it: medians, their spread and ratios, as tables, JSON and charts.
+//! The results: medians, spreads and ratios, as tables, JSON and charts.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -13,15 +13,15 @@ use crate::shape::{Shape, Traffic};
 /// One run of one contender.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Run {
-    /// Messages (rounds, handshakes) each second; bytes for each peer where peers are idle.
+    /// Messages, rounds or handshakes per second. For idle peers: bytes per peer.
     pub value: f64,
-    /// Microseconds of user time for each message; percent of a core where peers are idle.
+    /// User time per message in microseconds. For idle peers: percent of a core.
     pub user: f64,
-    /// Microseconds of system time for each message; percent of a core where peers are idle.
+    /// System time per message in microseconds. For idle peers: percent of a core.
     pub system: f64,
     /// p50, p99 and p99.9 in microseconds.
     pub latency: Option<[f64; 3]>,
-    /// Bytes that the server held more than before, at the most, where readers are slow.
+    /// For slow readers: by how many bytes the memory of the server grew at most.
     pub held: Option<f64>,
 }
 
@@ -30,32 +30,32 @@ pub struct Run {
 pub struct Row {
     /// Its name.
     pub contender: &'static str,
-    /// Somebody else's implementation.
+    /// Whether it is another implementation.
     pub is_peer: bool,
-    /// One for each repetition.
+    /// One run for each repetition.
     pub runs: Vec<Run>,
 }
 
 /// All rows of one shape.
 #[derive(Clone, Debug, Serialize)]
 pub struct Table {
-    /// What was sent.
+    /// The traffic.
     pub shape: Shape,
-    /// One for each contender.
+    /// One row for each contender.
     pub rows: Vec<Row>,
 }
 
 impl Row {
-    /// No run yet.
+    /// Returns a row without runs.
     pub fn new(contender: Contender) -> Row {
         Row { contender: contender.name(), is_peer: contender.is_peer(), runs: Vec::new() }
     }
 
-    /// The middle one of a figure, or the mean of the two in the middle.
+    /// Returns the median of a figure. If their number is even, it is the mean of the two in the middle.
     ///
     /// # Panics
     ///
-    /// There was no run.
+    /// There are no runs.
     pub fn median(&self, figure: impl Fn(&Run) -> f64) -> f64 {
         let mut figures: Vec<f64> = self.runs.iter().map(figure).collect();
         figures.sort_by(f64::total_cmp);
@@ -67,7 +67,8 @@ impl Row {
         }
     }
 
-    /// Over all runs together: the system samples whose time it is every few milliseconds, too rarely for one run.
+    /// Returns the mean of a figure over all runs. The kernel samples user and system time only every few milliseconds,
+    /// so the figures of a single run are too coarse.
     fn mean(&self, figure: impl Fn(&Run) -> f64) -> f64 {
         self.runs.iter().map(figure).sum::<f64>() / self.runs.len() as f64
     }
@@ -82,13 +83,13 @@ impl Row {
 }
 
 impl Table {
-    /// The value of a row, if it ran.
+    /// Returns the median value of a contender, if it has run.
     pub fn value_of(&self, name: &str) -> Option<f64> {
         let row = self.rows.iter().find(|row| row.contender == name)?;
         Some(row.median(|run| run.value)).filter(|value| value.is_finite())
     }
 
-    /// As Markdown.
+    /// Returns the table in Markdown.
     pub fn markdown(&self) -> String {
         let (unit, user) = match self.shape.traffic {
             Traffic::Idle => ("bytes/peer", "user %, system %"),
@@ -125,7 +126,7 @@ impl Table {
                     let (user, system) = (row.mean(|run| run.user), row.mean(|run| run.system));
                     match self.shape.traffic {
                         Traffic::Idle => format!("{user:.3}, {system:.3}"),
-                        // The share of its core that the server used: where it is low, the load was measured.
+                        // The share of its core that the server used. If it is low, the load was the bottleneck.
                         _ => {
                             let busy = value * (user + system) / 1e6;
                             format!("{user:.3}, {system:.3} | {busy:.2}")
@@ -159,7 +160,7 @@ impl Table {
         text
     }
 
-    /// Bars, one for each contender: what it did in a second, or how late the last hundredth was.
+    /// Writes a chart with a bar for each contender: its rate, or its p99 latency.
     ///
     /// # Errors
     ///
@@ -204,7 +205,7 @@ impl Table {
     }
 }
 
-/// A number that can be read: 12,345,678 or 3.14.
+/// Formats a number so that it is easy to read: 12,345,678 or 3.14.
 fn grouped(value: f64) -> String {
     if value < 100.0 {
         return format!("{value:.2}");

@@ -1,4 +1,4 @@
-//! What is sent: the kinds of traffic that are measured, and their bytes.
+//! The shapes: the kinds of traffic that are measured, and their bytes.
 
 use std::time::Duration;
 
@@ -7,49 +7,49 @@ use serde::Serialize;
 /// One kind of traffic.
 #[derive(Clone, Debug, Serialize)]
 pub struct Shape {
-    /// As the tables call it.
+    /// The name in the tables.
     pub name: &'static str,
-    /// What happens.
+    /// How messages follow each other.
     pub traffic: Traffic,
-    /// Connections that take part.
+    /// How many connections send and receive.
     pub peers: usize,
-    /// Connections beside them that say nothing.
+    /// How many more connections are idle.
     pub silent: usize,
-    /// Bytes of payload in each message.
+    /// The length of each payload in bytes.
     pub size: usize,
-    /// What the payload is.
+    /// The content of each payload.
     pub payload: Payload,
 }
 
 /// How messages follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Traffic {
-    /// Each peer sends a message when the last one came back.
+    /// Closed loop: each peer sends a message when the previous one has come back.
     ClosedLoop,
-    /// Each peer writes so many messages at once, and keeps several such batches under way.
+    /// Each peer writes this many messages at once, and keeps several such batches in flight.
     Pipelined(usize),
-    /// Rounds: every peer sends one, everybody else receives it.
+    /// Rounds in which every peer sends one message and all others receive it.
     Broadcast,
-    /// Connections open, shake hands and go, one at a time.
+    /// Opening handshakes, one at a time.
     Handshakes,
-    /// Connections that say nothing: memory, and the time that pings take.
+    /// Only idle connections: their memory, and the time for pings.
     Idle,
-    /// So many messages a second, each at its time, whether the last one came back or not.
+    /// This many messages per second, each at its scheduled time, whether or not the previous one has come back.
     Latency(u32),
-    /// The same, and one more connection that sends and receives as fast as it can.
+    /// The same, beside one more connection that sends and receives as fast as possible.
     LatencyBesideFlood(u32),
-    /// The first one publishes; of the others half read and half do not.
+    /// The first peer publishes. Half of the others read, and half do not.
     SlowReaders,
 }
 
-/// What is in a message.
+/// The content of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Payload {
-    /// Bytes.
+    /// Binary data.
     Binary,
-    /// ASCII.
+    /// ASCII text.
     Text,
-    /// Greek: two bytes for each character.
+    /// Greek text: two bytes per character.
     MultiByte,
 }
 
@@ -64,12 +64,12 @@ impl Shape {
         Shape { name, traffic, peers, silent: 0, size, payload }
     }
 
-    /// The same beside connections that say nothing.
+    /// Adds idle connections to a shape.
     const fn beside(self, silent: usize) -> Shape {
         Shape { silent, ..self }
     }
 
-    /// Everything that docs/performance.md has a row for.
+    /// Returns all shapes of docs/performance.md.
     pub fn all() -> Vec<Shape> {
         use Payload::{Binary, MultiByte, Text};
         use Traffic::{
@@ -107,18 +107,18 @@ impl Shape {
         ]
     }
 
-    /// The same with few peers and little of everything: enough to see that the harness works.
+    /// Returns the shape with at most 20 peers and 20 idle ones, for a quick check of the harness.
     pub fn quick(self) -> Shape {
         Shape { peers: self.peers.min(20), silent: self.silent.min(20), ..self }
     }
 
-    /// A read buffer that holds a batch, for servers that pay for a larger one.
+    /// Returns the size of a read buffer that has room for a batch, for servers that a larger one makes slower.
     pub fn read_buffer(&self) -> usize {
         let batch = if let Traffic::Pipelined(batch) = self.traffic { batch } else { 1 };
         (batch * self.frame().len()).next_power_of_two().clamp(4 << 10, 128 << 10)
     }
 
-    /// One message as a client sends it.
+    /// Returns one message as a client encodes it.
     pub fn frame(&self) -> Vec<u8> {
         let key = [0x37, 0xfa, 0x21, 0x3d];
         let mut frame = self.header(0x80);
@@ -127,7 +127,7 @@ impl Shape {
         frame
     }
 
-    /// The same message as a server sends it.
+    /// Returns the same message as a server encodes it.
     pub fn reply(&self) -> Vec<u8> {
         let mut reply = self.header(0);
         reply.extend(self.payload());
@@ -158,7 +158,7 @@ impl Shape {
         };
         let whole = self.size / pattern.len() * pattern.len();
         let mut payload: Vec<u8> = pattern.iter().copied().cycle().take(whole).collect();
-        // A text does not end inside of a character.
+        // A text must not end within a character.
         match self.payload {
             Payload::Binary => payload.extend(&pattern[..self.size - whole]),
             _ => payload.resize(self.size, b' '),
@@ -167,7 +167,7 @@ impl Shape {
     }
 }
 
-/// How long one run of a shape takes.
+/// Returns how long one run of a shape lasts.
 pub fn duration(quick: bool) -> Duration {
     Duration::from_millis(if quick { 100 } else { 1500 })
 }

@@ -46,6 +46,9 @@ table! {
     LOG_BROKEN: "closed: a rule was broken", "fechado: uma regra foi quebrada";
     LOG_CLOSED: "closed", "fechado";
     LOG_DISCONNECTED: "disconnected", "desconectou";
+    LOG_MEMORY: "all connections together may hold this much memory", "todas as conexões juntas podem ocupar esta memória";
+    BINARY_MESSAGE: "[binary, {} bytes]", "[binário, {} bytes]";
+    NO_TLS: "wss:// needs TLS, which this client does not speak: use ws://", "wss:// exige TLS, que este cliente não fala: use ws://";
     LOG_PAUSED: "accepting rests for a moment", "a aceitação de conexões descansa um momento";
 
     // The reason of a Close.

@@ -2,10 +2,10 @@
 
 mod support;
 
+use framewise::ClientRequest;
 use framewise::CloseCode;
 use framewise::Message;
-use framewise::protocol::handshake::client::ClientRequest;
-use framewise::protocol::message::Received;
+use framewise::MessageBuf;
 use serde_json::json;
 use support::{Peer, Serve};
 
@@ -31,7 +31,7 @@ fn echo_answers_text_and_bytes() {
         let mut peer = serve.connect(path);
         assert_eq!(peer.send("olá").text(), "Echo: olá");
         assert!(peer.0.send(Message::Binary(&[0, 255])).expect("open"));
-        assert_eq!(peer.message(), Received::Binary(vec![0, 255].into()));
+        assert_eq!(peer.message(), MessageBuf::from(vec![0, 255]));
     }
 }
 
@@ -71,7 +71,7 @@ fn raw_text_reaches_raw_clients_as_it_is_and_event_clients_as_an_event() {
     let said = events.json();
     assert_eq!((&said["message"], &said["room"]), (&json!("{\"message\": 1}"), &json!("sala 7")));
     assert!(sender.0.send(Message::Binary(b"\x00\x01")).expect("open"));
-    assert_eq!(raw.message(), Received::Binary(b"\x00\x01".to_vec().into()));
+    assert_eq!(raw.message(), MessageBuf::from(b"\x00\x01".to_vec()));
     events.hears_nothing();
     sender.hears_nothing();
 }
@@ -245,15 +245,16 @@ fn too_many_messages_are_dropped_and_then_end_the_connection() {
     let mut told = 0;
     // As fast as it goes, until the server has enough of it.
     let closed = loop {
-        let open = peer.0.send(Message::Text(r#"{"type": "who"}"#)).expect("it takes bytes");
+        let open = peer.0.send(Message::from(r#"{"type": "who"}"#)).expect("it takes bytes");
         if !open {
             break peer.closed();
         }
-        match peer.0.next(Some(std::time::Duration::from_millis(10))).expect("a socket") {
-            Some(framewise::protocol::connection::Event::Message(Received::Text(text))) => {
+        match peer.0.recv_timeout(std::time::Duration::from_millis(10)).expect("a socket") {
+            Some(framewise::Event::Message(message)) => {
+                let text = message.as_str().expect("an event is text");
                 told += usize::from(text.contains("rate_limited"));
             }
-            Some(framewise::protocol::connection::Event::Closed(closed)) => break closed,
+            Some(framewise::Event::Closed(closed)) => break closed,
             _ => {}
         }
     };
@@ -267,11 +268,11 @@ fn a_raw_client_that_sends_too_much_hears_nothing_but_the_close() {
     let serve = Serve::start(&["--rate", "5"]);
     let mut peer = serve.connect("/ws");
     let closed = loop {
-        if !peer.0.send(Message::Text("a")).expect("it takes bytes") {
+        if !peer.0.send(Message::from("a")).expect("it takes bytes") {
             break peer.closed();
         }
-        match peer.0.next(Some(std::time::Duration::from_millis(10))).expect("a socket") {
-            Some(framewise::protocol::connection::Event::Closed(closed)) => break closed,
+        match peer.0.recv_timeout(std::time::Duration::from_millis(10)).expect("a socket") {
+            Some(framewise::Event::Closed(closed)) => break closed,
             Some(other) => panic!("{other:?}"),
             None => {}
         }

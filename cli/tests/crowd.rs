@@ -9,9 +9,9 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use framewise::Event;
 use framewise::Message;
-use framewise::protocol::connection::Event;
-use framewise::protocol::message::Received;
+use framewise::MessageBuf;
 use serde_json::json;
 use socket2::SockRef;
 use support::{KEY, PATIENCE, Peer, Serve, framewise, handshake};
@@ -89,7 +89,7 @@ fn one_who_does_not_read_does_not_hold_the_room_up() {
     for n in 0..400_u32 {
         let message = [&n.to_be_bytes()[..], &chunk].concat();
         assert!(sender.0.send(Message::Binary(&message)).expect("it takes bytes"));
-        assert_eq!(reader.message(), Received::Binary(message.into()), "message {n}");
+        assert_eq!(reader.message(), MessageBuf::from(message.to_vec()), "message {n}");
     }
     settles_at(&serve, 2);
 }
@@ -108,7 +108,7 @@ fn nobody_is_sent_away_when_the_process_was_stopped_for_a_while() {
                 let mut pings = 0;
                 // The second ping comes after the first one's pong was judged.
                 while pings < 2 {
-                    match peer.0.next(Some(PATIENCE)).expect("a socket") {
+                    match peer.0.recv_timeout(PATIENCE).expect("a socket") {
                         Some(Event::Ping(_)) => {
                             pings += usize::from(goes_on.load(Ordering::SeqCst))
                         }

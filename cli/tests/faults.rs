@@ -5,7 +5,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use framewise::protocol::connection::Closed;
+use framewise::Closed;
 use support::{KEY, PATIENCE, Serve, handshake};
 
 /// What a client hears that sends these bytes in the place of frames.

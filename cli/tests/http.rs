@@ -5,9 +5,9 @@ mod support;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 
-use framewise::net::connect::ConnectError;
-use framewise::protocol::handshake::client::ClientRequest;
-use framewise::protocol::url::Url;
+use framewise::ClientRequest;
+use framewise::ConnectError;
+use framewise::Url;
 use framewise::{Client, Config, Message};
 use serde_json::json;
 use support::{Serve, framewise, handshake};
@@ -23,8 +23,10 @@ fn refused(
     with: impl FnOnce(ClientRequest) -> ClientRequest,
 ) -> String {
     let url = Url::parse(&format!("ws://{}{target}", serve.address)).expect("a URL");
-    match Client::open(&with(ClientRequest::new(url)), Config::default(), ()) {
-        Err(ConnectError::Rejected(rejected)) => String::from_utf8(rejected.answer).expect("text"),
+    match Client::open(&with(ClientRequest::new(url)), Config::default()) {
+        Err(ConnectError::Rejected(rejected)) => {
+            String::from_utf8(rejected.response).expect("text")
+        }
         other => panic!("a refusal was due, not {other:?}"),
     }
 }
@@ -218,7 +220,7 @@ fn metrics_count_what_happened() {
     let mut peer = serve.connect("/echo");
     assert_eq!(peer.send("olá").text(), "Echo: olá");
     let mut raw = serve.connect("/ws");
-    raw.0.send(Message::Text("x")).expect("open");
+    raw.0.send(Message::from("x")).expect("open");
     raw.0.close(framewise::CloseCode(4000), "").expect("a code of one's own");
     let metrics = serve.http("/metrics", "");
     assert!(metrics.contains("Content-Type: application/openmetrics-text; version=1.0.0"));
@@ -254,7 +256,7 @@ fn metrics_tell_what_waits_for_a_client_that_does_not_read() {
         assert!(began.elapsed() < support::PATIENCE, "nothing is said to wait");
         // As long as the server reads.
         if slow.0.queued() == 0 {
-            assert!(slow.0.send(Message::Text(&chunk)).expect("it takes bytes"));
+            assert!(slow.0.send(Message::from(&chunk)).expect("it takes bytes"));
         }
     }
 }

@@ -6,9 +6,9 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 
-use framewise::net::connect::ConnectError;
-use framewise::protocol::handshake::client::ClientRequest;
-use framewise::protocol::url::Url;
+use framewise::ClientRequest;
+use framewise::ConnectError;
+use framewise::Url;
 use framewise::{Client, CloseCode, Config};
 use support::{PATIENCE, Peer, Serve, framewise};
 
@@ -40,7 +40,7 @@ impl Relay {
     fn try_connect(&self) -> Result<Peer, ConnectError> {
         let url = Url::parse(&format!("ws://{}/echo", self.address)).expect("a URL");
         // The Host has to be one that the server knows.
-        Client::open(&ClientRequest::new(url), Config::default(), ()).map(Peer)
+        Client::open(&ClientRequest::new(url), Config::default()).map(Peer)
     }
 
     fn connect(&self) -> Peer {
@@ -77,7 +77,7 @@ fn a_flipped_bit_breaks_a_rule_that_is_named() {
     // 'G' becomes 'F': FET is no method.
     match relay.try_connect() {
         Err(ConnectError::Rejected(rejected)) => {
-            let answer = String::from_utf8_lossy(&rejected.answer).into_owned();
+            let answer = String::from_utf8_lossy(&rejected.response).into_owned();
             assert!(
                 answer.starts_with("HTTP/1.1 501 ") && answer.contains("found: FET"),
                 "{answer}"
@@ -128,7 +128,7 @@ fn a_websocket_that_is_cut_off_ends_with_1006() {
         let mut peer = relay.connect();
         // The answer to the handshake is shorter than that, the echoes are not.
         for _ in 0..20 {
-            if !peer.0.send(framewise::Message::Text("0123456789")).unwrap_or(false) {
+            if !peer.0.send(framewise::Message::from("0123456789")).unwrap_or(false) {
                 break;
             }
         }

@@ -1,49 +1,49 @@
-//! What the example clients share: which server they talk to, and what they say when there is none.
+//! The options of the example clients, and how they connect.
 
 use std::process::exit;
 
-use framewise::lang::{self, Lang};
-use framewise::net::client::Client;
-use framewise::net::connect::ConnectError;
+use framewise::lang::Lang;
 use framewise::trace::printable;
+use framewise::{Client, ConnectError};
 
-use crate::common::{Help, Values, env, print_help, unknown};
+use crate::common::{Help, Values, env, print_help, texts, unknown};
 
 const COMMON_HELP: Help = Help {
     en: "  --host H             host of the server (default: localhost)
   --port P             its port (default: 8765)
   --lang en|pt         language (default: from LC_ALL, LC_MESSAGES or LANG)
-  --help               print this
+  --help               print this help
 
-Without a URL it is ws://HOST:PORT; HOST and PORT in the environment serve as defaults.",
+The default URL is ws://HOST:PORT. The environment variables HOST and PORT set the defaults.",
     pt: "  --host H             host do servidor (padrão: localhost)
   --port P             porta do servidor (padrão: 8765)
   --lang en|pt         idioma (padrão: de LC_ALL, LC_MESSAGES ou LANG)
   --help               mostra esta ajuda
 
-Sem URL, vale ws://HOST:PORT; HOST e PORT no ambiente valem como padrão.",
+A URL padrão é ws://HOST:PORT. As variáveis de ambiente HOST e PORT definem os valores padrão.",
 };
 
 /// The options of an example client.
+#[derive(Debug)]
 pub struct Options {
     pub lang: Lang,
     pub url: String,
 }
 
 impl Options {
-    /// Reads the command line.
+    /// Parses the command line. Ends the program after `--help` and after an error.
     pub fn parse(help: &Help) -> Options {
         let mut values = Values::of_program();
         let lang = values.lang;
         let (mut url, mut host) = (None, env("HOST").unwrap_or_else(|| "localhost".to_owned()));
         let mut port: u16 = match env("PORT") {
-            Some(port) => values.parsed("PORT", &port, lang::WANTED_PORT),
+            Some(port) => values.parsed("PORT", &port, texts::WANTED_PORT),
             None => 8765,
         };
         while let Some(argument) = values.next_option() {
             match argument.as_str() {
                 "--host" => host = values.value(),
-                "--port" => port = values.number(lang::WANTED_PORT),
+                "--port" => port = values.number(texts::WANTED_PORT),
                 "--lang" => drop(values.value()),
                 "-h" | "--help" => print_help(lang, &[help, &COMMON_HELP]),
                 word if !word.starts_with('-') && url.is_none() => url = Some(word.to_owned()),
@@ -51,19 +51,19 @@ impl Options {
             }
             values.check_used_up();
         }
-        // An IPv6 address stands in brackets in a URL.
+        // RFC 3986 §3.2.2: an IPv6 address is in brackets in a URL.
         let host =
             if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
         Options { lang, url: url.unwrap_or_else(|| format!("ws://{host}:{port}")) }
     }
 
-    /// Connects, or says why not and ends the program.
+    /// Connects to the server. If that fails, prints the reason and ends the program.
     pub fn connect(&self) -> Client {
         Client::connect(&self.url).unwrap_or_else(|error| {
-            let why = lang::ERROR.with(self.lang, &[&printable(&error.text(self.lang))]);
+            let why = texts::ERROR.with(self.lang, &[&printable(&error.text(self.lang))]);
             eprintln!("{why}");
             if let ConnectError::Unreachable { .. } = error {
-                eprintln!("{}", lang::START_A_SERVER.get(self.lang));
+                eprintln!("{}", texts::START_A_SERVER.get(self.lang));
             }
             exit(1)
         })

@@ -1,19 +1,22 @@
-//! What the examples share: how they read their arguments, and how they say what is wrong.
+//! Modules that the examples share: options, texts, the console, and errors of the command line.
 
-#![allow(dead_code)] // Each example uses its own part of this.
+#![allow(dead_code)] // No example uses everything.
 
 pub mod client;
+pub mod console;
 pub mod server;
+pub mod texts;
 
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::exit;
 use std::str::FromStr;
 
-use framewise::lang::{self, Lang, Text};
+use framewise::lang::{Lang, Text};
 use framewise::trace::printable;
 
 /// A help text in both languages.
+#[derive(Debug)]
 pub struct Help {
     pub en: &'static str,
     pub pt: &'static str,
@@ -28,19 +31,21 @@ impl Help {
     }
 }
 
-/// Every option of any example that is followed by a value.
+/// The options that are followed by a value, of all examples.
 const WITH_VALUE: &[&str] = &[
     "--from",
     "--host",
     "--lang",
     "--max-fragments",
+    "--max-memory",
     "--max-message",
     "--max-output",
     "--port",
     "--prefix",
 ];
 
-/// The arguments that are left, and the option whose value is asked for.
+/// A parser of command lines: the remaining arguments, and the current option.
+#[derive(Debug)]
 pub struct Values {
     pub lang: Lang,
     name: String,
@@ -50,9 +55,9 @@ pub struct Values {
 }
 
 impl Values {
-    /// The arguments of this program.
+    /// Returns a parser of the arguments of this program.
     pub fn of_program() -> Values {
-        // What is not UTF-8 is no option and no value here; it is named in the error like any other.
+        // An argument that is not UTF-8 is never a valid option or value, so it may be changed: the error shows it.
         let arguments = std::env::args_os().skip(1);
         let arguments: Vec<String> =
             arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
@@ -60,7 +65,7 @@ impl Values {
         Values { lang, name: String::new(), inline: None, rest: arguments.into_iter() }
     }
 
-    /// The next argument: an option, or a word.
+    /// Returns the next argument: an option or a word. An option that needs a value takes it with [`Values::value`].
     pub fn next_option(&mut self) -> Option<String> {
         let argument = self.rest.next()?;
         (self.name, self.inline) = match argument.split_once('=') {
@@ -72,31 +77,32 @@ impl Values {
         Some(self.name.clone())
     }
 
-    /// The value of the option just read.
+    /// Returns the value of the current option: `--name value` or `--name=value`.
     pub fn value(&mut self) -> String {
         let value = self.inline.take().or_else(|| self.rest.next());
-        value.unwrap_or_else(|| fail(self.lang, lang::MISSING_VALUE.with(self.lang, &[&self.name])))
+        value
+            .unwrap_or_else(|| fail(self.lang, texts::MISSING_VALUE.with(self.lang, &[&self.name])))
     }
 
-    /// The value of the option just read, as a number.
+    /// Parses the value of the current option as a number. `wanted` is the text of the error.
     pub fn number<N: FromStr>(&mut self, wanted: Text) -> N {
         let (name, value) = (self.name.clone(), self.value());
         self.parsed(&name, &value, wanted)
     }
 
-    /// A value from elsewhere, which `name` stands for in the error.
+    /// Parses a value that is not from the command line. `name` is its name in the error.
     pub fn parsed<N: FromStr>(&self, name: &str, value: &str, wanted: Text) -> N {
         value.parse().unwrap_or_else(|_| {
-            let why = lang::BAD_VALUE.with(self.lang, &[&value, &name, &wanted.get(self.lang)]);
+            let why = texts::BAD_VALUE.with(self.lang, &[&value, &name, &wanted.get(self.lang)]);
             fail(self.lang, why)
         })
     }
 
-    /// `--quiet=yes`: an option that takes no value was given one.
+    /// Ends the program if the current option has a value that it does not take, as in `--quiet=yes`.
     pub fn check_used_up(&self) {
         if let Some(value) = &self.inline {
             let option = format!("{}={value}", self.name);
-            fail(self.lang, lang::UNKNOWN_OPTION.with(self.lang, &[&option]));
+            fail(self.lang, texts::UNKNOWN_OPTION.with(self.lang, &[&option]));
         }
     }
 }
@@ -109,17 +115,18 @@ pub fn print_help(lang: Lang, parts: &[&Help]) -> ! {
 
 /// Ends the program because an argument is unknown.
 pub fn unknown(lang: Lang, argument: &str) -> ! {
-    fail(lang, lang::UNKNOWN_OPTION.with(lang, &[&argument]))
+    fail(lang, texts::UNKNOWN_OPTION.with(lang, &[&argument]))
 }
 
-/// Ends the program with one clear line.
+/// Prints an error of one line and ends the program.
 pub fn fail(lang: Lang, why: impl Display) -> ! {
-    // What was typed may hold line breaks and escapes; the error stays one harmless line.
-    eprintln!("{}", lang::ERROR.with(lang, &[&printable(&why.to_string())]));
+    // The error repeats arguments, which may have line breaks and escape sequences.
+    eprintln!("{}", texts::ERROR.with(lang, &[&printable(&why.to_string())]));
     exit(2)
 }
 
-/// The language has to be known before the first error can be told.
+/// Returns the language that `--lang` or the environment asks for. Looks at all arguments, because an error in an
+/// earlier one is printed in that language too.
 fn wanted_lang(arguments: &[String]) -> Lang {
     let from_env = Lang::from_env();
     let mut arguments = arguments.iter();
@@ -131,7 +138,7 @@ fn wanted_lang(arguments: &[String]) -> Lang {
         let tag = match argument.strip_prefix("--lang") {
             Some("") => match arguments.next() {
                 Some(tag) => tag,
-                None => fail(from_env, lang::MISSING_VALUE.with(from_env, &[&"--lang"])),
+                None => fail(from_env, texts::MISSING_VALUE.with(from_env, &[&"--lang"])),
             },
             Some(value) if value.starts_with('=') => &value[1..],
             _ => continue,
@@ -139,15 +146,15 @@ fn wanted_lang(arguments: &[String]) -> Lang {
         return match Lang::from_tag(tag) {
             Some(lang) => lang,
             None => {
-                let wanted = lang::WANTED_LANG.get(from_env);
-                fail(from_env, lang::BAD_VALUE.with(from_env, &[&tag, &"--lang", &wanted]))
+                let wanted = texts::WANTED_LANG.get(from_env);
+                fail(from_env, texts::BAD_VALUE.with(from_env, &[&tag, &"--lang", &wanted]))
             }
         };
     }
     from_env
 }
 
-/// A variable of the environment, if it says something.
+/// Returns an environment variable, if it is set and not empty.
 pub fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

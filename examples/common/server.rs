@@ -1,19 +1,18 @@
-//! What the example servers share: their options, their first lines, and how they run.
+//! The options of the example servers, and how they run.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use framewise::config::{Config, OriginPolicy};
-use framewise::console::{Console, Printer};
-use framewise::dispatch::Dispatcher;
-use framewise::lang::{self, Lang, Text};
-use framewise::net::listen::{StartError, lan_address};
-use framewise::net::server::Server;
+use framewise::lang::{Lang, Text};
 use framewise::observe::Observer;
+use framewise::{Dispatcher, Server, StartError, Tcp, lan_address};
 
-use crate::common::{Help, Values, env, fail, print_help, unknown};
+use crate::common::console::{Console, Printer};
+use crate::common::{Help, Values, env, fail, print_help, texts, unknown};
 
 /// The options of an example server.
+#[derive(Debug)]
 pub struct Options {
     pub config: Config,
     pub lang: Lang,
@@ -21,54 +20,64 @@ pub struct Options {
     pub quiet: bool,
 }
 
-/// The options that every server has, for `--help`.
+/// The help text of the options that all servers have.
 pub const COMMON_HELP: Help = Help {
     en: "  --host H             where to listen (default: localhost, on 127.0.0.1 and ::1)
-  --port P             TCP port, 0 for any free one (default: 8765)
+  --port P             TCP port; 0 chooses a free one (default: 8765)
   --lang en|pt         language (default: from LC_ALL, LC_MESSAGES or LANG)
   --max-message BYTES  longest message (default: 1048576)
   --max-fragments N    most fragments of one message (default: 4096)
-  --max-output BYTES   most output that waits for one peer (default: 1048576)
-  --trace              explain every byte of handshake and frames
-  -q, --quiet          print only start and stop (and what --trace shows)
-  --help               print this
+  --max-output BYTES   most output that waits for one client (default: 1048576)
+  --max-memory BYTES   most memory for all connections (default: a quarter of what the process may use)
+  --trace              explain every byte of the handshake and of the frames
+  -q, --quiet          print only how to connect (and what --trace prints)
+  --help               print this help
 
-HOST and PORT in the environment serve as defaults.",
+The environment variables HOST and PORT set the defaults.",
     pt: "  --host H             onde ouvir (padrão: localhost, em 127.0.0.1 e ::1)
-  --port P             porta TCP, 0 para qualquer uma livre (padrão: 8765)
+  --port P             porta TCP; 0 escolhe uma porta livre (padrão: 8765)
   --lang en|pt         idioma (padrão: de LC_ALL, LC_MESSAGES ou LANG)
   --max-message BYTES  maior mensagem (padrão: 1048576)
   --max-fragments N    máximo de fragmentos por mensagem (padrão: 4096)
   --max-output BYTES   máximo de saída à espera de um cliente (padrão: 1048576)
+  --max-memory BYTES   memória máxima para todas as conexões (padrão: um quarto da que o processo pode usar)
   --trace              explica cada byte do handshake e dos frames
-  -q, --quiet          mostra só o início e o fim (e o que --trace mostra)
+  -q, --quiet          mostra só como se conectar (e o que --trace mostra)
   --help               mostra esta ajuda
 
-HOST e PORT no ambiente valem como padrão.",
+As variáveis de ambiente HOST e PORT definem os valores padrão.",
 };
 
 impl Options {
-    /// Reads the command line. `own` takes the options that only one example has.
+    /// Parses the command line. `own` handles the options that only one example has and returns whether it knows an
+    /// option. Ends the program after `--help` and after an error.
     pub fn parse(help: &Help, mut own: impl FnMut(&str, &mut Values) -> bool) -> Options {
         let mut values = Values::of_program();
-        let config = Config { origin_policy: OriginPolicy::Any, ..Config::default() };
+        let config = Config::default().handshake(|handshake| handshake.origins = OriginPolicy::Any);
         let mut options = Options { lang: values.lang, config, trace: false, quiet: false };
         if let Some(host) = env("HOST") {
             options.config.host = host;
         }
         if let Some(port) = env("PORT") {
-            options.config.port = values.parsed("PORT", &port, lang::WANTED_PORT);
+            options.config.port = values.parsed("PORT", &port, texts::WANTED_PORT);
         }
         while let Some(name) = values.next_option() {
             match name.as_str() {
                 "--host" => options.config.host = values.value(),
-                "--port" => options.config.port = values.number(lang::WANTED_PORT),
+                "--port" => options.config.port = values.number(texts::WANTED_PORT),
                 "--lang" => drop(values.value()),
-                "--max-message" => options.config.max_message = values.number(lang::WANTED_NUMBER),
-                "--max-fragments" => {
-                    options.config.max_fragments = values.number(lang::WANTED_NUMBER)
+                "--max-message" => {
+                    options.config.limits.max_message = values.number(texts::WANTED_NUMBER)
                 }
-                "--max-output" => options.config.max_output = values.number(lang::WANTED_NUMBER),
+                "--max-fragments" => {
+                    options.config.limits.max_fragments = values.number(texts::WANTED_NUMBER)
+                }
+                "--max-memory" => {
+                    options.config.limits.max_memory = Some(values.number(texts::WANTED_NUMBER));
+                }
+                "--max-output" => {
+                    options.config.limits.max_output = values.number(texts::WANTED_NUMBER)
+                }
                 "--trace" => options.trace = true,
                 "-q" | "--quiet" => options.quiet = true,
                 "-h" | "--help" => print_help(options.lang, &[help, &COMMON_HELP]),
@@ -84,19 +93,20 @@ impl Options {
         options
     }
 
-    /// Serves until the process is stopped, with a console unless `--quiet` was given. `title` is the
-    /// first line, with a place for host and port.
+    /// Runs the server until the process is stopped. Prints events on the console, unless `--quiet` was given. `title`
+    /// is the first line, with a `{}` for host and port.
     pub fn serve<D: Dispatcher>(
         self,
-        dispatchers: impl FnMut() -> D,
+        dispatcher: D,
         title: Option<Text>,
         console: impl FnOnce(Console) -> Console,
     ) -> ! {
         let config = self.config.clone();
         if self.quiet && !self.trace {
-            // One thread, and system calls cost less: the C library makes them cancellable once there are two.
+            // Without a console there is no second thread. In a process with a single thread system calls are faster,
+            // because the C library does not have to make them cancellable.
             let say = |line: String| drop(writeln!(io::stdout(), "{line}"));
-            self.run(Server::bind(config, dispatchers), say, title)
+            self.run(Server::bind(config, dispatcher), say, title)
         }
         let printer = Printer::start(self.lang);
         let mut observer = console(Console::new(self.lang, printer.clone()));
@@ -105,20 +115,20 @@ impl Options {
             observer = observer
                 .with_trace(limits.unwrap_or_else(|error| fail(self.lang, error.text(self.lang))));
         }
-        let server = Server::bind_observed(config, dispatchers, observer);
+        let server = Server::bind(config, dispatcher).map(|server| server.observed_by(observer));
         self.run(server, |line| printer.line(line), title)
     }
 
     fn run<D: Dispatcher, O: Observer>(
         &self,
-        server: Result<Server<D, O>, StartError>,
+        server: Result<Server<D, Tcp, O>, StartError>,
         say: impl Fn(String),
         title: Option<Text>,
     ) -> ! {
         let lang = self.lang;
         let mut server = server.unwrap_or_else(|error| fail(lang, error.text(lang)));
         if server.is_without_ipv6() {
-            eprintln!("{}", lang::NO_IPV6.get(lang));
+            eprintln!("{}", texts::NO_IPV6.get(lang));
         }
         let addresses: Vec<SocketAddr> = server.local_addrs().collect();
         if let (Some(title), Some(first)) = (title, addresses.first()) {
@@ -129,17 +139,17 @@ impl Options {
             say(title.with(lang, &[&host]));
         }
         for address in &addresses {
-            say(lang::LISTENING.with(lang, &[address]));
+            say(texts::LISTENING.with(lang, &[address]));
             if address.ip().is_unspecified()
                 && let Some(ip) = lan_address()
             {
                 let others = SocketAddr::new(ip, address.port());
-                say(lang::OTHERS_CAN_CONNECT.with(lang, &[&others]));
+                say(texts::OTHERS_CAN_CONNECT.with(lang, &[&others]));
             }
         }
-        say(lang::WAITING.get(lang).to_owned());
+        say(texts::WAITING.get(lang).to_owned());
         if self.trace {
-            say(lang::TRACE_LEGEND.get(lang).to_owned());
+            say(texts::TRACE_LEGEND.get(lang).to_owned());
         }
         match server.run() {
             Ok(()) => std::process::exit(0),

@@ -1,21 +1,22 @@
-//! Labels: every byte once and in order, whatever the bytes and however they are cut; and the same verdict as the
-//! connection that acts on them.
+//! The dissector labels every byte once and in order, however the bytes are split, and finds the same broken rule as
+//! the receiver.
 #![no_main]
 
 use framewise::config::{Config, OriginPolicy, ValidConfig};
-use framewise::protocol::dissect::{Dissector, Fault, Finding, fields};
+use framewise::protocol::dissect::{Dissector, Fault, Finding};
 use framewise::protocol::frame::Role;
-use framewise::protocol::receive::Receiver;
+use framewise::protocol::header_bits::fields;
+use framewise::protocol::receive::MessageReader;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, u8, Vec<u8>)| {
     let (kind, cut, bytes) = input;
-    let config = Config {
-        max_message: 300,
-        max_fragments: 4,
-        origin_policy: OriginPolicy::Any,
-        ..Config::default()
-    };
+    let config = Config::default()
+        .handshake(|handshake| handshake.origins = OriginPolicy::Any)
+        .limits(|limits| {
+            limits.max_message = 300;
+            limits.max_fragments = 4;
+        });
     let config = config.validate().expect("valid");
     let sender = if kind & 1 == 0 { Role::Client } else { Role::Server };
     let dissector = || match kind & 2 {
@@ -30,7 +31,7 @@ fuzz_target!(|input: (u8, u8, Vec<u8>)| {
     }
 });
 
-/// The labels without the bytes that may come in pieces.
+/// Returns the labels, without the bytes of parts that are reported in pieces.
 fn labels(mut dissector: Dissector, bytes: &[u8], step: usize) -> Vec<String> {
     let (mut covered, mut told) = (Vec::new(), Vec::<String>::new());
     let mut show = |finding: &Finding<'_>| {
@@ -56,10 +57,10 @@ fn labels(mut dissector: Dissector, bytes: &[u8], step: usize) -> Vec<String> {
     told
 }
 
-/// What the labels say is broken is what the receiver says is broken, or else a Close was.
+/// Checks that the broken rule in the labels is the one that the receiver reports. Stops at a Close.
 fn agrees_with_the_receiver(told: &[String], sender: Role, config: &ValidConfig, bytes: &[u8]) {
     let mut copy = bytes.to_vec();
-    let (mut receiver, mut unread) = (Receiver::new(sender), copy.as_mut_slice());
+    let (mut receiver, mut unread) = (MessageReader::new(sender), copy.as_mut_slice());
     let verdict = loop {
         match receiver.next(&mut unread, config) {
             Ok(Some(framewise::protocol::receive::Incoming::Close(_))) => return,

@@ -1,12 +1,12 @@
-//! `Header::decode` against a decoder that reads the bits one by one.
+//! `Header::decode` agrees with a decoder that reads one bit at a time.
 #![no_main]
 
-use framewise::protocol::frame::{Header, MAX_HEADER, Role};
+use framewise::protocol::frame::{Header, MAX_HEADER, Role, Rsv};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     for sender in [Role::Client, Role::Server] {
-        let decoded = Header::decode(bytes, sender);
+        let decoded = Header::decode(bytes, sender, Rsv::NONE);
         match &decoded {
             Ok(Some((header, taken))) => {
                 assert!(valid(bytes, sender) && *taken <= bytes.len());
@@ -14,21 +14,21 @@ fuzz_target!(|bytes: &[u8]| {
                 assert_eq!(header.encode(&mut again), *taken);
                 assert_eq!(again[..*taken], bytes[..*taken]);
                 for short in 0..*taken {
-                    assert_eq!(Header::decode(&bytes[..short], sender), Ok(None));
+                    assert_eq!(Header::decode(&bytes[..short], sender, Rsv::NONE), Ok(None));
                 }
             }
             Ok(None) => assert!(bytes.len() < MAX_HEADER),
-            // Whatever follows, the rule stays broken.
+            // More bytes do not change the result.
             Err(violation) => {
                 assert!(!valid(bytes, sender));
                 let longer = [bytes, &[0; MAX_HEADER]].concat();
-                assert_eq!(Header::decode(&longer, sender).as_ref(), Err(violation));
+                assert_eq!(Header::decode(&longer, sender, Rsv::NONE).as_ref(), Err(violation));
             }
         }
     }
 });
 
-/// §5.2, read off the picture: whether a whole header is one that `sender` may send.
+/// Reports whether `sender` may send a complete header, according to the drawing in §5.2.
 fn valid(bytes: &[u8], sender: Role) -> bool {
     let bit = |at: usize| bytes.get(at / 8).is_some_and(|byte| byte & (0x80 >> (at % 8)) != 0);
     let number =

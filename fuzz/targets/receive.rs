@@ -1,23 +1,26 @@
-//! Everything that arrives after the opening handshake, at either end: whole and in pieces it means the same.
+//! Bytes after the opening handshake, received by a client or a server: how they are split makes no difference.
 #![no_main]
 
+use framewise::ClientRequest;
+use framewise::Url;
 use framewise::config::{Config, ValidConfig};
 use framewise::protocol::connection::{Connection, Event, State};
-use framewise::protocol::handshake::client::ClientRequest;
-use framewise::protocol::url::Url;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (bool, Vec<u8>, Vec<u8>)| {
     let (server, cuts, bytes) = input;
-    // Small limits, so that they are met.
-    let config = Config { max_message: 300, max_fragments: 4, ..Config::default() };
+    // Small limits, so that inputs exceed them.
+    let config = Config::default().limits(|limits| {
+        limits.max_message = 300;
+        limits.max_fragments = 4;
+    });
     let config = config.validate().expect("valid");
     let whole = run(server, &config, &bytes, &[]);
     assert_eq!(run(server, &config, &bytes, &[1]), whole);
     assert_eq!(run(server, &config, &bytes, &cuts), whole);
 });
 
-/// Feeds bytes in pieces as long as `cuts` says, and tells everything that was seen and said.
+/// Passes bytes to a connection, in pieces of the lengths in `cuts`. Returns its events and its output.
 fn run(server: bool, config: &ValidConfig, bytes: &[u8], cuts: &[u8]) -> (Vec<String>, Vec<u8>) {
     let mut connection = open(server, config);
     let mut seen = Vec::new();
@@ -29,7 +32,7 @@ fn run(server: bool, config: &ValidConfig, bytes: &[u8], cuts: &[u8]) -> (Vec<St
         rest = after;
         let was_closed = connection.state() == State::Closed;
         connection.receive(&mut piece.to_vec(), |event, _| {
-            assert!(!was_closed, "nothing comes after the end");
+            assert!(!was_closed, "there are no events after the close");
             if let Event::Message(message) = &event {
                 assert!(message.as_message().bytes().len() <= 300, "the limit holds");
             }
@@ -38,20 +41,20 @@ fn run(server: bool, config: &ValidConfig, bytes: &[u8], cuts: &[u8]) -> (Vec<St
     }
     let ends = seen.iter().filter(|event| event.starts_with("Closed")).count();
     assert_eq!(ends, usize::from(connection.state() == State::Closed));
-    let said = connection.sender_mut().take();
-    assert!(said.len() <= bytes.len() * 130 + 200, "what is said answers what was heard");
+    let said = connection.output_mut().take();
+    assert!(said.len() <= bytes.len() * 130 + 200, "the output only answers the input");
     at_most_one_close(&said);
     (seen, said)
 }
 
-/// One end of an open connection, with masking keys that are all zero.
+/// Returns one side of an open connection. The masking keys are all zero.
 fn open(server: bool, config: &ValidConfig) -> Connection {
     let request = ClientRequest::new(Url::parse("ws://h/").expect("valid"));
     let mut client =
         Connection::client(config.clone(), &request, [0; 16], Box::new(|| [0, 0, 0, 0]));
     let mut other = Connection::server(config.clone());
-    other.receive(&mut client.sender_mut().take(), |_, _| {});
-    client.receive(&mut other.sender_mut().take(), |_, _| {});
+    other.receive(&mut client.output_mut().take(), |_, _| {});
+    client.receive(&mut other.output_mut().take(), |_, _| {});
     if server { other } else { client }
 }
 
@@ -59,8 +62,8 @@ fn at_most_one_close(mut bytes: &[u8]) {
     while let [first, second, after @ ..] = bytes {
         let key = if second & 0x80 == 0 { 0 } else { 4 };
         let length = usize::from(second & 0x7f);
-        assert!(length <= 125, "an end that is not asked to send says control frames only");
+        assert!(length <= 125, "without an application there are only control frames");
         bytes = &after[key + length..];
-        assert!(*first != 0x88 || bytes.is_empty(), "a Close is the last thing that is said");
+        assert!(*first != 0x88 || bytes.is_empty(), "a Close is the last frame");
     }
 }

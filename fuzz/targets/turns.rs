@@ -1,5 +1,5 @@
-//! The whole logic of the loop over scripted sockets and a scripted clock: whatever clients, kernel and time do,
-//! nobody hears bytes that are not meant for them, and everything is given back in the end.
+//! The event loop over scripted sockets and a scripted clock: whatever clients, kernel and clock do, no client gets
+//! bytes that are not meant for it, and everything is released in the end.
 #![no_main]
 
 #[path = "../../tests/support/script.rs"]
@@ -7,13 +7,14 @@ mod script;
 
 use std::time::Duration;
 
+use framewise::Snapshot;
 use framewise::config::{Config, OriginPolicy};
-use framewise::net::turns::Snapshot;
-use framewise::{CloseCode, Closed, Dispatcher, Message, Outbox, PeerId, Request};
+use framewise::{CloseCode, Closed, Dispatcher, Message, Opened, Outbox, PeerId};
 use libfuzzer_sys::fuzz_target;
 use script::{Actor, Stage};
 
-/// The script: a step is one byte of what, one of whom or how much, and for some a length and bytes.
+/// The input as a list of steps: one byte for the action, one for the client or an amount, and for some actions a
+/// length and bytes.
 struct Script<'a>(&'a [u8]);
 
 impl<'a> Script<'a> {
@@ -32,20 +33,20 @@ impl<'a> Script<'a> {
     }
 }
 
-/// Echoes, publishes, leaves, closes and panics as the first byte of a message says.
+/// Echoes, publishes, leaves, closes or pings, depending on the first byte of a message.
 #[derive(Default)]
 struct Moody {
     open: Vec<PeerId>,
 }
 
 impl Dispatcher for Moody {
-    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Request<'_>) {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
         outbox.join("all").expect("joins");
         self.open.push(outbox.peer());
     }
 
     fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
-        assert!(self.open.contains(&outbox.peer()), "a message between open and close");
+        assert!(self.open.contains(&outbox.peer()), "a message arrives between open and close");
         match message.bytes().first() {
             Some(0) => drop(outbox.publish("all", message, &[outbox.peer()])),
             Some(1) => drop(outbox.leave("all")),
@@ -62,20 +63,20 @@ impl Dispatcher for Moody {
 
     fn on_close(&mut self, outbox: &mut Outbox<'_>, _: &Closed) {
         let place = self.open.iter().position(|&peer| peer == outbox.peer());
-        self.open.swap_remove(place.expect("told once, of one that was open"));
+        self.open.swap_remove(place.expect("on_close is called once, for an open peer"));
     }
 }
 
 fuzz_target!(|script: &[u8]| {
-    let config = Config {
-        origin_policy: OriginPolicy::Any,
-        max_message: 2000,
-        max_output: 1024,
-        read_buffer: 1024,
-        max_discard: 4096,
-        idle_timeout: Some(Duration::from_secs(100)),
-        ..Config::default()
-    };
+    let config = Config::default()
+        .handshake(|handshake| handshake.origins = OriginPolicy::Any)
+        .limits(|limits| {
+            limits.max_message = 2000;
+            limits.max_output = 1024;
+            limits.read_buffer = 1024;
+            limits.max_discard = 4096;
+        })
+        .timeouts(|timeouts| timeouts.idle = Some(Duration::from_secs(100)));
     let mut stage = Stage::new(config.validate().expect("valid"), Moody::default());
     let mut actors: Vec<(Actor, Vec<u8>)> = Vec::new();
     let mut script = Script(script);
@@ -84,18 +85,18 @@ fuzz_target!(|script: &[u8]| {
         for (actor, heard) in &mut actors {
             heard.extend(stage.heard(actor));
         }
-        assert!(stage.turns.snapshot().queued <= actors.len() * 8 * 1024, "output is bounded");
+        assert!(stage.event_loop.snapshot().queued <= actors.len() * 8 * 1024, "output is limited");
     }
     for (_, heard) in &actors {
         is_a_stream(heard);
     }
     for _ in 0..2 {
-        stage.turns.close_all();
+        stage.event_loop.close_all();
         stage.wait(Duration::from_secs(5));
     }
     stage.wait(Duration::from_secs(20));
-    assert_eq!(stage.turns.snapshot(), Snapshot::default());
-    assert!(stage.turns.next_deadline().is_none() && !stage.turns.are_due());
+    assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
+    assert!(stage.event_loop.next_deadline().is_none() && !stage.event_loop.has_turns());
 });
 
 fn act(
@@ -117,10 +118,10 @@ fn act(
         }
         (2, _) => stage.pass(),
         (3, _) => stage.wait(Duration::from_secs(u64::from(which))),
-        (4, _) if which < 8 => stage.turns.close_all(),
+        (4, _) if which < 8 => stage.event_loop.close_all(),
         (5, _) => {
             let message = Message::Binary(script.bytes());
-            stage.turns.act(|outbox| outbox.publish("all", message, &[]));
+            stage.event_loop.act(|_, outbox| outbox.publish("all", message, &[]));
         }
         (6, Some(actor)) => stage.send(&actor, script.bytes()),
         (7 | 8, Some(actor)) => {
@@ -138,10 +139,10 @@ fn act(
         }
         (12, Some(actor)) => stage.make_room(&actor, None),
         (13, Some(actor)) => {
-            let close = |outbox: &mut Outbox<'_>| {
+            let close = |_: &mut Moody, outbox: &mut Outbox<'_>| {
                 outbox.close_peer(actor.id, CloseCode::NORMAL, "").expect("valid")
             };
-            stage.turns.act(close);
+            stage.event_loop.act(close);
         }
         _ => {}
     }
@@ -151,7 +152,8 @@ const REQUEST: &[u8] =
     b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// An answer, then whole frames, then at most half of one; a Close is the last.
+/// Checks the bytes of a client: a response, then complete frames, and at most one incomplete frame. Nothing follows a
+/// Close.
 fn is_a_stream(heard: &[u8]) {
     let Some(end) = heard.windows(4).position(|four| four == b"\r\n\r\n") else { return };
     if !heard.starts_with(b"HTTP/1.1 101") {

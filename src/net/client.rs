@@ -1,15 +1,15 @@
-//! A client that waits: the same `Connection` as a server's, in the other role, over one socket.
+//! A blocking client: the same `Connection` as in a server, in the role of a client, over one socket.
 //!
 //! ```text
-//! connect ──> request out, answer verified ──> send ··· next ··· send ──> close ──> the server ends TCP
+//! connect ──> request sent, response verified ──> send ··· recv ··· send ──> close ──> the server closes TCP
 //! ```
 //!
-//! Rules of this file: a call returns when it has something to say or its time is up; pings are answered whenever
-//! the client is at work; a normal close is an event, not an error; the server ends TCP first (§7.1.1), and is
-//! waited for, which may take `close_timeout` longer.
+//! Rules of this file: A call returns when there is an event or its time is up. The calls that receive also send pongs.
+//! A normal close is an event, not an error. The server closes TCP first (§7.1.1), and the client waits for that, for
+//! at most the close time-out.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::mem;
 use std::net::{Shutdown, SocketAddr};
 use std::ops::Range;
@@ -22,230 +22,270 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 
 use crate::config::{Config, LONGEST};
-use crate::dispatch::{Wire, Written, flush};
 use crate::net::connect::{ConnectError, Rejected, reach};
-use crate::net::sockets::write_slices;
+use crate::net::link::{Link, Readiness, Received, Stream, Tcp};
+use crate::net::sockets::note_written;
 use crate::observe::{Direction, Observer};
 use crate::peers::PeerId;
 use crate::protocol::close::{CloseCode, InvalidClose};
 use crate::protocol::connection::{Cause, Closed, Connection, Event, State};
+use crate::protocol::extension::Negotiated;
 use crate::protocol::handshake::client::ClientRequest;
 use crate::protocol::mask;
-use crate::protocol::message::Message;
+use crate::protocol::message::{MessageBuf, Payload};
+use crate::protocol::output::MAX_SLICES;
 use crate::protocol::url::Url;
 
-/// The most of a refusing answer that is kept to be shown: head and body.
+/// The most bytes of a refusal that are kept for the error, head and body together.
 const MAX_REFUSAL: usize = 64 * 1024;
 
 const SOCKET: Token = Token(0);
-const BELL: Token = Token(1);
+const WAKER: Token = Token(1);
 
 /// One WebSocket connection to a server.
 ///
 /// ```no_run
-/// use framewise::net::client::Client;
-/// use framewise::Message;
+/// use framewise::{Client, CloseCode};
 ///
 /// let mut client = Client::connect("ws://localhost:8765")?;
-/// client.send(Message::Text("olá"))?;
-/// println!("{:?}", client.next(None)?);
+/// client.send("olá")?;
+/// if let Some(message) = client.recv_message()? {
+///     println!("{:?}", message.as_str());
+/// }
+/// client.close(CloseCode::NORMAL, "bye")?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Dropping it ends TCP without a closing handshake; [`close`](Client::close) does it properly.
-pub struct Client<O = ()> {
+/// Dropping the client closes TCP without a closing handshake. Call [`close`](Client::close) to close the WebSocket
+/// properly.
+pub struct Client<T = Tcp, O = ()> {
     connection: Connection,
-    socket: Socket<O>,
+    link: Link<TcpStream, T>,
+    observer: O,
     poll: Poll,
     events: Events,
-    bell: Arc<Waker>,
-    /// The bell was heard and nobody was told yet.
-    rung: bool,
-    /// What was read and not yet taken apart: this part of the buffer.
+    waker: Arc<Waker>,
+    /// Another thread has interrupted the client, and no call has returned because of it yet.
+    interrupted: bool,
+    /// The part of the buffer that holds unprocessed input.
     unread: Range<usize>,
     buffer: Box<[u8]>,
-    subprotocol: Option<String>,
+    negotiated: Negotiated,
 }
 
-struct Socket<O> {
-    stream: TcpStream,
-    /// Bytes, or the end, may be waiting to be read.
-    readable: bool,
-    /// The server's bytes have ended.
-    ended: bool,
-    observer: O,
-}
-
-/// Makes [`Client::next`] return from another thread.
+/// Interrupts a waiting call of a [`Client`] from another thread.
 #[derive(Clone, Debug)]
 pub struct Interrupter(Arc<Waker>);
 
 impl Interrupter {
-    /// The call of `next` under way, or else the next one, returns `None`.
+    /// Makes the call that waits return early. If no call waits, the next one that would wait returns early.
     ///
     /// # Errors
     ///
-    /// The system could not pass it on.
+    /// The operating system could not wake the other thread.
     pub fn interrupt(&self) -> io::Result<()> {
         self.0.wake()
     }
 }
 
 impl Client {
-    /// Connects to an address such as `ws://localhost:8765/chat` with the defaults of [`Config`].
+    /// Connects to a URL such as `ws://localhost:8765/chat` with the defaults of [`Config`].
     ///
     /// # Errors
     ///
-    /// The address cannot be one, nobody answers there, or the answer is not acceptable.
+    /// The URL is malformed, no server listens there, or its response does not open a WebSocket.
     pub fn connect(url: &str) -> Result<Client, ConnectError> {
-        let url = Url::parse(url).map_err(ConnectError::Url)?;
-        Client::open(&ClientRequest::new(url), Config::default(), ())
+        Client::open(&ClientRequest::new(Url::parse(url)?), Config::default())
     }
-}
 
-impl<O: Observer> Client<O> {
-    /// Connects with subprotocols, headers, limits and time-outs of one's own.
+    /// Connects with subprotocols, header fields, limits and time-outs of your own.
     ///
-    /// All of it together may take [`handshake_timeout`](Config::handshake_timeout).
+    /// The [handshake time-out](crate::config::Timeouts::handshake) applies to connecting and the opening handshake
+    /// together.
     ///
     /// # Errors
     ///
-    /// A setting cannot work, nobody answers at the address, or the answer is not acceptable (§4.1).
-    pub fn open(
-        request: &ClientRequest,
-        config: Config,
-        observer: O,
-    ) -> Result<Client<O>, ConnectError> {
-        let config = config.validate().map_err(ConnectError::Config)?;
+    /// A setting is invalid, no server listens at the URL, or its response does not open a WebSocket (§4.1).
+    pub fn open(request: &ClientRequest, config: Config) -> Result<Client, ConnectError> {
         if request.url().is_secure() {
             return Err(ConnectError::Secure);
         }
-        let deadline = Instant::now() + config.handshake_timeout;
+        Client::open_over(request, config, Tcp, ())
+    }
+}
+
+impl<T: Stream, O: Observer> Client<T, O> {
+    /// Connects as [`open`](Client::open) does, over a transport and with an observer.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Client::open).
+    pub fn open_over(
+        request: &ClientRequest,
+        config: Config,
+        transport: T,
+        observer: O,
+    ) -> Result<Client<T, O>, ConnectError> {
+        let config = config.validate()?;
+        let deadline = Instant::now() + config.timeouts.handshake;
         let mut stream = reach(request.url(), deadline)?;
         let mut nonce = [0; 16];
         SysRng.try_fill_bytes(&mut nonce).map_err(|_| ConnectError::NoRandomness)?;
         let keys = mask::random_keys().map_err(|_| ConnectError::NoRandomness)?;
-        let poll = Poll::new().map_err(ConnectError::Io)?;
+        let poll = Poll::new()?;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        poll.registry().register(&mut stream, SOCKET, interest).map_err(ConnectError::Io)?;
-        let bell = Arc::new(Waker::new(poll.registry(), BELL).map_err(ConnectError::Io)?);
-        let buffer = vec![0; config.read_buffer].into_boxed_slice();
+        poll.registry().register(&mut stream, SOCKET, interest)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let buffer = vec![0; config.limits.read_buffer].into_boxed_slice();
+        let mut link = Link::new(stream, transport);
+        link.note(Readiness { readable: true, ..Readiness::default() });
         let mut client = Client {
             connection: Connection::client(config, request, nonce, keys),
-            socket: Socket { stream, readable: true, ended: false, observer },
+            link,
+            observer,
             poll,
             events: Events::with_capacity(8),
-            bell,
-            rung: false,
+            waker,
+            interrupted: false,
             unread: 0..0,
             buffer,
-            subprotocol: None,
+            negotiated: Negotiated::default(),
         };
         client.shake_hands(deadline)?;
         Ok(client)
     }
 
-    // How it stands.
+    // State.
 
-    /// The subprotocol that the server chose.
-    pub fn subprotocol(&self) -> Option<&str> {
-        self.subprotocol.as_deref()
+    /// Returns what the opening handshake agreed on.
+    pub fn negotiated(&self) -> &Negotiated {
+        &self.negotiated
     }
 
-    /// The address at the other end.
+    /// Returns the subprotocol that the server chose.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.negotiated.subprotocol.as_deref()
+    }
+
+    /// Returns the address of the server.
     ///
     /// # Errors
     ///
-    /// The connection is gone.
+    /// The connection is closed.
     pub fn server_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.stream.peer_addr()
+        self.link.socket().peer_addr()
     }
 
-    /// How it ended, once it has.
+    /// Returns how the connection was closed, or `None` if it is not closed.
     pub fn closed(&self) -> Option<&Closed> {
         self.connection.closed()
     }
 
-    /// Bytes that wait until the system takes them: for whoever would rather stop than have [`send`](Client::send) wait.
+    /// Returns how many bytes of output the kernel has not accepted yet. Check it first if [`send`](Client::send) must
+    /// not wait.
     pub fn queued(&self) -> usize {
-        self.connection.sender().queued()
+        self.connection.output().queued()
     }
 
-    /// Makes [`next`](Client::next) return from another thread.
+    /// Returns a handle to interrupt a waiting call from another thread.
     pub fn interrupter(&self) -> Interrupter {
-        Interrupter(Arc::clone(&self.bell))
+        Interrupter(Arc::clone(&self.waker))
     }
 
-    // What it does.
+    // Sending.
 
-    /// Sends a message. False if the connection is not open any more.
+    /// Sends a message. Returns false if the connection is no longer open.
     ///
-    /// What the system does not take at once waits in memory and goes out during later calls; only beyond
-    /// [`max_output`](Config::max_output) bytes this call waits.
+    /// Bytes that the kernel does not accept at once are queued, and later calls write them. If more than
+    /// [`max_output`](crate::config::Limits::max_output) bytes are queued, this call waits.
     ///
     /// # Errors
     ///
-    /// `TimedOut`: the server took nothing for [`write_timeout`](Config::write_timeout); part of the message
-    /// may have been sent, so the connection is of no use any more.
-    pub fn send(&mut self, message: Message<'_>) -> io::Result<bool> {
+    /// `TimedOut`: the kernel accepted no bytes for the [write time-out](crate::config::Timeouts::write). Part of the
+    /// message may have been sent, so the connection is closed.
+    pub fn send(&mut self, message: impl Payload) -> io::Result<bool> {
         let sent =
-            self.connection.state() == State::Open && self.connection.sender_mut().message(message);
+            self.connection.state() == State::Open && self.connection.output_mut().send(message);
         self.make_room()?;
         Ok(sent)
     }
 
-    /// Writes what waits, and waits as long as it is more than may wait.
-    fn make_room(&mut self) -> io::Result<()> {
-        self.flush();
-        let mut queued = self.connection.sender().queued();
-        while queued > self.connection.config().max_output {
-            let deadline = Instant::now() + self.connection.config().write_timeout;
-            while self.connection.sender().is_blocked() {
-                if !self.wait(Some(deadline))? && Instant::now() >= deadline {
-                    self.give_up();
-                    return Err(ErrorKind::TimedOut.into());
-                }
-            }
-            self.flush();
-            queued = self.connection.sender().queued();
-        }
-        Ok(())
-    }
-
-    /// Sends bytes as they are, in no frame: to see what a server makes of them. False if the connection is not open
-    /// any more.
+    /// Sends raw bytes without a frame, to observe how a server reacts to them. Returns false if the connection is no
+    /// longer open.
     ///
     /// # Errors
     ///
     /// As for [`send`](Client::send).
     pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<bool> {
-        let sent = self.connection.state() == State::Open;
-        if sent {
-            self.connection.sender_mut().raw(bytes);
-        }
+        let sent =
+            self.connection.state() == State::Open && self.connection.output_mut().raw(bytes);
         self.make_room()?;
         Ok(sent)
     }
 
-    /// Sends a ping with at most 125 bytes (§5.5.2). False if it has more, or the connection is not open any
-    /// more. The pong is an event.
+    /// Sends a ping with a payload of at most 125 bytes (§5.5.2). Returns false if the payload is longer or the
+    /// connection is no longer open. The pong arrives as an event.
     pub fn ping(&mut self, payload: &[u8]) -> bool {
         let sent =
-            self.connection.state() == State::Open && self.connection.sender_mut().ping(payload);
+            self.connection.state() == State::Open && self.connection.output_mut().ping(payload);
         self.flush();
         sent
     }
 
-    /// The next message, ping (answered already), pong or end. Waits for it at most `wait`, or for ever.
+    // Receiving.
+
+    /// Waits for the next message, ping, pong or close. The pong that responds to a ping is sent automatically.
     ///
-    /// `None` when the time is up or somebody [interrupted](Client::interrupter). The end is told when TCP has
-    /// ended too, at most [`close_timeout`](Config::close_timeout) later; after it, every call tells it again.
+    /// The close is reported once TCP is closed too, at most the [close time-out](crate::config::Timeouts::close)
+    /// later. Every later call returns it again.
     ///
     /// # Errors
     ///
-    /// The readiness queue of the system failed.
-    pub fn next(&mut self, wait: Option<Duration>) -> io::Result<Option<Event<'static>>> {
-        let deadline = wait.map(|wait| Instant::now() + wait.min(LONGEST));
+    /// `Interrupted`: another thread used the [interrupter](Client::interrupter). Any other error: the operating system
+    /// cannot report readiness.
+    pub fn recv(&mut self) -> io::Result<Event<'static>> {
+        match self.recv_until(None)? {
+            Some(event) => Ok(event),
+            None => Err(ErrorKind::Interrupted.into()),
+        }
+    }
+
+    /// Waits for the next message and skips pings and pongs. Returns `None` when the connection is closed;
+    /// [`closed`](Client::closed) has the reason.
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv`](Client::recv).
+    pub fn recv_message(&mut self) -> io::Result<Option<MessageBuf<'static>>> {
+        loop {
+            match self.recv()? {
+                Event::Message(message) => return Ok(Some(message)),
+                Event::Closed(_) => return Ok(None),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for the next event as [`recv`](Client::recv) does, for at most `wait`. Returns `None` when the time is up
+    /// or another thread used the [interrupter](Client::interrupter).
+    ///
+    /// # Errors
+    ///
+    /// The operating system cannot report readiness.
+    pub fn recv_timeout(&mut self, wait: Duration) -> io::Result<Option<Event<'static>>> {
+        self.recv_until(Some(Instant::now() + wait.min(LONGEST)))
+    }
+
+    /// Returns the next event as [`recv`](Client::recv) does, or `None` instead of waiting.
+    ///
+    /// # Errors
+    ///
+    /// The operating system cannot report readiness.
+    pub fn try_recv(&mut self) -> io::Result<Option<Event<'static>>> {
+        self.recv_timeout(Duration::ZERO)
+    }
+
+    fn recv_until(&mut self, deadline: Option<Instant>) -> io::Result<Option<Event<'static>>> {
         loop {
             let event = self.take_event();
             if let Some(closed) = self.connection.closed().cloned() {
@@ -256,29 +296,31 @@ impl<O: Observer> Client<O> {
                 return Ok(event);
             }
             self.flush();
-            if mem::take(&mut self.rung) {
+            if mem::take(&mut self.interrupted) {
                 return Ok(None);
             }
-            if self.socket.readable {
+            if self.link.is_readable() {
                 self.read();
-            } else if !self.wait(deadline)? && !self.rung {
+            } else if !self.wait(deadline)? && !self.interrupted {
                 return Ok(None);
             }
         }
     }
 
-    /// The closing handshake (§7.1.2): says goodbye, waits for the answer and for the end of TCP, at most
-    /// [`close_timeout`](Config::close_timeout). Messages that still arrive are dropped.
+    // Closing.
+
+    /// Closes the connection (§7.1.2): sends a Close, and waits until the server has sent its Close and closed TCP, for
+    /// at most the [close time-out](crate::config::Timeouts::close). Messages that arrive in the meantime are dropped.
     ///
     /// # Errors
     ///
-    /// The code may not be sent, or the reason is longer than 123 bytes; nothing has happened.
+    /// The code must not be sent, or the reason is longer than 123 bytes. Nothing was sent.
     pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<Closed, InvalidClose> {
         self.connection.close(code, reason)?;
-        let deadline = Instant::now() + self.connection.config().close_timeout;
+        let deadline = Instant::now() + self.connection.config().timeouts.close;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.next(Some(left)) {
+            match self.recv_timeout(left) {
                 Ok(Some(Event::Closed(closed))) => return Ok(closed),
                 Ok(_) if !left.is_zero() => {}
                 _ => self.give_up(),
@@ -286,28 +328,28 @@ impl<O: Observer> Client<O> {
         }
     }
 
-    /// Sends the request and waits for the answer.
+    /// Sends the request and waits for the response.
     fn shake_hands(&mut self, deadline: Instant) -> Result<(), ConnectError> {
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         loop {
             self.flush();
-            if self.socket.readable {
+            if self.link.is_readable() {
                 let new = self.read();
-                let kept = new.len().min(MAX_REFUSAL.saturating_sub(answer.len()));
-                answer.extend_from_slice(&self.buffer[new.start..new.start + kept]);
+                let kept = new.len().min(MAX_REFUSAL.saturating_sub(response.len()));
+                response.extend_from_slice(&self.buffer[new.start..new.start + kept]);
             } else if Instant::now() >= deadline {
                 return Err(ConnectError::TimedOut);
             } else {
-                self.wait(Some(deadline)).map_err(ConnectError::Io)?;
+                self.wait(Some(deadline))?;
             }
             match self.take_event() {
-                Some(Event::Opened(subprotocol)) => {
-                    self.subprotocol = subprotocol;
+                Some(Event::Opened(negotiated)) => {
+                    self.negotiated = negotiated;
                     return Ok(());
                 }
                 Some(Event::Closed(Closed { cause: Cause::Rejected(rejection), .. })) => {
-                    self.read_refusal(&mut answer, deadline);
-                    return Err(ConnectError::Rejected(Box::new(Rejected { rejection, answer })));
+                    self.read_refusal(&mut response, deadline);
+                    return Err(ConnectError::Rejected(Box::new(Rejected { rejection, response })));
                 }
                 _ if self.connection.closed().is_some() => return Err(ConnectError::Lost),
                 _ => {}
@@ -315,129 +357,164 @@ impl<O: Observer> Client<O> {
         }
     }
 
-    /// Reads what is left of an answer that is not an upgrade, so that it can be shown.
-    fn read_refusal(&mut self, answer: &mut Vec<u8>, deadline: Instant) {
-        while !self.socket.ended && answer.len() < expected_length(answer).min(MAX_REFUSAL) {
-            if self.socket.readable {
+    /// Writes the queued output, and waits while it is over the limit.
+    fn make_room(&mut self) -> io::Result<()> {
+        self.flush();
+        let config = self.connection.config().clone();
+        while self.connection.output().queued() > config.limits.max_output {
+            let deadline = Instant::now() + config.timeouts.write;
+            let held = self.link.queued();
+            while self.connection.output().is_blocked() || (held > 0 && self.link.queued() == held)
+            {
+                if !self.wait(Some(deadline))? && Instant::now() >= deadline {
+                    self.give_up();
+                    return Err(ErrorKind::TimedOut.into());
+                }
+            }
+            self.flush();
+        }
+        Ok(())
+    }
+
+    /// Reads the rest of a response that is not an upgrade, for the error.
+    fn read_refusal(&mut self, response: &mut Vec<u8>, deadline: Instant) {
+        while !self.link.has_ended() && response.len() < expected_length(response).min(MAX_REFUSAL)
+        {
+            if self.link.is_readable() {
                 let new = self.read();
-                let kept = new.len().min(MAX_REFUSAL - answer.len());
-                answer.extend_from_slice(&self.buffer[new.start..new.start + kept]);
+                let kept = new.len().min(MAX_REFUSAL - response.len());
+                response.extend_from_slice(&self.buffer[new.start..new.start + kept]);
             } else if !self.wait(Some(deadline)).unwrap_or(false) {
                 return;
             }
         }
     }
 
-    /// After the end of the WebSocket: our last bytes go out, then the server ends TCP.
+    /// Writes our last bytes after the WebSocket has closed, and waits until the server closes TCP.
     fn finish(&mut self) -> io::Result<()> {
-        let deadline = Instant::now() + self.connection.config().close_timeout;
+        let deadline = Instant::now() + self.connection.config().timeouts.close;
         let mut shut = false;
         let mut discarded = 0;
-        while !self.socket.ended && discarded <= self.connection.config().max_discard {
+        while !self.link.has_ended() && discarded <= self.connection.config().limits.max_discard {
             self.flush();
-            // RFC 6455 §7.1.1-3 lets the server go first; a server that broke a rule may not know that.
+            // RFC 6455 §7.1.1-3: the server closes TCP first. If the connection failed, the server may never do so.
             let failed = !matches!(
                 self.connection.closed().map(|closed| &closed.cause),
                 Some(Cause::Peer | Cause::ThisEnd)
             );
-            if failed && !shut && self.connection.sender().is_empty() {
+            if failed && !shut && self.connection.output().is_empty() {
                 shut = true;
-                let _ = self.socket.stream.shutdown(Shutdown::Write);
+                let _ = self.link.end_output();
             }
-            if self.socket.readable {
+            if self.link.is_readable() {
                 discarded += self.read().len();
                 self.unread = 0..0;
             } else if !self.wait(Some(deadline))? && Instant::now() >= deadline {
                 break;
             }
         }
-        self.socket.ended = true;
-        let _ = self.socket.stream.shutdown(Shutdown::Both);
+        self.link.give_up();
+        let _ = self.link.socket().shutdown(Shutdown::Both);
         Ok(())
     }
 
-    /// Nothing more is to be had from this socket.
+    /// Marks the connection and its socket as broken.
     fn give_up(&mut self) {
         self.connection.broken();
-        (self.socket.readable, self.socket.ended) = (false, true);
+        self.link.give_up();
     }
 
-    /// The next event of what was read.
+    /// Returns the next event from the bytes that were read. Skips fragments, which are no events for a client.
     fn take_event(&mut self) -> Option<Event<'static>> {
-        let mut unread = &mut self.buffer[self.unread.clone()];
-        let event = self.connection.next(&mut unread).map(Event::into_owned);
-        self.unread.start = self.unread.end - unread.len();
-        event
+        loop {
+            let mut unread = &mut self.buffer[self.unread.clone()];
+            let event = self.connection.next(&mut unread).map(Event::into_owned);
+            self.unread.start = self.unread.end - unread.len();
+            if !matches!(event, Some(Event::Fragment)) {
+                return event;
+            }
+        }
     }
 
-    /// Reads once, behind nothing: all that was read before has been taken apart. Answers where it lies.
+    /// Reads once into the buffer, whose earlier bytes must have been processed. Returns the range of the new bytes.
     fn read(&mut self) -> Range<usize> {
         self.unread = 0..0;
-        match self.socket.stream.read(&mut self.buffer) {
-            Ok(0) => {
-                (self.socket.readable, self.socket.ended) = (false, true);
-                self.connection.lost();
-            }
-            Ok(count) => {
+        let received = self.link.read(&mut self.buffer);
+        if self.connection.output().is_blocked() && self.link.take_waits_for_input() {
+            self.connection.output_mut().unblock();
+        }
+        match received {
+            Received::Bytes(count) => {
                 self.unread = 0..count;
                 let bytes = &self.buffer[..count];
-                self.socket.observer.bytes(PeerId::NOBODY, Direction::In, bytes);
+                self.observer.bytes(PeerId::NOBODY, Direction::In, bytes);
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => self.socket.readable = false,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => self.give_up(),
+            Received::Nothing => {}
+            Received::End => self.connection.lost(),
+            Received::Broken => self.give_up(),
         }
         self.unread.clone()
     }
 
+    /// Writes the queued output until it is empty or the socket is full.
     fn flush(&mut self) {
-        flush(&mut self.connection, &mut self.socket, PeerId::NOBODY);
+        let Client { connection, link, observer, .. } = self;
+        while !connection.output().is_empty() && !connection.output().is_blocked() {
+            let mut slices = [&[][..]; MAX_SLICES];
+            let filled = connection.output().pending(&mut slices);
+            let written = link.write(&slices[..filled], |bytes| {
+                observer.bytes(PeerId::NOBODY, Direction::Out, bytes);
+            });
+            note_written(connection, written);
+        }
+        connection.output_mut().note_in_transport(link.queued());
     }
 
-    /// Waits until the socket has news; false if the bell was rung, or the time is up, before.
+    /// Waits until the socket is ready. Returns false if the time was up or another thread interrupted the wait.
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
         let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         match self.poll.poll(&mut self.events, timeout) {
-            // The caller comes back as long as there is time.
+            // The caller polls again if there is time left.
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(true),
             result => result?,
         }
-        let mut news = false;
+        let mut is_ready = false;
         for event in &self.events {
-            if event.token() == BELL {
-                self.rung = true;
+            if event.token() == WAKER {
+                self.interrupted = true;
                 continue;
             }
-            news = true;
-            self.socket.readable |= event.is_readable() || event.is_error();
-            if event.is_writable() || event.is_error() {
-                self.connection.sender_mut().unblock();
+            is_ready = true;
+            let readiness = Readiness {
+                readable: event.is_readable() || event.is_error(),
+                writable: event.is_writable() || event.is_error(),
+                ends: event.is_read_closed() || event.is_error(),
+            };
+            self.link.note(readiness);
+            if readiness.writable {
+                if self.link.wants_write() && !self.link.drive(readiness) {
+                    self.connection.broken();
+                }
+                self.connection.output_mut().unblock();
             }
         }
-        Ok(news)
+        Ok(is_ready)
     }
 }
 
-impl<O: Observer> Wire for Socket<O> {
-    fn write(&mut self, peer: PeerId, slices: &[&[u8]]) -> Written {
-        write_slices(&mut self.stream, slices, |bytes| {
-            self.observer.bytes(peer, Direction::Out, bytes);
-        })
-    }
-}
-
-impl<O> fmt::Debug for Client<O> {
+impl<T, O> fmt::Debug for Client<T, O> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Client").field("connection", &self.connection).finish_non_exhaustive()
     }
 }
 
-/// How long an answer will be, going by its Content-Length; unlimited until its end otherwise.
-fn expected_length(answer: &[u8]) -> usize {
-    let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
+/// Returns the length of a response according to its Content-Length. Without that field, the response ends when TCP
+/// closes.
+fn expected_length(response: &[u8]) -> usize {
+    let Some(head) = response.windows(4).position(|window| window == b"\r\n\r\n") else {
         return usize::MAX;
     };
-    let head_text = String::from_utf8_lossy(&answer[..head]).to_ascii_lowercase();
+    let head_text = String::from_utf8_lossy(&response[..head]).to_ascii_lowercase();
     let length = head_text.lines().find_map(|line| line.strip_prefix("content-length:"));
     let length = length.and_then(|value| value.trim().parse::<usize>().ok());
     length.map_or(usize::MAX, |length| length.saturating_add(head + 4))

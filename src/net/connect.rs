@@ -1,4 +1,4 @@
-//! How a client reaches a server over TCP, and everything that can keep it from a WebSocket.
+//! Connecting a client to a server over TCP, and every error that can occur before the WebSocket is open.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -8,62 +8,72 @@ use std::time::Instant;
 use mio::net::TcpStream;
 
 use crate::config::ConfigError;
-use crate::lang::{self, Lang};
+use crate::lang::Lang;
 use crate::protocol::handshake::client::Rejection;
 use crate::protocol::url::{InvalidUrl, Url};
+use crate::texts;
 
-/// Why a client could not connect.
+/// The reason why a client could not connect.
+///
+/// ```
+/// use framewise::{Client, ConnectError};
+///
+/// let error = Client::connect("http://localhost").expect_err("the scheme must be ws");
+/// assert!(matches!(error, ConnectError::Url(_)));
+/// assert_eq!(error.to_string(), "a WebSocket URL begins with ws:// or wss:// (RFC 6455 3)");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The text is not a WebSocket address.
+    /// The URL is malformed.
     Url(InvalidUrl),
-    /// `wss` needs TLS, which this client does not speak.
+    /// The URL is `wss://`, which needs TLS, and this client has none.
     Secure,
-    /// A setting cannot work.
+    /// A setting is invalid.
     Config(ConfigError),
-    /// Nobody listens at the address, or the host has none.
+    /// No server listens at the address, or the host name has no address.
     Unreachable {
         /// Host and port.
         address: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Nothing came in time.
+    /// The server did not respond in time.
     TimedOut,
-    /// The server ended the connection before it had answered.
+    /// The server closed the connection before it sent a complete response.
     Lost,
-    /// The server's answer does not open a WebSocket.
+    /// The server's response does not open a WebSocket.
     Rejected(Box<Rejected>),
-    /// The system has no randomness to give for the key and the masks.
+    /// The operating system did not provide the random numbers for the key and the masking keys.
     NoRandomness,
-    /// The system failed.
+    /// Another error of the operating system.
     Io(io::Error),
 }
 
-/// An answer that does not open a WebSocket.
+/// A response that does not open a WebSocket, as part of [`ConnectError::Rejected`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Rejected {
-    /// What is wrong with it.
+    /// What is wrong with the response.
     pub rejection: Rejection,
-    /// The answer itself, head and body, as far as it was read: at most 64 KiB.
-    pub answer: Vec<u8>,
+    /// The bytes of the response, head and body: at most the first 64 KiB.
+    pub response: Vec<u8>,
 }
 
 impl ConnectError {
-    /// One line that says what is wrong.
+    /// Returns one line that explains what is wrong.
     pub fn text(&self, lang: Lang) -> String {
         match self {
             ConnectError::Url(why) => why.text(lang).to_owned(),
-            ConnectError::Secure => lang::NO_TLS.get(lang).to_owned(),
+            ConnectError::Secure => texts::NO_TLS.get(lang).to_owned(),
             ConnectError::Config(why) => why.text(lang),
             ConnectError::Unreachable { address, source } => {
-                lang::CANNOT_CONNECT.with(lang, &[address, source])
+                texts::CANNOT_CONNECT.with(lang, &[address, source])
             }
-            ConnectError::TimedOut => lang::NO_ANSWER_IN_TIME.get(lang).to_owned(),
-            ConnectError::Lost => lang::NO_ANSWER.get(lang).to_owned(),
+            ConnectError::TimedOut => texts::NO_ANSWER_IN_TIME.get(lang).to_owned(),
+            ConnectError::Lost => texts::NO_ANSWER.get(lang).to_owned(),
             ConnectError::Rejected(rejected) => rejected.rejection.text(lang),
-            ConnectError::NoRandomness => lang::NO_RANDOMNESS.get(lang).to_owned(),
+            ConnectError::NoRandomness => texts::NO_RANDOMNESS.get(lang).to_owned(),
             ConnectError::Io(error) => error.to_string(),
         }
     }
@@ -79,16 +89,37 @@ impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ConnectError::Unreachable { source, .. } | ConnectError::Io(source) => Some(source),
+            ConnectError::Url(why) => Some(why),
+            ConnectError::Config(why) => Some(why),
+            ConnectError::Rejected(rejected) => Some(&rejected.rejection),
             _ => None,
         }
     }
 }
 
-/// Connects to one of the addresses of a host, tried one after the other.
+impl From<InvalidUrl> for ConnectError {
+    fn from(why: InvalidUrl) -> ConnectError {
+        ConnectError::Url(why)
+    }
+}
+
+impl From<ConfigError> for ConnectError {
+    fn from(why: ConfigError) -> ConnectError {
+        ConnectError::Config(why)
+    }
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> ConnectError {
+        ConnectError::Io(error)
+    }
+}
+
+/// Tries the addresses of a host one after the other until one accepts the connection.
 ///
 /// # Errors
 ///
-/// The last address that was tried says why it refused.
+/// Returns the error of the last address that was tried.
 pub(crate) fn reach(url: &Url, deadline: Instant) -> Result<TcpStream, ConnectError> {
     let unreachable = |source| ConnectError::Unreachable {
         address: format!("{}:{}", url.host(), url.port()),
@@ -111,7 +142,7 @@ pub(crate) fn reach(url: &Url, deadline: Instant) -> Result<TcpStream, ConnectEr
         _ => unreachable(error),
     })?;
     stream.set_nonblocking(true).map_err(ConnectError::Io)?;
-    // Small frames are not held back to be sent together.
+    // Nagle's algorithm would delay small frames.
     let _ = stream.set_nodelay(true);
     Ok(TcpStream::from_std(stream))
 }

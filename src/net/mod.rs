@@ -1,14 +1,17 @@
 //! Sockets and time: everything that the protocol leaves out.
 
+pub(crate) mod accept;
 pub(crate) mod admission;
-pub mod client;
-pub mod connect;
-pub mod handle;
-pub mod listen;
-pub(crate) mod pass;
-pub mod server;
+pub(crate) mod bind;
+pub(crate) mod client;
+pub(crate) mod connect;
+pub(crate) mod event_loop;
+pub(crate) mod handle;
+pub(crate) mod link;
+pub(crate) mod process;
+pub(crate) mod read_buffer;
+pub(crate) mod server;
 pub(crate) mod settle;
-pub mod sockets;
-pub mod timers;
+pub(crate) mod sockets;
+pub(crate) mod timers;
 pub(crate) mod turn;
-pub mod turns;

@@ -1,127 +1,206 @@
-//! The loop: readiness, accepting, turns, deadlines.
+//! The server: an event loop connected to the operating system.
 //!
 //! ```text
-//! ┌─> poll ──> note who is ready ──> commands ──> accept ──> one turn for each ──> deadlines ─┐
+//! ┌─> poll ──> note readiness ──> commands ──> accept ──> one turn per peer ──> deadlines ────┐
 //! └───────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Rules of this file: the loop sleeps unless a turn is due, a deadline has come, or the kernel has news;
-//! deadlines are judged after everything that is ready was read, so that a loop that wakes up late closes
-//! nobody who has spoken in time.
+//! Rules of this file: The loop sleeps until the kernel reports readiness or a deadline is due, unless a peer is queued
+//! for a turn. Deadlines are checked after reading from every ready socket, so that a loop that wakes up late closes no
+//! peer that has sent in time.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
+use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
 use crate::config::{Config, LONGEST};
-use crate::dispatch::Dispatcher;
+use crate::dispatcher::Application;
+use crate::net::accept::Acceptor;
+use crate::net::bind::{Listeners, StartError, bind};
+use crate::net::event_loop::{EventLoop, Snapshot};
 use crate::net::handle::{Command, Handle, Inbox, MAX_COMMANDS};
-use crate::net::listen::{Acceptor, StartError, bind, connections_that_fit};
-use crate::net::sockets::Readiness;
-use crate::net::turns::{Snapshot, Turns};
+use crate::net::link::{Readiness, Tcp, Transport};
+use crate::net::process;
 use crate::observe::{Notice, Observer};
-use crate::peers::Peers;
 
-/// Sockets whose news one question to the kernel can bring.
+/// The most sockets that one poll reports.
 const MAX_EVENTS: usize = 1024;
 
-/// The bell of the handles; listeners have the tokens above, slots of peers those below.
-const BELL: Token = Token(usize::MAX - 2);
+/// The most connections that are accepted in one pass.
+const MAX_ACCEPTS: usize = 256;
+
+/// The token of the waker. Listeners have the tokens above it, and peers have their slots, below it.
+const WAKER: Token = Token(usize::MAX - 2);
 
 /// A WebSocket server on one thread.
 ///
-/// Its [`Dispatcher`] decides what happens to messages; its [`Observer`] watches, `()` by default; a [`Handle`]
-/// reaches it from other threads.
-pub struct Server<D, O = ()> {
+/// ```no_run
+/// use framewise::{Config, Echo, Server};
+///
+/// let mut server = Server::bind(Config::default(), Echo::new("Echo: "))?;
+/// server.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Its [`Dispatcher`](crate::Dispatcher) handles the messages. Its [`Observer`] watches what happens; the default `()`
+/// does nothing. A [`Handle`] acts on the server from other threads.
+pub struct Server<A, T: Transport = Tcp, O = ()> {
     poll: Poll,
     events: Events,
     acceptor: Acceptor,
-    turns: Turns<D, TcpStream, O>,
-    handle: Handle,
-    /// Absent once the server has stopped.
-    inbox: Option<Inbox>,
-    /// It is stopping, and at that time it stops whoever is left.
+    event_loop: EventLoop<A, TcpStream, T, O>,
+    handle: Handle<A>,
+    /// `None` once the server has stopped.
+    inbox: Option<Inbox<A>>,
+    /// The deadline of the shutdown, if the server is stopping. It then closes the connections that are left.
     stops_at: Option<Instant>,
 }
 
-impl<D: Dispatcher> Server<D> {
-    /// Listens as the config says. `dispatchers` makes the dispatcher of each loop; there is one loop.
+impl<A: Application> Server<A> {
+    /// Binds the host and port of the config.
     ///
     /// # Errors
     ///
-    /// A setting cannot work, or the address is not to be had.
-    pub fn bind(config: Config, dispatchers: impl FnMut() -> D) -> Result<Server<D>, StartError> {
-        Server::bind_observed(config, dispatchers, ())
+    /// A setting is invalid, or the server cannot listen on the address.
+    pub fn bind(config: Config, application: A) -> Result<Server<A>, StartError> {
+        // The host is checked with the other settings, before it is used.
+        let config = config.validate()?;
+        let listeners = bind(&config)?;
+        Server::start(Config::clone(&config), listeners, application)
     }
-}
 
-impl<D: Dispatcher, O: Observer> Server<D, O> {
-    /// As [`bind`](Server::bind), with an observer.
+    /// Uses a listener that is already bound. The host and port of the config are ignored.
     ///
     /// # Errors
     ///
-    /// A setting cannot work, or the address is not to be had.
-    pub fn bind_observed(
+    /// A setting is invalid, or the listener cannot be used.
+    pub fn from_listener(
+        listener: StdListener,
         config: Config,
-        mut dispatchers: impl FnMut() -> D,
-        observer: O,
-    ) -> Result<Server<D, O>, StartError> {
-        let config = config.validate().map_err(StartError::Config)?;
-        let bound = bind(&config).map_err(StartError::Listen)?;
+        application: A,
+    ) -> Result<Server<A>, StartError> {
+        listener.set_nonblocking(true).map_err(StartError::Poll)?;
+        let sockets = vec![TcpListener::from_std(listener)];
+        Server::start(config, Listeners { sockets, without_ipv6: false }, application)
+    }
+
+    /// Returns a server that serves only the connections passed to [`Handle::adopt`], for example as one of several
+    /// event loops that share one listener.
+    ///
+    /// # Errors
+    ///
+    /// A setting is invalid.
+    pub fn without_listener(config: Config, application: A) -> Result<Server<A>, StartError> {
+        let none = Listeners { sockets: Vec::new(), without_ipv6: false };
+        Server::start(config, none, application)
+    }
+
+    fn start(
+        mut config: Config,
+        listeners: Listeners,
+        application: A,
+    ) -> Result<Server<A>, StartError> {
+        config.limits.max_memory.get_or_insert_with(process::max_memory);
+        let config = config.validate()?;
         let poll = Poll::new().map_err(StartError::Poll)?;
-        let acceptor = Acceptor::new(bound, poll.registry()).map_err(StartError::Poll)?;
-        let (handle, inbox) = Inbox::new(poll.registry(), BELL).map_err(StartError::Poll)?;
-        let max_connections = config.max_connections.unwrap_or_else(connections_that_fit);
+        let acceptor = Acceptor::new(listeners, poll.registry()).map_err(StartError::Poll)?;
+        let (connections, now) = (process::max_connections(), Instant::now());
+        let event_loop = EventLoop::new(config, connections, application, Tcp, (), now);
+        let (handle, inbox) = Inbox::new(poll.registry(), WAKER).map_err(StartError::Poll)?;
         Ok(Server {
             poll,
             events: Events::with_capacity(MAX_EVENTS),
             acceptor,
-            turns: Turns::new(config, max_connections, dispatchers(), observer, Instant::now()),
+            event_loop,
             handle,
             inbox: Some(inbox),
             stops_at: None,
         })
     }
+}
 
-    /// The addresses it listens on.
+impl<A: Application, T: Transport, O: Observer> Server<A, T, O> {
+    /// Sets the observer. Call this before the server runs.
+    #[must_use]
+    pub fn observed_by<O2: Observer>(self, observer: O2) -> Server<A, T, O2> {
+        self.rebuild(|transport| transport, |_| observer)
+    }
+
+    /// Sets the transport between the sockets and the connections. Call this before the server runs.
+    #[must_use]
+    pub fn over<T2: Transport>(self, transport: T2) -> Server<A, T2, O> {
+        self.rebuild(|_| transport, |observer| observer)
+    }
+
+    fn rebuild<T2: Transport, O2: Observer>(
+        self,
+        transport: impl FnOnce(T) -> T2,
+        observer: impl FnOnce(O) -> O2,
+    ) -> Server<A, T2, O2> {
+        Server {
+            poll: self.poll,
+            events: self.events,
+            acceptor: self.acceptor,
+            event_loop: self.event_loop.rebuild(transport, observer),
+            handle: self.handle,
+            inbox: self.inbox,
+            stops_at: self.stops_at,
+        }
+    }
+
+    // State.
+
+    /// Returns the first address that the server listens on.
+    ///
+    /// # Errors
+    ///
+    /// The server has no listener, or has stopped listening.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.local_addrs().next().ok_or_else(|| ErrorKind::AddrNotAvailable.into())
+    }
+
+    /// Returns all addresses that the server listens on.
     pub fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.acceptor.local_addrs()
     }
 
-    /// `localhost` was asked for and this machine has no ::1.
+    /// Reports whether the server listens on `localhost` without ::1, because this machine does not have that address.
     pub fn is_without_ipv6(&self) -> bool {
         self.acceptor.is_without_ipv6()
     }
 
-    /// The connections, to look at.
-    pub fn peers(&self) -> &Peers {
-        self.turns.peers()
+    /// Returns the memory limit of all connections together, in bytes. If the config sets none, it depends on this
+    /// machine.
+    pub fn max_memory(&self) -> usize {
+        self.event_loop.max_memory()
     }
 
-    /// How much it holds at this moment.
+    /// Returns the resources that the connections hold at this moment.
     pub fn snapshot(&self) -> Snapshot {
-        self.turns.snapshot()
+        self.event_loop.snapshot()
     }
 
-    /// Reaches this server from other threads.
-    pub fn handle(&self) -> Handle {
+    /// Returns a handle to act on this server from other threads.
+    pub fn handle(&self) -> Handle<A> {
         self.handle.clone()
     }
 
-    /// It was asked to stop and has: no connection is left.
+    /// Reports whether the server has stopped after [`Handle::shutdown`]: no connection is left.
     pub fn has_stopped(&self) -> bool {
         self.inbox.is_none()
     }
 
-    /// Serves until [`Handle::shutdown`] has stopped it.
+    // Running.
+
+    /// Serves connections until [`Handle::shutdown`] has stopped the server.
     ///
     /// # Errors
     ///
-    /// The readiness queue of the system failed.
+    /// The operating system cannot report readiness.
     pub fn run(&mut self) -> io::Result<()> {
         while !self.has_stopped() {
             self.pass(None)?;
@@ -129,45 +208,47 @@ impl<D: Dispatcher, O: Observer> Server<D, O> {
         Ok(())
     }
 
-    /// One pass of the loop: waits at most `wait` for something to do, and does it. Answers when the waiting had
-    /// ended, so that the caller can tell how long the work took.
+    /// Runs one pass of the loop: waits for readiness, a command or a deadline, at most `wait`, and does the work.
+    /// Returns the time at which the wait was over, so that the caller can measure how long the work took.
     ///
     /// # Errors
     ///
-    /// The readiness queue of the system failed.
+    /// The operating system cannot report readiness.
     pub fn pass(&mut self, wait: Option<Duration>) -> io::Result<Instant> {
         let timeout = self.timeout(wait);
         self.gather_readiness(timeout)?;
         let now = Instant::now();
-        self.turns.begin_pass(now);
+        let calling = self.inbox.as_ref().map(Inbox::calling);
+        self.event_loop.begin_pass(now);
         self.obey(now);
         self.accept(now);
-        self.turns.take_all();
-        self.turns.judge_deadlines();
-        if self.turns.take_descriptor_freed() {
+        self.event_loop.take_turns();
+        self.event_loop.judge_deadlines();
+        drop(calling);
+        if self.event_loop.take_descriptor_freed() {
             self.acceptor.descriptor_freed();
         }
         self.stop_when_due(now);
         Ok(now)
     }
 
-    /// How long to wait for readiness: not at all while turns are due.
+    /// Returns how long to wait for readiness: zero if there is work already, or `None` for no limit.
     fn timeout(&self, wait: Option<Duration>) -> Option<Duration> {
-        let may_add = self.turns.may_add();
-        if self.turns.are_due() || (may_add && self.acceptor.is_ready()) {
+        if self.event_loop.has_turns() || self.acceptor.is_ready() {
             return Some(Duration::ZERO);
         }
-        let accept_again = self.acceptor.rests_until().filter(|_| may_add);
-        let next = [self.turns.next_deadline(), accept_again, self.stops_at];
+        let deadline = self.event_loop.next_deadline();
+        let next = [deadline, self.acceptor.rests_until(), self.stops_at];
         let next = next.into_iter().flatten().min();
         let until = next.map(|at| at.saturating_duration_since(Instant::now()));
         until.into_iter().chain(wait).min()
     }
 
-    /// Notes who is ready. A full answer may not be the whole of it: whoever is ready must be known
-    /// before any deadline is judged, so the kernel is asked again, at most once per so many peers.
+    /// Waits until sockets are ready, and records their readiness. If one poll fills `events`, more sockets may be
+    /// ready. They must be known before deadlines are checked, so the loop polls again, at most once for each
+    /// `MAX_EVENTS` peers.
     fn gather_readiness(&mut self, mut timeout: Option<Duration>) -> io::Result<()> {
-        for _ in 0..=self.turns.peers().len() / MAX_EVENTS {
+        for _ in 0..=self.event_loop.connections() / MAX_EVENTS {
             match self.poll.poll(&mut self.events, timeout) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
                 result => result?,
@@ -176,12 +257,12 @@ impl<D: Dispatcher, O: Observer> Server<D, O> {
             for event in &self.events {
                 count += 1;
                 let Token(token) = event.token();
-                if event.token() == BELL {
+                if event.token() == WAKER {
                     if let Some(inbox) = &self.inbox {
-                        inbox.heard();
+                        inbox.awake();
                     }
                 } else if !self.acceptor.note_readiness(token) {
-                    self.turns.note_readiness(token, readiness(event));
+                    self.event_loop.note_readiness(token, readiness(event));
                 }
             }
             if count < MAX_EVENTS {
@@ -192,28 +273,20 @@ impl<D: Dispatcher, O: Observer> Server<D, O> {
         Ok(())
     }
 
-    /// Carries out the commands that wait, a queue full of them at most.
+    /// Carries out the queued commands, at most `MAX_COMMANDS` in one pass.
     fn obey(&mut self, now: Instant) {
         for _ in 0..MAX_COMMANDS {
             let Some(command) = self.inbox.as_ref().and_then(Inbox::next) else { return };
             match command {
-                Command::Send(to, frame) => {
-                    self.turns.act(|outbox| outbox.send_encoded(to, &frame));
-                }
-                Command::Publish(group, frame, except) => {
-                    self.turns.act(|outbox| outbox.publish_encoded(&group, &frame, &except));
-                }
-                Command::Close(peer, code, reason) => {
-                    let closed = self.turns.act(|outbox| outbox.close_peer(peer, code, &reason));
-                    closed.expect("the handle has checked code and reason");
-                }
+                Command::Run { action, .. } => drop(self.event_loop.act(action)),
+                Command::Adopt(stream) => self.adopt(stream),
                 Command::Shutdown(deadline) => self.begin_to_stop(now, deadline),
-                // Who asked may have gone without waiting for the answer.
-                Command::Snapshot(answer) => drop(answer.try_send(self.turns.snapshot())),
+                // The caller may no longer wait for the result.
+                Command::Snapshot(answer) => drop(answer.try_send(self.event_loop.snapshot())),
             }
         }
         if let Some(inbox) = &self.inbox {
-            inbox.ring();
+            inbox.wake();
         }
     }
 
@@ -221,7 +294,7 @@ impl<D: Dispatcher, O: Observer> Server<D, O> {
         let at = now + deadline.min(LONGEST);
         if self.stops_at.is_none() {
             self.acceptor.stop();
-            self.turns.close_all();
+            self.event_loop.close_all();
         }
         self.stops_at = Some(self.stops_at.map_or(at, |earlier| earlier.min(at)));
     }
@@ -229,40 +302,50 @@ impl<D: Dispatcher, O: Observer> Server<D, O> {
     fn stop_when_due(&mut self, now: Instant) {
         let Some(at) = self.stops_at else { return };
         if now >= at {
-            self.turns.abandon_all();
+            self.event_loop.abandon_all();
         }
-        if self.turns.peers().is_empty() {
+        if self.event_loop.connections() == 0 {
             self.inbox = None;
         }
     }
 
     fn accept(&mut self, now: Instant) {
-        while self.turns.may_add() {
+        for _ in 0..MAX_ACCEPTS {
             match self.acceptor.accept(now) {
                 Ok(Some((stream, address))) => self.add(stream, address),
                 Ok(None) => return,
                 Err(error) => {
-                    self.turns.observer().notice(None, &Notice::AcceptPaused(&error));
+                    self.event_loop.observer().notice(None, &Notice::AcceptPaused(&error));
                     return;
                 }
             }
         }
     }
 
+    /// Serves a connection from another thread, unless the server is stopping or the connection is closed already.
+    fn adopt(&mut self, stream: StdStream) {
+        if self.stops_at.is_none()
+            && stream.set_nonblocking(true).is_ok()
+            && let Ok(address) = stream.peer_addr()
+        {
+            self.add(TcpStream::from_std(stream), address);
+        }
+    }
+
     fn add(&mut self, mut stream: TcpStream, address: SocketAddr) {
-        // Small frames are not held back to be sent together: what can be is gathered before the write.
+        // Nagle's algorithm would delay small frames. The server gathers output before each write instead.
         let _ = stream.set_nodelay(true);
-        let id = self.turns.reserve();
+        let id = self.event_loop.reserve();
         let interest = Interest::READABLE | Interest::WRITABLE;
         match self.poll.registry().register(&mut stream, Token(id.slot()), interest) {
-            Ok(()) => self.turns.add(id, stream, address),
-            Err(_) => self.turns.release(id),
+            Ok(()) => self.event_loop.add(id, stream, address),
+            Err(_) => self.event_loop.release(id),
         }
     }
 }
 
 fn readiness(event: &mio::event::Event) -> Readiness {
-    // An error shows itself when the socket is read or written.
+    // The next read or write of the socket returns the error.
     Readiness {
         readable: event.is_readable() || event.is_error(),
         writable: event.is_writable() || event.is_error(),
@@ -270,8 +353,9 @@ fn readiness(event: &mio::event::Event) -> Readiness {
     }
 }
 
-impl<D: Dispatcher, O: Observer> fmt::Debug for Server<D, O> {
+impl<A: Application, T: Transport, O: Observer> fmt::Debug for Server<A, T, O> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Server").field("peers", self.turns.peers()).finish_non_exhaustive()
+        let connections = self.event_loop.connections();
+        out.debug_struct("Server").field("connections", &connections).finish_non_exhaustive()
     }
 }

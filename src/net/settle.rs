@@ -1,143 +1,251 @@
-//! What a turn leaves behind: output to write, a deadline to arm, a callback that is owed; and the end of a
-//! connection, step by step.
+//! After a turn: writing the output, arming the next deadline, and closing a connection step by step.
 //!
 //! ```text
-//! open ──Close sent or received, rule broken, TCP lost──> on_close ──> output out ──> write side shut
+//! open ──Close sent or received, rule broken, TCP lost──> on_close ──> output sent ─> write side shut
 //!                                                                                      │
-//!                          descriptor closed <── the peer ends, 5 s, or 16 MiB discarded ┘
+//!                     file descriptor closed <── peer closes, 5 s, or 16 MiB discarded ┘
 //! ```
 //!
-//! Rules of this file: `on_close` is called once for each `on_open`; a descriptor is closed only when the peer
-//! could read our last bytes, or has had its time; a deadline is armed exactly while something is waited for.
+//! Rules of this file: `on_close` is called once for each `on_open`. A file descriptor is closed only after the peer
+//! was able to read our last bytes, or after its deadline. A deadline is armed exactly while a connection waits for
+//! something. The memory that a connection holds is measured after each turn.
 
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::dispatch::{Dispatcher, Outbox, flush};
-use crate::net::sockets::{Stage, Stream};
+use crate::dispatcher::Application;
+use crate::net::event_loop::EventLoop;
+use crate::net::link::{OutputEnd, Socket, Transport};
+use crate::net::sockets::Stage;
 use crate::net::timers::Deadline;
-use crate::net::turns::Turns;
 use crate::observe::{Notice, Observer};
+use crate::outbox::is_congested;
 use crate::peers::PeerId;
-use crate::protocol::connection::State;
+use crate::protocol::connection::{Connection, State};
+use crate::protocol::violation::Violation;
 
-impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
-    /// Calls the dispatcher about one peer; if it panics, that peer alone is failed.
-    pub(super) fn guarded(&mut self, id: PeerId, call: impl FnOnce(&mut D, &mut Outbox<'_>)) {
-        let dispatcher = &mut self.dispatcher;
-        let mut outbox = Outbox::new(&mut self.peers, &mut self.sockets, id);
-        if catch_unwind(AssertUnwindSafe(|| call(dispatcher, &mut outbox))).is_err() {
-            self.fail_internal(id);
+impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O> {
+    /// Settles each peer that others have sent to or closed. Arms a deadline for each peer that became congested.
+    /// Queues the waiting senders if a congested peer has caught up.
+    pub(super) fn settle_dirty(&mut self) {
+        while let Some(id) = self.board.dirty.next() {
+            self.settle_peer(id);
+        }
+        while let Some(id) = self.board.newly_congested.pop() {
+            if self.board.groups.is_congested(id) {
+                self.congestion.arm(id.slot(), Deadline::Congestion, self.now);
+            }
+        }
+        self.keep_memory_limit();
+        if self.board.flow.take_relieved() {
+            for peer in self.board.flow.waiting() {
+                self.queue.push(peer.slot());
+            }
         }
     }
 
-    pub(super) fn fail_internal(&mut self, id: PeerId) {
-        if let Some(connection) = self.peers.get_mut(id)
-            && connection.state() != State::Closed
-        {
-            connection.fail_internal();
+    /// As [`settle`](EventLoop::settle), for a peer whose connection is in the table.
+    pub(super) fn settle_peer(&mut self, id: PeerId) {
+        if let Some(own) = self.board.peers.take(id) {
+            self.settle(id, own);
         }
     }
 
-    pub(super) fn settle_marked(&mut self) {
-        while let Some(id) = self.peers.take_marked() {
-            self.settle(id);
+    /// Writes the queued output, notifies the application if the connection has closed, and arms the next deadline.
+    /// Puts the connection back into the table.
+    #[inline]
+    pub(super) fn settle(&mut self, id: PeerId, mut own: Box<Connection>) {
+        self.sockets.flush(id, &mut own);
+        self.board.pool.reclaim(own.output_mut());
+        if own.output().is_closed() {
+            return self.settle_closing(id, own);
+        }
+        self.measure(id, &own);
+        self.board.peers.put_back(id, own);
+    }
+
+    /// Settles a connection that has sent a Close, has closed, or has run out of memory.
+    #[cold]
+    fn settle_closing(&mut self, id: PeerId, mut own: Box<Connection>) {
+        if own.output().is_exhausted() && own.state() != State::Closed {
+            own.fail(Violation::OutputMemory);
+        }
+        self.measure(id, &own);
+        if own.state() == State::Closed {
+            return self.end(id, own);
+        }
+        if self.timers.armed(id.slot()) != Some(Deadline::Close) {
+            self.timers.arm(id.slot(), Deadline::Close, self.now);
+        }
+        self.board.peers.put_back(id, own);
+    }
+
+    /// Measures the memory that a connection holds. Updates its write deadline if its socket is or was full.
+    #[inline]
+    fn measure(&mut self, id: PeerId, own: &Connection) {
+        if self.board.groups.any_congested() && !is_congested(own) {
+            self.relieve(id);
+        }
+        let Some(socket) = self.sockets.get(id) else { return };
+        let held = own.held().total() + socket.unprocessed.held() + socket.link.queued();
+        let is_blocked = own.output().is_blocked() || socket.link.wants_write();
+        self.memory.note(socket.held, held);
+        socket.held = held;
+        if is_blocked || socket.awaits_write {
+            self.watch_output(id, is_blocked);
         }
     }
 
-    /// Writes out what waits, tells the dispatcher of an end, and arms the deadline of what comes next.
-    pub(super) fn settle(&mut self, id: PeerId) {
-        let Some(connection) = self.peers.get_mut(id) else { return };
-        flush(connection, &mut self.sockets, id);
-        if connection.state() == State::Closed {
-            self.end(id);
-            return;
-        }
-        let (closing, blocked) =
-            (connection.state() == State::Closing, connection.sender().is_blocked());
-        let buffer = connection.sender_mut().reclaim();
-        self.peers.keep_buffer(buffer);
+    /// Arms or disarms the write deadline of a socket. Ends the congestion of its peer if the peer has caught up.
+    #[cold]
+    fn watch_output(&mut self, id: PeerId, is_blocked: bool) {
         let Some(socket) = self.sockets.get(id) else { return };
         let progress = mem::take(&mut socket.took_bytes);
+        socket.awaits_write = is_blocked;
         match self.timers.armed(id.slot()) {
             Some(Deadline::Close | Deadline::Handshake) => {}
-            _ if closing => self.timers.arm(id.slot(), Deadline::Close, self.now),
-            Some(Deadline::Write) if !blocked => self.rest(id),
-            armed if blocked && (armed != Some(Deadline::Write) || progress) => {
+            Some(Deadline::Write) if !is_blocked => self.rest(id),
+            armed if is_blocked && (armed != Some(Deadline::Write) || progress) => {
                 self.timers.arm(id.slot(), Deadline::Write, self.now);
             }
             _ => {}
         }
     }
 
-    /// One step further towards the end of a connection whose WebSocket is over.
-    fn end(&mut self, id: PeerId) {
+    /// Ends the congestion of a peer, if it was congested, and has its waiting senders checked again.
+    fn relieve(&mut self, id: PeerId) {
+        if self.board.groups.is_congested(id) {
+            self.board.groups.set_congested(id, false);
+            self.congestion.disarm(id.slot());
+            self.board.flow.relieve();
+        }
+    }
+
+    /// Fails the connection of a peer that has been congested for too long, so that its senders are read again.
+    pub(super) fn stays_congested(&mut self, id: PeerId) {
+        if let Some(connection) = self.board.peers.get_mut(id) {
+            connection.fail(Violation::OutputLimit);
+            self.settle_peer(id);
+        }
+    }
+
+    /// Enforces the memory limit of all connections together.
+    #[inline]
+    pub(super) fn keep_memory_limit(&mut self) {
+        if self.memory.is_exceeded(self.board.shared.bytes()) {
+            self.free_memory();
+        }
+    }
+
+    /// Closes the connections that hold the most memory, one by one, until the total is within the limit.
+    #[cold]
+    fn free_memory(&mut self) {
+        let mut holders: Vec<(usize, PeerId)> = Vec::new();
+        for id in self.board.peers.ids() {
+            if let (Some(socket), Some(connection)) =
+                (self.sockets.look(id), self.board.peers.get(id))
+            {
+                let held = connection.held();
+                let output = held.output.max(connection.output().queued());
+                holders.push((held.input + socket.unprocessed.held() + output, id));
+            }
+        }
+        holders.sort_unstable();
+        while self.memory.is_exceeded(self.board.shared.bytes())
+            && let Some((_, id)) = holders.pop()
+        {
+            self.close_for_memory(id);
+        }
+    }
+
+    /// Closes a connection to free its memory: with 1008 if it holds more output than input, otherwise with 1009.
+    fn close_for_memory(&mut self, id: PeerId) {
+        let (Some(mut own), Some(socket)) = (self.board.peers.take(id), self.sockets.get(id))
+        else {
+            return;
+        };
+        let input = own.held().input + socket.unprocessed.held();
+        let output = own.held().output.max(own.output().queued());
+        socket.unprocessed = Default::default();
+        if input >= output {
+            own.fail(Violation::MessageMemory);
+        } else {
+            // The socket is full, so a Close could not be written. It is dropped with the rest of the output.
+            own.fail(Violation::OutputMemory);
+            own.broken();
+        }
+        self.settle(id, own);
+    }
+
+    /// Takes the next step of closing a connection whose WebSocket has closed.
+    #[cold]
+    fn end(&mut self, id: PeerId, mut own: Box<Connection>) {
         let Some(socket) = self.sockets.get(id) else { return };
         if matches!(socket.stage, Stage::Opening | Stage::Open) {
             let was_open = mem::replace(&mut socket.stage, Stage::Ending) == Stage::Open;
+            socket.unprocessed = Default::default();
             self.idle.disarm(id.slot());
-            // One that began to close earlier keeps the deadline that it has.
+            self.relieve(id);
+            self.board.flow.forget(id);
+            // A connection that began to close earlier keeps its deadline.
             if self.timers.armed(id.slot()) != Some(Deadline::Close) {
                 self.timers.arm(id.slot(), Deadline::Close, self.now);
             }
             if was_open {
-                self.tell_closed(id);
-            } else {
-                self.opening.remove(&id.slot());
+                self.tell_closed(id, &mut own);
+            } else if self.opening.remove(&id.slot()).is_some() {
+                self.note_opening();
             }
         }
-        let (Some(socket), Some(connection)) = (self.sockets.get(id), self.peers.get_mut(id))
-        else {
-            return;
-        };
-        if !connection.sender().is_empty() {
-            // A socket of no use has discarded its output, so this one will take it or run out of time.
-            return;
+        let Some(socket) = self.sockets.get(id) else { return };
+        if own.output().is_empty() && !socket.link.is_broken() && socket.stage == Stage::Ending {
+            // RFC 6455 §7.1.1-3, §5.5.1-11: the server closes TCP first, and §7.1.1-1: cleanly.
+            if socket.link.end_output() == OutputEnd::Done {
+                socket.stage = Stage::Lingering;
+            }
         }
-        if !socket.ended && socket.stage == Stage::Ending {
-            // RFC 6455 §7.1.1-3, §5.5.1-11: the server ends TCP first, and §7.1.1-1: cleanly.
-            socket.stage = Stage::Lingering;
-            socket.ended = socket.stream.end_output().is_err();
-        }
-        let ended = socket.ended;
-        let buffer = connection.sender_mut().reclaim();
-        self.peers.keep_buffer(buffer);
-        if ended {
+        // The output of a broken socket was dropped. Any other socket must first accept all output, including the bytes
+        // that the transport holds. The close deadline limits how long that takes.
+        let is_out = socket.stage == Stage::Lingering || socket.link.is_broken();
+        let is_over = own.output().is_empty() && is_out && socket.link.has_ended();
+        self.measure(id, &own);
+        self.board.peers.put_back(id, own);
+        if is_over {
             self.remove(id);
         }
     }
 
-    fn tell_closed(&mut self, id: PeerId) {
-        self.peers.leave_all(id);
-        let Some(closed) = self.peers.get(id).and_then(|connection| connection.closed().cloned())
-        else {
-            return;
-        };
+    fn tell_closed(&mut self, id: PeerId, own: &mut Connection) {
+        self.board.groups.leave_all(id);
+        let Some(closed) = own.closed().cloned() else { return };
         self.sockets.observer.notice(Some(id), &Notice::Closed(&closed));
-        self.guarded(id, |dispatcher, outbox| dispatcher.on_close(outbox, &closed));
+        self.guarded(id, own, |application, outbox| application.on_close(outbox, &closed));
     }
 
-    /// Closes the descriptor at once: a deadline has passed or the peer never stops sending.
+    /// Closes a connection at once, without a closing handshake, because a deadline has passed or another connection
+    /// needs its place.
     pub(super) fn abandon(&mut self, id: PeerId) {
-        if let (Some(socket), Some(connection)) = (self.sockets.get(id), self.peers.get_mut(id)) {
-            (socket.readable, socket.ended) = (false, true);
-            connection.broken();
-            self.end(id);
+        if let (Some(socket), Some(mut own)) = (self.sockets.get(id), self.board.peers.take(id)) {
+            socket.link.give_up();
+            own.broken();
+            self.end(id, own);
         }
     }
 
     fn remove(&mut self, id: PeerId) {
         self.timers.disarm(id.slot());
         let socket = self.sockets.remove(id);
-        self.admission.leave(id.slot(), socket.is_some_and(|socket| socket.surplus.is_some()));
-        self.peers.remove(id);
+        if let Some(socket) = &socket {
+            self.memory.note(socket.held, 0);
+        }
+        self.admission.leave(id, socket.is_some_and(|socket| socket.is_excess));
+        self.board.peers.remove(id);
         self.descriptor_freed = true;
         self.sockets.observer.notice(Some(id), &Notice::Disconnected);
     }
 
-    /// The connection is open and waits for nothing: the next thing is a ping, if pings are wanted.
+    /// Arms the ping deadline of an open connection that has no other deadline in `timers`.
     pub(super) fn rest(&mut self, id: PeerId) {
-        match self.config.ping_interval {
+        match self.config.timeouts.ping_interval {
             Some(_) => self.timers.arm(id.slot(), Deadline::Ping, self.now),
             None => self.timers.disarm(id.slot()),
         }

@@ -1,190 +1,280 @@
-//! The sockets of one loop, beside the table of peers: slot `n` here belongs to slot `n` there.
+//! The sockets of one event loop. Slot `n` of this table belongs to slot `n` of the table of peers.
 //!
 //! ```text
-//! stage     Opening -> Open -> Ending -> Lingering -> (descriptor closed)
+//! stage     Opening -> Open -> Ending -> Lingering -> (file descriptor closed)
 //!              '---------------^   |         |
-//!            handshake refused     |         '- write side shut; what still comes is discarded, so that
-//!                                  |            the peer can read our last bytes before TCP ends
-//!                                  '- the WebSocket is over; output still goes out
+//!            handshake refused     |         '- write side shut; input is still read and discarded, so that
+//!                                  |            the peer can read our last bytes before TCP closes
+//!                                  '- the WebSocket is closed; the rest of the output is written
 //! ```
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::Shutdown;
-
-use mio::net::TcpStream;
-
-use crate::dispatch::{Wire, Written};
+use crate::net::link::{Link, Readiness, Socket, Stream, Written};
 use crate::observe::{Direction, Observer};
+use crate::outbox::Wire;
 use crate::peers::PeerId;
-use crate::protocol::refusal::Rule;
-use crate::protocol::send::MAX_SLICES;
+use crate::protocol::connection::{Connection, State};
+use crate::protocol::encode;
+use crate::protocol::frame::Rsv;
+use crate::protocol::message::Message;
+use crate::protocol::output::MAX_SLICES;
 
-/// A byte stream that never blocks: a TCP socket, or a script in a test.
-pub trait Stream: Read + Write {
-    /// Says that nothing more will be written.
-    ///
-    /// # Errors
-    ///
-    /// The stream is of no use any more.
-    fn end_output(&mut self) -> io::Result<()>;
-}
-
-impl Stream for TcpStream {
-    fn end_output(&mut self) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)
-    }
-}
-
-/// What the system says of a socket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Readiness {
-    /// Bytes, or the end of them, wait to be read.
-    pub readable: bool,
-    /// Output that was refused may be taken now.
-    pub writable: bool,
-    /// The peer will send no more than what waits already.
-    pub ends: bool,
-}
-
-/// How far a connection has come, as seen from its socket.
+/// The stage of a connection, from its acceptance to the close of its file descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// The opening handshake is under way.
+    /// The opening handshake is in progress.
     Opening,
-    /// `on_open` was called and `on_close` is owed.
+    /// `on_open` was called, and `on_close` was not.
     Open,
-    /// Nothing is owed to the application; output still goes out.
+    /// No more callbacks follow. The rest of the output is being written.
     Ending,
-    /// All output is out and the write side is shut.
+    /// All output is written, and the write side is shut.
     Lingering,
 }
 
-/// One socket and what the last readiness said of it.
-///
-/// Readiness is reported once, when it begins (edge-triggered): these flags remember it until the kernel
-/// answers that there is no more.
-pub(crate) struct Socket<S> {
-    pub(crate) stream: S,
-    pub(crate) stage: Stage,
-    /// Accepted only to be told why it cannot stay.
-    pub(crate) surplus: Option<Rule>,
-    /// Bytes, or the end, may be waiting to be read.
-    pub(crate) readable: bool,
-    /// The kernel may take output that it refused before.
-    pub(crate) writable: bool,
-    /// The end of the peer's bytes was announced: read on until it shows.
-    pub(crate) end_announced: bool,
-    /// Nothing will be read any more: the peer's bytes have ended, or the socket is of no use.
-    pub(crate) ended: bool,
-    /// Has its place in the queue of turns.
-    pub(crate) in_turns: bool,
-    /// Took bytes since the loop last looked at its write deadline.
-    pub(crate) took_bytes: bool,
-    /// Sent bytes since the last ping.
-    pub(crate) heard: bool,
-    /// Bytes read and thrown away while lingering.
-    pub(crate) discarded: usize,
-    /// What was read when the peer had to be held back: at most one buffer of it. Each time the peer takes a
-    /// little and is held back again, what is left is copied again.
-    pub(crate) unprocessed: Vec<u8>,
+/// Input that was read but not processed yet, at most one read buffer of it.
+#[derive(Default)]
+pub(crate) struct Unprocessed(Option<Box<Input>>);
+
+struct Input {
+    bytes: Vec<u8>,
+    /// How many of the bytes have been processed since.
+    done: usize,
 }
 
-impl<S> Socket<S> {
-    pub(crate) fn new(stream: S, surplus: Option<Rule>) -> Socket<S> {
-        Socket {
-            stream,
-            stage: Stage::Opening,
-            surplus,
-            readable: false,
-            writable: false,
-            end_announced: false,
-            ended: false,
-            in_turns: false,
-            took_bytes: false,
-            heard: false,
-            discarded: 0,
-            unprocessed: Vec::new(),
+impl Unprocessed {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Returns the capacity of the buffer in bytes.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        self.0.as_ref().map_or(0, |input| input.bytes.capacity())
+    }
+
+    /// Keeps input for a later turn. Returns false if there is no memory for it.
+    pub(crate) fn keep(&mut self, input: &[u8]) -> bool {
+        let mut bytes = Vec::new();
+        if bytes.try_reserve_exact(input.len()).is_err() {
+            return false;
+        }
+        bytes.extend_from_slice(input);
+        self.0 = Some(Box::new(Input { bytes, done: 0 }));
+        true
+    }
+
+    /// Takes the input out for processing. Use [`put_back`](Unprocessed::put_back) to return the rest.
+    pub(crate) fn take(&mut self) -> Option<UnprocessedInput> {
+        self.0.take().map(UnprocessedInput)
+    }
+
+    /// Puts the input back if its last `left` bytes have not been processed.
+    pub(crate) fn put_back(&mut self, UnprocessedInput(mut input): UnprocessedInput, left: usize) {
+        if left > 0 {
+            input.done = input.bytes.len() - left;
+            self.0 = Some(input);
         }
     }
 }
 
+/// Unprocessed input that a turn has taken out.
+pub(crate) struct UnprocessedInput(Box<Input>);
+
+impl UnprocessedInput {
+    /// Returns the bytes that have not been processed.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        &mut self.0.bytes[self.0.done..]
+    }
+}
+
+/// How many control frames and fragments a peer has sent in the current second.
+#[derive(Default)]
+pub(crate) struct Rate {
+    second: u32,
+    controls: u32,
+    fragments: u32,
+}
+
+impl Rate {
+    /// Counts a control frame. Reports whether there were more than `limit` in this second.
+    pub(crate) fn control(&mut self, second: u32, limit: u32) -> bool {
+        self.begin(second);
+        self.controls += 1;
+        self.controls > limit
+    }
+
+    /// Counts a fragment. Reports whether there were more than `limit` in this second.
+    pub(crate) fn fragment(&mut self, second: u32, limit: u32) -> bool {
+        self.begin(second);
+        self.fragments += 1;
+        self.fragments > limit
+    }
+
+    fn begin(&mut self, second: u32) {
+        if self.second != second {
+            *self = Rate { second, controls: 0, fragments: 0 };
+        }
+    }
+}
+
+/// The socket of one peer, and what the event loop knows about it.
+pub(crate) struct PeerSocket<S, L> {
+    pub(crate) link: Link<S, L>,
+    pub(crate) stage: Stage,
+    /// The connection was admitted only to be refused.
+    pub(crate) is_excess: bool,
+    /// The socket has been reported writable since the last turn.
+    pub(crate) writable: bool,
+    /// The socket was full at the last measurement.
+    pub(crate) awaits_write: bool,
+    /// The kernel has accepted bytes since the write deadline was last updated.
+    pub(crate) took_bytes: bool,
+    /// The peer has sent bytes since the last ping.
+    pub(crate) heard: bool,
+    /// Bytes read and discarded while lingering.
+    pub(crate) discarded: u32,
+    pub(crate) unprocessed: Unprocessed,
+    /// The most bytes that the next turn reads, which is about as many as a turn can process.
+    pub(crate) read_size: u32,
+    pub(crate) rate: Rate,
+    /// Bytes of memory that the peer held when it was last measured.
+    pub(crate) held: usize,
+}
+
+impl<S: Socket, L: Stream> PeerSocket<S, L> {
+    pub(crate) fn new(socket: S, stream: L, read_size: u32) -> PeerSocket<S, L> {
+        PeerSocket {
+            link: Link::new(socket, stream),
+            stage: Stage::Opening,
+            is_excess: false,
+            writable: false,
+            awaits_write: false,
+            took_bytes: false,
+            heard: false,
+            discarded: 0,
+            unprocessed: Unprocessed::default(),
+            read_size,
+            rate: Rate::default(),
+            held: 0,
+        }
+    }
+
+    /// Records the readiness of the socket.
+    #[inline]
+    pub(crate) fn note(&mut self, now: Readiness) {
+        self.link.note(now);
+        self.writable |= now.writable;
+    }
+}
+
 /// All sockets, and the observer that sees their bytes.
-pub(crate) struct Sockets<S, O> {
-    table: Vec<Option<Socket<S>>>,
+pub(crate) struct Sockets<S, L, O> {
+    table: Vec<Option<PeerSocket<S, L>>>,
     pub(crate) observer: O,
 }
 
-impl<S, O> Sockets<S, O> {
-    pub(crate) fn new(observer: O) -> Sockets<S, O> {
+impl<S: Socket, L: Stream, O: Observer> Sockets<S, L, O> {
+    pub(crate) fn new(observer: O) -> Sockets<S, L, O> {
         Sockets { table: Vec::new(), observer }
     }
 
-    pub(crate) fn insert(&mut self, id: PeerId, socket: Socket<S>) {
+    pub(crate) fn insert(&mut self, id: PeerId, socket: PeerSocket<S, L>) {
         if self.table.len() <= id.slot() {
             self.table.resize_with(id.slot() + 1, || None);
         }
         self.table[id.slot()] = Some(socket);
     }
 
-    pub(crate) fn remove(&mut self, id: PeerId) -> Option<Socket<S>> {
+    pub(crate) fn remove(&mut self, id: PeerId) -> Option<PeerSocket<S, L>> {
         self.table.get_mut(id.slot())?.take()
     }
 
     #[inline]
-    pub(crate) fn in_slot(&mut self, slot: usize) -> Option<&mut Socket<S>> {
+    pub(crate) fn in_slot(&mut self, slot: usize) -> Option<&mut PeerSocket<S, L>> {
         self.table.get_mut(slot)?.as_mut()
     }
 
     #[inline]
-    pub(crate) fn get(&mut self, id: PeerId) -> Option<&mut Socket<S>> {
+    pub(crate) fn get(&mut self, id: PeerId) -> Option<&mut PeerSocket<S, L>> {
         self.in_slot(id.slot())
     }
-}
 
-impl<S: Stream, O: Observer> Wire for Sockets<S, O> {
+    #[inline]
+    pub(crate) fn look(&self, id: PeerId) -> Option<&PeerSocket<S, L>> {
+        self.table.get(id.slot())?.as_ref()
+    }
+
+    #[inline]
     fn write(&mut self, peer: PeerId, slices: &[&[u8]]) -> Written {
         let Some(Some(socket)) = self.table.get_mut(peer.slot()) else { return Written::Broken };
-        let written = write_slices(&mut socket.stream, slices, |bytes| {
+        let written = socket.link.write(slices, |bytes| {
             self.observer.bytes(peer, Direction::Out, bytes);
         });
         socket.took_bytes |= matches!(written, Written::Bytes(_));
         written
     }
+
+    /// Writes the queued output until it is empty or the socket is full.
+    #[inline]
+    pub(crate) fn flush(&mut self, peer: PeerId, connection: &mut Connection) {
+        while !connection.output().is_empty() && !connection.output().is_blocked() {
+            let written = match connection.output().only_slice() {
+                Some(slice) => self.write(peer, &[slice]),
+                None => {
+                    let mut slices = [&[][..]; MAX_SLICES];
+                    let filled = connection.output().pending(&mut slices);
+                    self.write(peer, &slices[..filled])
+                }
+            };
+            note_written(connection, written);
+        }
+        self.note_in_transport(peer, connection);
+    }
+
+    #[inline]
+    fn note_in_transport(&self, peer: PeerId, connection: &mut Connection) {
+        let queued = self.look(peer).map_or(0, |socket| socket.link.queued());
+        connection.output_mut().note_in_transport(queued);
+    }
 }
 
-/// Writes slices, one after the other, as far as a stream takes them; `taken` sees what it took.
-pub(crate) fn write_slices(
-    stream: &mut impl Write,
-    slices: &[&[u8]],
-    mut taken: impl FnMut(&[u8]),
-) -> Written {
-    loop {
-        let result = match slices {
-            [one] => stream.write(one),
-            many => {
-                let mut vector = [IoSlice::new(&[]); MAX_SLICES];
-                for (into, slice) in vector.iter_mut().zip(many) {
-                    *into = IoSlice::new(slice);
-                }
-                stream.write_vectored(&vector[..many.len().min(MAX_SLICES)])
-            }
-        };
-        match result {
-            Ok(0) => return Written::Broken,
-            Ok(count) => {
-                let mut left = count;
-                for slice in slices {
-                    let seen = left.min(slice.len());
-                    if seen > 0 {
-                        taken(&slice[..seen]);
-                    }
-                    left -= seen;
-                }
-                return Written::Bytes(count);
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Written::Refused,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return Written::Broken,
+/// Updates the output of a connection after a write.
+#[inline]
+pub(crate) fn note_written(connection: &mut Connection, written: Written) {
+    match written {
+        Written::Bytes(taken) => connection.output_mut().advance(taken),
+        Written::Refused => connection.output_mut().block(),
+        Written::Broken => connection.broken(),
+    }
+}
+
+impl<S: Socket, L: Stream, O: Observer> Wire for Sockets<S, L, O> {
+    fn flush(&mut self, peer: PeerId, connection: &mut Connection) {
+        Sockets::flush(self, peer, connection);
+    }
+
+    fn write_through(&mut self, peer: PeerId, connection: &mut Connection, message: Message<'_>) {
+        if connection.state() != State::Open || !connection.output().is_empty() {
+            connection.output_mut().send(message);
+            return;
         }
+        let payload = message.bytes();
+        let (header, length) = encode::header(message.opcode(), Rsv::NONE, payload.len(), None);
+        let header = &header[..length];
+        let rest = match self.write(peer, &[header, payload]) {
+            Written::Bytes(taken) if taken == length + payload.len() => None,
+            Written::Bytes(taken) => Some(taken),
+            Written::Refused => {
+                connection.output_mut().block();
+                Some(0)
+            }
+            Written::Broken => return connection.broken(),
+        };
+        if let Some(taken) = rest {
+            let in_payload = taken.saturating_sub(length);
+            connection.output_mut().raw_parts(&header[taken.min(length)..], &payload[in_payload..]);
+        }
+        self.note_in_transport(peer, connection);
     }
 }

@@ -1,4 +1,4 @@
-//! Deadlines, in constant time and without a heap.
+//! Deadlines of connections, armed and disarmed in constant time, without a heap.
 //!
 //! ```text
 //! Handshake   slot 7 (12.1 s) <-> slot 2 (12.3 s) <-> slot 9 (14.0 s)
@@ -8,42 +8,46 @@
 //! Close       slot 4 (11.8 s) <-> slot 1 (13.0 s)
 //! ```
 //!
-//! Every deadline of one kind lasts equally long, so a list in the order of arming is sorted by time
-//! already. A connection waits for one thing at a time, so each slot has one node, in at most one list;
-//! arming and disarming relink it. What is due stands at the front of a list.
+//! All deadlines of one kind have the same duration, so a list in the order of arming is already sorted by time. A slot
+//! has at most one deadline, so it has one node, which is in at most one list. Arming and disarming only relink that
+//! node. The next deadline is at the front of one of the lists.
 
 use std::time::{Duration, Instant};
 
-/// What a connection waits for.
+/// The kind of a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deadline {
-    /// The end of the opening handshake.
+    /// The opening handshake must be complete.
     Handshake,
-    /// The time has come to ask whether the peer is still there.
+    /// The next ping is due, which checks that the peer is still connected.
     Ping,
-    /// The answer to that.
+    /// The pong that responds to our ping must arrive.
     Pong,
-    /// A socket that refuses output has to take some.
+    /// A full socket must accept at least one byte.
     Write,
-    /// A closing connection has to be gone.
+    /// TCP must be closed. Armed when the closing handshake begins.
     Close,
-    /// A message, which may be long in coming.
+    /// The next message must arrive.
     Idle,
+    /// A congested peer must have caught up.
+    Congestion,
 }
 
-const KINDS: [Deadline; 6] = [
+const KINDS: [Deadline; 7] = [
     Deadline::Handshake,
     Deadline::Ping,
     Deadline::Pong,
     Deadline::Write,
     Deadline::Close,
     Deadline::Idle,
+    Deadline::Congestion,
 ];
 
-/// The end of a list.
+/// Stands for no slot, at either end of a list.
 const NONE: u32 = u32::MAX;
 
-#[derive(Clone, Copy)]
+/// An armed deadline. `previous` and `next` are slots.
+#[derive(Clone, Copy, Debug)]
 struct Node {
     at: Instant,
     kind: Deadline,
@@ -51,14 +55,18 @@ struct Node {
     next: u32,
 }
 
-#[derive(Clone, Copy)]
+/// The armed deadlines of one kind, as a doubly linked list. `first` and `last` are slots.
+#[derive(Clone, Copy, Debug)]
 struct List {
     lasts: Duration,
+    /// How much earlier than `Node::at` the deadlines of this kind are due now. See [`Timers::shorten`].
+    early: Duration,
     first: u32,
     last: u32,
 }
 
 /// The deadlines of all slots.
+#[derive(Debug)]
 pub struct Timers {
     lists: [List; KINDS.len()],
     nodes: Vec<Option<Node>>,
@@ -66,13 +74,25 @@ pub struct Timers {
 }
 
 impl Timers {
-    /// No deadline is armed; `lasts` says how long each kind takes.
+    /// Returns timers without armed deadlines. `lasts` returns the duration of each kind.
     pub fn new(lasts: impl Fn(Deadline) -> Duration) -> Timers {
-        let lists = KINDS.map(|kind| List { lasts: lasts(kind), first: NONE, last: NONE });
+        let lists = KINDS.map(|kind| List {
+            lasts: lasts(kind),
+            early: Duration::ZERO,
+            first: NONE,
+            last: NONE,
+        });
         Timers { lists, nodes: Vec::new(), armed: 0 }
     }
 
-    /// Arms a deadline for a slot, in place of the one that it had.
+    /// Shortens all deadlines of one kind to `lasts`, including those that are armed. If `lasts` is not shorter than
+    /// their usual duration, that duration is restored.
+    pub fn shorten(&mut self, kind: Deadline, lasts: Duration) {
+        let list = &mut self.lists[kind as usize];
+        list.early = list.lasts.saturating_sub(lasts);
+    }
+
+    /// Arms a deadline for a slot and disarms its previous one.
     pub fn arm(&mut self, slot: usize, kind: Deadline, now: Instant) {
         self.disarm(slot);
         if self.nodes.len() <= slot {
@@ -89,7 +109,7 @@ impl Timers {
         self.armed += 1;
     }
 
-    /// Takes the deadline of a slot away, if it has one.
+    /// Disarms the deadline of a slot, if it has one.
     pub fn disarm(&mut self, slot: usize) {
         let Some(node) = self.nodes.get_mut(slot).and_then(Option::take) else { return };
         match node.previous {
@@ -103,36 +123,39 @@ impl Timers {
         self.armed -= 1;
     }
 
-    /// What the slot waits for.
+    /// Returns the kind of the deadline of a slot, if it has one.
     #[inline]
     pub fn armed(&self, slot: usize) -> Option<Deadline> {
         self.nodes.get(slot).copied().flatten().map(|node| node.kind)
     }
 
-    /// How many deadlines are armed.
+    /// Returns the slot whose deadline of this kind is due first.
+    pub fn oldest(&self, kind: Deadline) -> Option<usize> {
+        let first = self.lists[kind as usize].first;
+        (first != NONE).then_some(first as usize)
+    }
+
+    /// Returns how many deadlines are armed.
     pub fn len(&self) -> usize {
         self.armed
     }
 
-    /// No deadline is armed.
-    pub fn is_empty(&self) -> bool {
-        self.armed == 0
-    }
-
-    /// When the earliest deadline is due.
+    /// Returns when the earliest deadline is due.
     pub fn next(&self) -> Option<Instant> {
-        self.lists
-            .iter()
-            .filter_map(|list| self.nodes.get(list.first as usize)?.map(|n| n.at))
-            .min()
+        let fronts = self.lists.iter().filter_map(|list| {
+            let node = self.nodes.get(list.first as usize)?.as_ref()?;
+            Some(node.at - list.early)
+        });
+        fronts.min()
     }
 
-    /// Takes one deadline that is due at `now`.
+    /// Disarms and returns one deadline that is due at `now`.
     pub fn expired(&mut self, now: Instant) -> Option<(usize, Deadline)> {
         for kind in KINDS {
-            let slot = self.lists[kind as usize].first as usize;
+            let List { first, early, .. } = self.lists[kind as usize];
+            let slot = first as usize;
             if let Some(Some(node)) = self.nodes.get(slot)
-                && node.at <= now
+                && node.at - early <= now
             {
                 self.disarm(slot);
                 return Some((slot, kind));
@@ -142,7 +165,7 @@ impl Timers {
     }
 
     fn node(&mut self, slot: u32) -> &mut Node {
-        self.nodes[slot as usize].as_mut().expect("lists link armed slots only")
+        self.nodes[slot as usize].as_mut().expect("lists link only armed slots")
     }
 }
 
@@ -157,12 +180,31 @@ mod tests {
             Deadline::Write => 19,
             Deadline::Close => 5,
             Deadline::Idle => 60,
+            Deadline::Congestion => 6,
         })
     }
 
-    /// A deadline is due exactly when its time has come, whatever was armed or disarmed around it.
     #[test]
-    fn agrees_with_a_plain_list() {
+    fn armed_deadlines_can_be_shortened() {
+        let start = Instant::now();
+        let mut timers = Timers::new(seconds);
+        timers.arm(3, Deadline::Handshake, start);
+        timers.shorten(Deadline::Handshake, Duration::from_secs(2));
+        assert_eq!(timers.next(), Some(start + Duration::from_secs(2)));
+        timers.shorten(Deadline::Handshake, Duration::from_secs(60));
+        assert_eq!(timers.next(), Some(start + Duration::from_secs(10)));
+        timers.shorten(Deadline::Handshake, Duration::from_secs(2));
+        assert_eq!(timers.oldest(Deadline::Handshake), Some(3));
+        let due = timers.expired(start + Duration::from_secs(2));
+        assert_eq!(
+            (due, timers.oldest(Deadline::Handshake)),
+            (Some((3, Deadline::Handshake)), None)
+        );
+    }
+
+    /// Compares the linked lists with a simple vector of deadlines while random slots are armed and disarmed.
+    #[test]
+    fn agrees_with_a_simple_implementation() {
         let start = Instant::now();
         let mut timers = Timers::new(seconds);
         let mut plain: Vec<Option<(Instant, Deadline)>> = vec![None; 20];
@@ -171,7 +213,7 @@ mod tests {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let now = start + Duration::from_millis(step * 40);
             let slot = (random >> 8) as usize % plain.len();
-            match (random >> 24) % 7 {
+            match (random >> 24) % 8 {
                 0 => {
                     timers.disarm(slot);
                     plain[slot] = None;

@@ -1,201 +1,296 @@
-//! One peer's turn: flush what waited, read once, process, settle.
+//! One peer's turn: write pending output, read once, process, settle.
 //!
 //! ```text
-//!           blocked and half full: wait for the socket
+//!           held back or paused: read nothing
 //!                 |
-//! turn ── flush ──┴─> read ──> process ──> settle ──> next turn, if there is more to read
-//!                     once     dispatch    flush, arm deadlines; if the WebSocket is over:
+//! turn ── flush ──┴─> read ──> process ──> settle ──> queued again, if there is more to read
+//!                     once     dispatch    flush, arm deadlines; if the WebSocket is closed:
 //!                              each event  on_close, shut the write side, discard, remove
 //! ```
 //!
-//! Rules of this file: a turn is one read of the loop's one buffer, so nobody waits for a peer that never
-//! stops; a socket is read until the kernel has no more, which a short read says on Linux, and what is
-//! left waits in the queue of turns, because no second readiness will come; whatever a turn queued goes
-//! out in one write at its end.
+//! Rules of this file: A turn is at most one read and a limited number of frames, so that no peer delays the others for
+//! long. During the turn the connection is out of the table, and the functions here own it. The output of the turn is
+//! written at its end, in one system call.
 
-use std::io::ErrorKind;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::dispatch::{Dispatcher, Outbox, flush};
-use crate::net::sockets::{Stage, Stream};
+use crate::dispatcher::Application;
+use crate::net::event_loop::EventLoop;
+use crate::net::link::{Received, Socket, Transport};
+use crate::net::sockets::Stage;
 use crate::net::timers::Deadline;
-use crate::net::turns::Turns;
 use crate::observe::{Direction, Notice, Observer};
+use crate::outbox::Outbox;
 use crate::peers::PeerId;
 use crate::protocol::connection::{Connection, Event, Head};
-use crate::protocol::handshake::server::{Answer, Outcome};
+use crate::protocol::handshake::server::{Decision, Outcome};
 use crate::protocol::message::Message;
-use crate::protocol::refusal::{Found, Refusal};
+use crate::protocol::refusal::{Found, Refusal, Rule};
+use crate::protocol::violation::Violation;
 
-impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
-    /// What a peer gets to do in one pass: its output first, then one read.
+/// The most frames that a turn processes. An unfragmented message counts as one frame.
+const FRAMES: u32 = 4096;
+
+/// The additional cost of a control frame, which thus counts as 8 frames.
+const CONTROL_COST: u32 = 7;
+
+/// The additional cost of a fragment, which thus counts as 4 frames.
+const FRAGMENT_COST: u32 = 3;
+
+/// The smallest size of a read, in bytes.
+const MIN_READ: usize = 4096;
+
+impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O> {
+    /// Gives a peer its turn: writes its pending output, then reads once.
+    #[inline]
     pub(super) fn turn(&mut self, slot: usize) {
-        let (Some(id), Some(socket)) = (self.peers.in_slot(slot), self.sockets.in_slot(slot))
-        else {
-            return;
-        };
-        socket.in_turns = false;
-        let writable = mem::take(&mut socket.writable);
-        let Some(connection) = self.peers.get_mut(id) else { return };
-        if writable && connection.sender().is_blocked() {
-            connection.sender_mut().unblock();
-            flush(connection, &mut self.sockets, id);
-        }
-        if !is_held_back(connection) {
-            self.take_in(id);
-        }
-        if !self.peers.is_marked(id) {
-            self.settle(id);
-        }
-        if let Some(socket) = self.sockets.get(id)
-            && socket.readable
-            && !self.peers.get(id).is_some_and(is_held_back)
-            && !mem::replace(&mut socket.in_turns, true)
+        let Some(socket) = self.sockets.in_slot(slot) else { return };
+        let Some((id, mut own)) = self.board.peers.take_slot(slot) else { return };
+        if mem::take(&mut socket.writable)
+            && (own.output().is_blocked() || socket.link.wants_write())
         {
-            self.queue.push_back(slot);
+            self.resume(id, &mut own);
+        }
+        if self.may_read(id, &own) {
+            self.take_in(id, &mut own);
+        }
+        let goes_on = self.has_input(id) && self.may_read(id, &own);
+        if self.board.dirty.is_marked(slot) {
+            self.board.peers.put_back(id, own);
+        } else {
+            self.settle(id, own);
+        }
+        if goes_on {
+            self.queue.push(slot);
         }
     }
 
-    /// What was left of an earlier read when the peer had to be held back, or else one read.
-    fn take_in(&mut self, id: PeerId) {
-        let (Some(socket), Some(connection)) = (self.sockets.get(id), self.peers.get_mut(id))
-        else {
-            return;
-        };
+    /// Writes pending output to a socket that was full and is writable again.
+    #[cold]
+    fn resume(&mut self, id: PeerId, own: &mut Connection) {
+        let Some(socket) = self.sockets.get(id) else { return };
+        let before = socket.link.queued();
+        if !socket.link.drive(crate::net::link::Readiness { writable: true, ..Default::default() })
+        {
+            return own.broken();
+        }
+        socket.took_bytes |= socket.link.queued() < before;
+        own.output_mut().unblock();
+        self.sockets.flush(id, own);
+    }
+
+    /// Reports whether reading from a peer is allowed now.
+    #[inline]
+    fn may_read(&mut self, id: PeerId, own: &Connection) -> bool {
+        !is_held_back(own) && !self.board.flow.is_paused(id, &self.board.groups)
+    }
+
+    /// Reports whether a peer has input, either in its socket or read but not processed yet.
+    #[inline]
+    fn has_input(&mut self, id: PeerId) -> bool {
+        let socket = self.sockets.get(id);
+        socket.is_some_and(|socket| socket.link.is_readable() || !socket.unprocessed.is_empty())
+    }
+
+    /// Processes the rest of an earlier read, or reads once if there is none.
+    #[inline]
+    fn take_in(&mut self, id: PeerId, own: &mut Connection) {
+        let Some(socket) = self.sockets.get(id) else { return };
         if !socket.unprocessed.is_empty() {
-            let mut bytes = mem::take(&mut socket.unprocessed);
-            return self.process(id, &mut bytes);
+            return self.take_in_unprocessed(id, own);
         }
-        if !socket.readable {
+        if !socket.link.is_readable() {
             return;
         }
-        let stage = socket.stage;
-        let mut buffer = mem::take(&mut self.buffer);
-        match socket.stream.read(&mut buffer) {
-            Ok(0) => {
-                (socket.readable, socket.ended) = (false, true);
-                connection.lost();
-            }
-            Ok(count) => {
-                // On Linux a short read has emptied the socket, and more bytes bring new readiness.
-                let emptied = count < buffer.len() && cfg!(target_os = "linux");
-                socket.readable = !emptied || socket.end_announced;
+        let (stage, size) = (socket.stage, socket.read_size as usize);
+        let mut memory = mem::take(&mut self.buffer);
+        let buffer = &mut memory.bytes()[..size];
+        let received = socket.link.read(buffer);
+        if own.output().is_blocked() && socket.link.take_waits_for_input() {
+            own.output_mut().unblock();
+        }
+        match received {
+            Received::Bytes(count) => {
                 socket.heard = true;
                 let bytes = &mut buffer[..count];
                 self.sockets.observer.bytes(id, Direction::In, bytes);
                 if stage == Stage::Lingering {
-                    self.discard(id, count);
+                    self.discard(id, own, count);
                 } else {
-                    self.process(id, bytes);
+                    let left = self.process(id, own, bytes);
+                    if left > 0 || count == size {
+                        self.keep(id, own, &bytes[count - left..], count, size);
+                    }
                 }
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => socket.readable = false,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => {
-                (socket.readable, socket.ended) = (false, true);
-                connection.broken();
+            Received::Nothing => {}
+            Received::End => own.lost(),
+            Received::Broken => own.broken(),
+        }
+        self.buffer = memory;
+    }
+
+    /// Keeps the bytes that this turn has read but not processed. Adapts the size of the next read to the number of
+    /// bytes that this turn has processed.
+    #[cold]
+    fn keep(&mut self, id: PeerId, own: &mut Connection, left: &[u8], read: usize, size: usize) {
+        let most = self.config.limits.read_buffer;
+        let Some(socket) = self.sockets.get(id) else { return };
+        if left.is_empty() {
+            socket.read_size = (size * 2).min(most) as u32;
+        } else {
+            socket.read_size = (read - left.len()).clamp(MIN_READ.min(most), most) as u32;
+            if !socket.unprocessed.keep(left) {
+                own.fail(Violation::MessageMemory);
             }
         }
-        self.buffer = buffer;
     }
 
-    /// Bytes that have no meaning any more: only so many are read for the sake of a clean end.
-    fn discard(&mut self, id: PeerId, count: usize) {
+    #[cold]
+    fn take_in_unprocessed(&mut self, id: PeerId, own: &mut Connection) {
         let Some(socket) = self.sockets.get(id) else { return };
-        socket.discarded += count;
-        if socket.discarded > self.config.max_discard {
-            self.abandon(id);
+        let Some(mut input) = socket.unprocessed.take() else { return };
+        let left = self.process(id, own, input.bytes());
+        if let Some(socket) = self.sockets.get(id) {
+            socket.unprocessed.put_back(input, left);
         }
     }
 
-    /// Takes the events out of bytes and acts on each, until the peer has to be held back. If the dispatcher
-    /// panics, this peer alone is failed, and what it sent after that message has no meaning any more.
-    fn process(&mut self, id: PeerId, bytes: &mut [u8]) {
-        let mut spoke = false;
-        let events = AssertUnwindSafe(|| self.process_events(id, bytes, &mut spoke));
-        if catch_unwind(events).is_err() {
-            self.fail_internal(id);
+    /// Counts bytes that arrive after the closing handshake. They are read and discarded, so that TCP can close without
+    /// a reset. Gives the socket up after `max_discard` bytes.
+    fn discard(&mut self, id: PeerId, own: &mut Connection, count: usize) {
+        let Some(socket) = self.sockets.get(id) else { return };
+        socket.discarded += count as u32;
+        if socket.discarded as usize > self.config.limits.max_discard {
+            socket.link.give_up();
+            own.broken();
         }
-        if spoke && self.config.idle_timeout.is_some() {
+    }
+
+    /// Processes bytes until none are left, the peer is held back or paused, or the frame budget of the turn is used
+    /// up. Returns how many bytes are left.
+    ///
+    /// If the application panics, only this peer's connection is failed. The rest of its bytes is dropped.
+    #[inline]
+    fn process(&mut self, id: PeerId, own: &mut Connection, bytes: &mut [u8]) -> usize {
+        let mut spoke = false;
+        self.board.budget = FRAMES;
+        self.board.pool.lend(own.output_mut());
+        let events = AssertUnwindSafe(|| self.process_events(id, own, bytes, &mut spoke));
+        let left = catch_unwind(events).unwrap_or_else(|_| {
+            own.fail_internal();
+            0
+        });
+        if spoke && self.config.timeouts.idle.is_some() {
             self.idle.arm(id.slot(), Deadline::Idle, self.now);
         }
+        left
     }
 
-    fn process_events(&mut self, id: PeerId, bytes: &mut [u8], spoke: &mut bool) {
+    fn process_events(
+        &mut self,
+        id: PeerId,
+        own: &mut Connection,
+        bytes: &mut [u8],
+        spoke: &mut bool,
+    ) -> usize {
         let mut unread = bytes;
-        while !unread.is_empty() {
-            let Some(connection) = self.peers.with_buffer(id) else { return };
-            if is_held_back(connection) {
-                if let Some(socket) = self.sockets.get(id) {
-                    socket.unprocessed = unread.to_vec();
-                }
-                return;
-            }
-            if let Some(message) = connection.next_whole(&mut unread) {
+        while !unread.is_empty() && self.board.budget > 0 && !is_held_back(own) {
+            self.board.budget -= 1;
+            if let Some(message) = own.next_whole(&mut unread) {
                 *spoke = true;
-                self.dispatch(id, message, !unread.is_empty());
+                self.dispatch(id, own, message);
                 continue;
             }
-            let Some(event) = connection.next(&mut unread) else { return };
-            let notice = match &event {
-                Event::Message(received) => {
+            // The call borrows a copy of the slice, so that `unread` itself can stay in registers.
+            let mut lent = mem::take(&mut unread);
+            let event = own.next_piece(&mut lent);
+            unread = lent;
+            match event {
+                Some(Event::Message(message)) => {
                     *spoke = true;
-                    self.dispatch(id, received.as_message(), !unread.is_empty());
-                    continue;
+                    self.dispatch(id, own, message.as_message());
                 }
-                Event::Request(head) => {
-                    self.open(id, head);
-                    continue;
-                }
-                Event::Ping(payload) => Notice::Ping(payload),
-                Event::Pong(payload) => {
-                    if self.timers.armed(id.slot()) == Some(Deadline::Pong) {
-                        self.timers.arm(id.slot(), Deadline::Ping, self.now);
-                    }
-                    Notice::Pong(payload)
-                }
-                // The end is told when the connection is settled, whoever brought it about.
-                Event::Closed(_) | Event::Opened(_) => continue,
-            };
-            self.sockets.observer.notice(Some(id), &notice);
+                Some(event) => self.handle(id, own, event),
+                None => return 0,
+            }
         }
+        unread.len()
     }
 
     #[inline(always)]
-    fn dispatch(&mut self, id: PeerId, message: Message<'_>, more_to_come: bool) {
+    fn dispatch(&mut self, id: PeerId, own: &mut Connection, message: Message<'_>) {
         self.sockets.observer.notice(Some(id), &Notice::Message(message));
-        let mut outbox = Outbox::new(&mut self.peers, &mut self.sockets, id);
-        outbox.more_to_come = more_to_come;
-        self.dispatcher.on_message(&mut outbox, message);
+        let mut outbox = Outbox::about(id, own, &mut self.board, &mut self.sockets);
+        self.application.on_message(&mut outbox, message);
     }
 
-    /// Answers a request and, if it opened a WebSocket, introduces the peer to the dispatcher.
-    fn open(&mut self, id: PeerId, head: &Head<'_>) {
-        let (Some(connection), Some(socket), Some(&from)) =
-            (self.peers.get_mut(id), self.sockets.get(id), self.opening.get(&id.slot()))
+    /// Handles an event that is not a message.
+    fn handle(&mut self, id: PeerId, own: &mut Connection, event: Event<'_>) {
+        match &event {
+            Event::Request(head) => self.open(id, own, head),
+            Event::Fragment => self.count(id, FRAGMENT_COST),
+            Event::Ping(payload) => {
+                self.count(id, CONTROL_COST);
+                self.sockets.observer.notice(Some(id), &Notice::Ping(payload));
+            }
+            Event::Pong(payload) => {
+                self.count(id, CONTROL_COST);
+                if self.timers.armed(id.slot()) == Some(Deadline::Pong) {
+                    self.timers.arm(id.slot(), Deadline::Ping, self.now);
+                }
+                self.sockets.observer.notice(Some(id), &Notice::Pong(payload));
+            }
+            // The close is reported when the connection is settled, whatever caused it.
+            Event::Closed(_) | Event::Opened(_) | Event::Message(_) => {}
+        }
+    }
+
+    /// Counts a control frame or a fragment. A peer that sends too many in one second is paused until the next second.
+    fn count(&mut self, id: PeerId, cost: u32) {
+        let (second, next_second) = self.second;
+        let Some(socket) = self.sockets.get(id) else { return };
+        let limits = &self.config.limits;
+        let is_too_fast = match cost {
+            CONTROL_COST => socket.rate.control(second, limits.max_control_rate),
+            _ => socket.rate.fragment(second, limits.max_fragment_rate),
+        };
+        self.board.budget = self.board.budget.saturating_sub(cost);
+        if is_too_fast {
+            self.board.flow.pause(id, next_second);
+            self.board.budget = 0;
+        }
+    }
+
+    /// Responds to a request, and calls `on_open` if the response opens a WebSocket.
+    #[cold]
+    fn open(&mut self, id: PeerId, own: &mut Connection, head: &Head<'_>) {
+        let (Some(socket), Some(&from)) = (self.sockets.get(id), self.opening.get(&id.slot()))
         else {
             return;
         };
-        let dispatcher = &mut self.dispatcher;
-        let outcome = connection.answer(head, unix_seconds(), |request| match socket.surplus {
-            Some(rule) => Answer::Refuse(Refusal::measured(rule, Found::Nothing)),
-            None => catch_unwind(AssertUnwindSafe(|| dispatcher.on_request(request, from)))
-                .unwrap_or(Answer::Fail),
+        let application = &mut self.application;
+        let outcome = own.decide(head, unix_seconds(), |request| {
+            catch_unwind(AssertUnwindSafe(|| application.on_request(request, from)))
+                .unwrap_or(Decision::Fail)
         });
         match outcome {
-            Outcome::Opened(opened) => {
+            Outcome::Opened(opened, ticket) => {
                 socket.stage = Stage::Open;
                 self.opening.remove(&id.slot());
+                self.note_opening();
                 self.rest(id);
-                if self.config.idle_timeout.is_some() {
+                if self.config.timeouts.idle.is_some() {
                     self.idle.arm(id.slot(), Deadline::Idle, self.now);
                 }
-                let subprotocol = opened.subprotocol.as_deref();
-                let notice = Notice::Opened { key_bytes: opened.key_bytes, subprotocol };
+                let key_bytes = opened.key_bytes;
+                let notice = Notice::Opened { key_bytes, negotiated: &opened.negotiated };
                 self.sockets.observer.notice(Some(id), &notice);
-                self.guarded(id, |dispatcher, outbox| dispatcher.on_open(outbox, &opened.request));
+                self.guarded(id, own, |application, outbox| {
+                    application.on_open(outbox, &opened, ticket);
+                });
             }
             Outcome::Responded(status) => {
                 self.sockets.observer.notice(Some(id), &Notice::Responded(status));
@@ -205,13 +300,37 @@ impl<D: Dispatcher, S: Stream, O: Observer> Turns<D, S, O> {
             }
         }
     }
+
+    /// Refuses an excess connection at once, before its request has arrived.
+    pub(super) fn refuse(&mut self, id: PeerId, rule: Rule) {
+        let Some(mut own) = self.board.peers.take(id) else { return };
+        let refusal = Refusal::measured(rule, Found::Nothing);
+        own.refuse(&refusal, unix_seconds());
+        self.sockets.observer.notice(Some(id), &Notice::Refused(&refusal));
+        self.settle(id, own);
+    }
+
+    /// Calls the application on behalf of one peer. If it panics, only that peer's connection is failed.
+    pub(super) fn guarded(
+        &mut self,
+        id: PeerId,
+        own: &mut Connection,
+        call: impl FnOnce(&mut A, &mut Outbox<'_>),
+    ) {
+        let application = &mut self.application;
+        let mut outbox = Outbox::about(id, own, &mut self.board, &mut self.sockets);
+        if catch_unwind(AssertUnwindSafe(|| call(application, &mut outbox))).is_err() {
+            own.fail_internal();
+        }
+    }
 }
 
-/// A peer that does not read its replies is not read either: TCP passes the pressure on to it.
+/// Reports whether a peer is *held back*: its socket is full, and at least half of its output limit is queued. The
+/// server does not read from it until it has read its own replies, so TCP slows it down.
 #[inline]
 fn is_held_back(connection: &Connection) -> bool {
-    let sender = connection.sender();
-    sender.is_blocked() && sender.queued() >= connection.config().max_output / 2
+    let output = connection.output();
+    output.is_blocked() && output.queued() >= connection.config().limits.max_output / 2
 }
 
 fn unix_seconds() -> Option<u64> {

@@ -1,108 +1,125 @@
-//! RFC 6455 §7, §4, §5.5: one end of a WebSocket connection, without its socket.
+//! RFC 6455 §7, §4, §5.5: one side of a WebSocket connection, without its socket.
 //!
 //! ```text
-//! state        bytes that arrive         may send          leaves for
-//! Connecting   the head of a handshake   the handshake     Open, or Closed when it is refused
-//! Open         frames                    everything        Closing when this end sends a Close,
-//!                                                          Closed when the peer does, or fails
-//! Closing      frames; only Close counts nothing           Closed when the peer's Close arrives
-//! Closed       discarded                 nothing           - flush, shut down, read to the end
+//! state             received bytes            may send          next state
+//! Connecting        head of the handshake     the handshake     AwaitingDecision when a request is complete,
+//!                                                               Open or Closed when a response is complete
+//! AwaitingDecision  not read                  nothing           Open or Closed, according to `decide`
+//! Open              frames                    everything        Closing when we send a Close,
+//!                                                               Closed when the peer sends one
+//! Closing           frames, messages dropped  nothing           Closed when the peer's Close arrives
+//! Closed            discarded                 nothing           none: flush, shut down, read until end of file
 //! ```
 //!
-//! The invariant of its use: feed bytes, take events until there are none, then send what `sender` holds.
+//! A violation or the loss of TCP leads from every state to Closed.
 //!
-//! Rules of this file: a ping is answered before the caller hears of it; a Close is answered once, with
-//! what it said; a violation queues a Close that names the rule, behind the replies that were queued
-//! before it, and ends the reading.
+//! To use a connection, pass it the received bytes, handle events until there are none, then write its output.
+//!
+//! Rules of this file:
+//!
+//! - The pong is queued before the caller sees the ping.
+//! - The response to a Close repeats its code and reason. No second Close is ever sent.
+//! - A violation queues a Close that names the broken rule, after all output that was queued before. Nothing is read
+//!   after a violation.
 
 use std::borrow::Cow;
 use std::mem;
 
 use crate::config::ValidConfig;
 use crate::protocol::close::{self, CloseCode, InvalidClose};
+use crate::protocol::extension::{self, Extension, Negotiated};
 use crate::protocol::frame::Role;
 use crate::protocol::handshake::client::{ClientRequest, Expected, Rejection, verify};
-use crate::protocol::handshake::server::{Answer, Outcome, respond};
+use crate::protocol::handshake::server::{Decision, Outcome, refuse, respond};
 use crate::protocol::http::head::HeadReader;
 use crate::protocol::http::request::Request;
 use crate::protocol::mask::MaskingKeys;
-use crate::protocol::message::{Message, Received};
-use crate::protocol::receive::{Incoming, Receiver};
+use crate::protocol::message::{Message, MessageBuf};
+use crate::protocol::output::Output;
+use crate::protocol::receive::{Incoming, MessageReader};
 use crate::protocol::refusal::Refusal;
-use crate::protocol::send::Sender;
 use crate::protocol::violation::Violation;
 
-/// Where a connection stands; the table above says what each state allows.
+/// The state of a connection. The [module documentation](self) shows what each state allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// The opening handshake is under way.
+    /// The opening handshake is incomplete.
     Connecting,
-    /// Messages may go both ways.
+    /// A request is complete, and [`Connection::decide`] must accept or refuse it.
+    AwaitingDecision,
+    /// Both sides may send messages.
     Open,
-    /// This end has sent a Close and waits for the peer's.
+    /// We have sent a Close and wait for the peer's.
     Closing,
-    /// The WebSocket is over; what is queued still goes out.
+    /// The WebSocket is closed. Queued output is still written.
     Closed,
 }
 
-/// How a connection ended.
+/// How and why a connection closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Closed {
-    /// The status code: the peer's, or that of the violation; 1005 for a Close without one, 1006 for none.
+    /// The status code of the Close frame that was received or sent: 1005 if it had none, 1006 if there was no Close.
     pub code: CloseCode,
-    /// The reason that came, or went, with it.
+    /// The reason in the Close frame that was received or sent.
     pub reason: String,
-    /// Who or what ended it.
+    /// Why the connection closed.
     pub cause: Cause,
 }
 
-/// Who or what ended a connection.
+/// Why a connection closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
     /// The peer sent a Close first.
     Peer,
-    /// This end sent a Close first, and the peer answered it.
+    /// We sent a Close first, and the peer responded with one.
     ThisEnd,
     /// The peer broke a rule (§7.1.7).
     Violation(Violation),
-    /// The application failed while it handled this peer: 1011.
+    /// The application failed while it handled this peer (close code 1011).
     Internal,
-    /// TCP ended without a Close from the peer (§7.1.5).
+    /// TCP closed without a Close from the peer (§7.1.5).
     Lost,
-    /// The opening handshake was refused, or answered over plain HTTP.
+    /// The server refused the opening handshake, or sent a plain HTTP response.
     NotOpened,
-    /// The server's answer to the opening handshake was not acceptable (§4.1).
+    /// The server's response to the opening handshake was not acceptable (§4.1).
     Rejected(Rejection),
 }
 
-/// A head that arrived whole, or that cannot become one.
+/// A complete head, or the reason to refuse it.
 pub type Head<'b> = Result<Cow<'b, [u8]>, Refusal>;
 
-/// What came out of the bytes that went in.
+/// An event that results from received bytes.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Event<'b> {
-    /// Servers: a request. Pass it to [`Connection::answer`] before anything else.
+    /// A server received a request. The connection waits for [`Connection::decide`].
     Request(Head<'b>),
-    /// The connection is open, with this subprotocol.
-    Opened(Option<String>),
+    /// The connection is open.
+    Opened(Negotiated),
     /// A whole message.
-    Message(Received<'b>),
-    /// A ping; its pong is queued already.
+    Message(MessageBuf<'b>),
+    /// A fragment is complete, and more fragments of its message follow. The event loop counts fragments. Other callers
+    /// can ignore this event.
+    Fragment,
+    /// A ping. Its pong is already queued, unless [`answer_pings`](crate::Config::answer_pings) is false.
     Ping(Cow<'b, [u8]>),
     /// A pong.
     Pong(Cow<'b, [u8]>),
-    /// The connection ended. Nothing more is read; whatever answer was due is queued.
+    /// The connection closed. Nothing more is read, and the required response is queued.
     Closed(Closed),
 }
 
 impl Event<'_> {
-    /// The event with bytes of its own.
+    /// Converts the event into one that owns its bytes.
+    #[must_use]
     pub fn into_owned(self) -> Event<'static> {
         match self {
             Event::Request(head) => Event::Request(head.map(|head| head.into_owned().into())),
-            Event::Opened(subprotocol) => Event::Opened(subprotocol),
+            Event::Opened(negotiated) => Event::Opened(negotiated),
             Event::Message(message) => Event::Message(message.into_owned()),
+            Event::Fragment => Event::Fragment,
             Event::Ping(payload) => Event::Ping(payload.into_owned().into()),
             Event::Pong(payload) => Event::Pong(payload.into_owned().into()),
             Event::Closed(closed) => Event::Closed(closed),
@@ -110,121 +127,146 @@ impl Event<'_> {
     }
 }
 
-/// One end of a connection: bytes in, events out, bytes out.
+/// One side of a connection: received bytes go in, events and bytes to send come out.
+///
+/// The first page of the crate connects two of them in memory.
 #[derive(Debug)]
 pub struct Connection {
     config: ValidConfig,
-    /// The opening handshake, while it lasts.
+    /// The opening handshake, until it is complete.
     opening: Option<Box<Opening>>,
-    receiver: Receiver,
-    sender: Sender,
-    /// How it ended, once it has.
+    reader: MessageReader,
+    output: Output,
+    /// How and why the connection closed, once it is closed.
     closed: Option<Box<Closed>>,
 }
 
 #[derive(Debug, Default)]
 struct Opening {
-    reader: HeadReader,
-    /// What the server's answer has to say; a server expects nothing.
+    head: HeadReader,
+    /// What a client expects of the response.
     expected: Option<Expected>,
+    /// Whether a request is complete and waits for a decision.
+    awaits_decision: bool,
 }
 
 impl Connection {
-    /// The server's end of a TCP connection just accepted.
+    /// Creates the server's side of a TCP connection that was just accepted.
     pub fn server(config: ValidConfig) -> Connection {
-        Connection::new(config, Role::Server, Sender::new(None), Opening::default())
+        Connection::new(config, Role::Server, Output::new(None), Opening::default())
     }
 
-    /// The client's end of a TCP connection just established; its request is queued.
+    /// Creates the client's side of a TCP connection that was just established, and queues its request.
     ///
-    /// `nonce` is what the key is made of (16 bytes, random for each connection), `keys` produces the
-    /// masking keys: [`random_keys`](crate::protocol::mask::random_keys) outside of tests.
+    /// `nonce` becomes the `Sec-WebSocket-Key` and must be random for each connection. `keys` produces the masking
+    /// keys. Outside of tests, pass [`random_keys`](crate::protocol::mask::random_keys).
     pub fn client(
         config: ValidConfig,
         request: &ClientRequest,
         nonce: [u8; 16],
         keys: MaskingKeys,
     ) -> Connection {
-        let mut sender = Sender::new(Some(keys));
-        sender.raw(&request.encode(nonce));
+        let mut output = Output::new(Some(keys));
+        output.raw(&request.encode(nonce, extension::offer(&config.handshake)));
         let opening = Opening { expected: Some(request.expected(nonce)), ..Opening::default() };
-        Connection::new(config, Role::Client, sender, opening)
+        Connection::new(config, Role::Client, output, opening)
     }
 
-    fn new(config: ValidConfig, role: Role, sender: Sender, opening: Opening) -> Connection {
-        let receiver = Receiver::new(role.other());
-        Connection { config, opening: Some(Box::new(opening)), receiver, sender, closed: None }
+    fn new(config: ValidConfig, role: Role, output: Output, opening: Opening) -> Connection {
+        let reader = MessageReader::new(role.other());
+        Connection { config, opening: Some(Box::new(opening)), reader, output, closed: None }
     }
 
-    // How it stands.
+    // State.
 
-    /// The state, derived from what was sent and received.
+    /// Returns the current state.
     #[inline]
     pub fn state(&self) -> State {
         if self.closed.is_some() {
-            State::Closed
-        } else if self.opening.is_some() {
-            State::Connecting
-        } else if self.sender.is_closed() {
-            State::Closing
-        } else {
-            State::Open
+            return State::Closed;
+        }
+        match &self.opening {
+            Some(opening) if opening.awaits_decision => State::AwaitingDecision,
+            Some(_) => State::Connecting,
+            None if self.output.is_closed() => State::Closing,
+            None => State::Open,
         }
     }
 
-    /// How it ended, once it has.
+    /// Returns how and why the connection closed, or `None` if it is not closed.
     pub fn closed(&self) -> Option<&Closed> {
         self.closed.as_deref()
     }
 
-    /// The settings it was made with.
+    /// Returns the settings of the connection.
     #[inline]
     pub fn config(&self) -> &ValidConfig {
         &self.config
     }
 
-    /// Whether the peer is in the middle of a frame, so that not even a pong could arrive (§5.4-5).
+    /// Reports whether a frame from the peer is incomplete. Not even a pong can arrive before its last byte (§5.4-5).
     pub fn is_mid_frame(&self) -> bool {
-        self.receiver.is_mid_frame()
+        self.reader.is_mid_frame()
     }
 
-    /// What goes out.
+    /// Returns the output.
     #[inline]
-    pub fn sender(&self) -> &Sender {
-        &self.sender
+    pub fn output(&self) -> &Output {
+        &self.output
     }
 
-    /// Queues messages, pings and closes, and says what the socket took.
+    /// Returns the output, to queue messages, pings and Closes, and to remove the bytes that the socket accepted.
     #[inline]
-    pub fn sender_mut(&mut self) -> &mut Sender {
-        &mut self.sender
+    pub fn output_mut(&mut self) -> &mut Output {
+        &mut self.output
     }
 
-    // What comes in.
+    /// Returns the capacity in bytes of the connection's input and output buffers.
+    #[inline]
+    pub(crate) fn held(&self) -> Held {
+        let head = self.opening.as_ref().map_or(0, |opening| opening.head.held());
+        Held { input: head + self.reader.held(), output: self.output.held() }
+    }
 
-    /// Takes the next event out of `unread`, which shrinks by the bytes that were used. `None`: all were.
+    // Input.
+
+    /// Reads the next event from `unread`, and advances `unread` past the consumed bytes. `None` means that all bytes
+    /// were consumed, or that the connection waits for [`decide`](Connection::decide).
     ///
-    /// The bytes are unmasked where they lie, and messages that are whole in them are borrowed from them.
+    /// Payloads are unmasked in place. A message that lies entirely in `unread` is borrowed from it.
     #[inline]
     pub fn next<'b>(&mut self, unread: &mut &'b mut [u8]) -> Option<Event<'b>> {
+        let was_closed = self.closed.is_some();
+        if let Some(message) = self.next_whole(unread) {
+            return Some(Event::Message(message.into()));
+        }
+        match self.closed() {
+            Some(closed) if !was_closed => Some(Event::Closed(closed.clone())),
+            _ => self.next_piece(unread),
+        }
+    }
+
+    /// Slow path of [`next`](Connection::next): handles everything that the fast path does not.
+    pub(crate) fn next_piece<'b>(&mut self, unread: &mut &'b mut [u8]) -> Option<Event<'b>> {
         loop {
             if self.closed.is_some() {
-                // RFC 6455 §7.1.7-7: nothing after the end is processed.
+                // RFC 6455 §7.1.7-7: no bytes are processed after the connection closed.
                 *unread = &mut [];
                 return None;
             }
             if self.opening.is_some() {
                 return self.next_of_handshake(unread);
             }
-            match self.receiver.next(unread, &self.config) {
+            match self.reader.next_piece(unread, &self.config) {
                 Ok(None) => return None,
-                // Once this end has sent a Close, its application has stopped listening.
-                Ok(Some(Incoming::Message(_))) if self.sender.is_closed() => {}
+                // After we have sent a Close, messages are dropped.
+                Ok(Some(Incoming::Message(_))) if self.output.is_closed() => {}
                 Ok(Some(Incoming::Message(message))) => return Some(Event::Message(message)),
+                Ok(Some(Incoming::Fragment)) => return Some(Event::Fragment),
                 Ok(Some(Incoming::Ping(payload))) => {
                     // RFC 6455 §5.5.2-2, §5.5.2-3
                     if self.config.answer_pings {
-                        self.sender.pong(&payload);
+                        self.output.pong(&payload);
                     }
                     return Some(Event::Ping(payload));
                 }
@@ -235,15 +277,16 @@ impl Connection {
         }
     }
 
-    /// The next message, if it lies in `unread` as a whole: [`next`](Connection::next) for what most reads are
-    /// made of, at half the price. `None` says nothing but that. A rule that is broken here fails the
-    /// connection, which [`closed`](Connection::closed) tells.
+    /// Fast path of [`next`](Connection::next): returns a message whose only frame lies entirely in `unread`.
+    ///
+    /// `None` means that the fast path did not apply, or that the peer broke a rule. In the second case,
+    /// [`closed`](Connection::closed) returns the violation.
     #[inline(always)]
     pub(crate) fn next_whole<'b>(&mut self, unread: &mut &'b mut [u8]) -> Option<Message<'b>> {
-        if self.state() != State::Open {
+        if self.closed.is_some() || self.opening.is_some() || self.output.is_closed() {
             return None;
         }
-        match self.receiver.next_whole(unread, &self.config) {
+        match self.reader.next_whole(unread, &self.config) {
             Ok(message) => message,
             Err(violation) => {
                 self.fail(violation);
@@ -252,44 +295,57 @@ impl Connection {
         }
     }
 
-    /// Feeds bytes to a connection that lives on its own: each event goes to `on_event` together with the
-    /// sender that takes the reaction to it. Requests are accepted as the config says.
-    pub fn receive(&mut self, bytes: &mut [u8], mut on_event: impl FnMut(Event<'_>, &mut Sender)) {
+    /// Processes `bytes` and calls `on_event` with each event and with the output, to which it can send a response.
+    /// Skips fragments, and accepts every valid request that the config allows.
+    pub fn receive(&mut self, bytes: &mut [u8], mut on_event: impl FnMut(Event<'_>, &mut Output)) {
         let mut unread = bytes;
         while let Some(event) = self.next(&mut unread) {
             let event = match event {
-                Event::Request(head) => match self.answer(&head, None, |_| Answer::Accept) {
-                    Outcome::Opened(opened) => Event::Opened(opened.subprotocol),
+                Event::Fragment => continue,
+                Event::Request(head) => match self.decide(&head, None, |_| Decision::Accept(())) {
+                    Outcome::Opened(opened, ()) => Event::Opened(opened.negotiated),
                     _ => {
                         Event::Closed(self.closed().expect("a refused handshake is closed").clone())
                     }
                 },
                 event => event,
             };
-            on_event(event, &mut self.sender);
+            on_event(event, &mut self.output);
         }
     }
 
-    /// Answers the request of [`Event::Request`]. `decide` is asked once the request was found valid, and
-    /// `unix_seconds` becomes the `Date` of an answer other than 101.
-    pub fn answer<'h>(
+    /// Responds to the request of [`Event::Request`]. Calls `decide` if the request is valid. `unix_seconds` becomes
+    /// the `Date` of a response other than 101.
+    pub fn decide<'h, T>(
         &mut self,
         head: &'h Head<'_>,
         unix_seconds: Option<u64>,
-        decide: impl FnOnce(&Request<'_>) -> Answer,
-    ) -> Outcome<'h> {
+        decide: impl FnOnce(&Request<'_>) -> Decision<T>,
+    ) -> Outcome<'h, T> {
         let head = head.as_ref().map(|head| &**head);
-        let (bytes, outcome) = respond(head, &self.config, unix_seconds, decide);
-        self.sender.raw(&bytes);
-        self.opening = None;
-        if !matches!(outcome, Outcome::Opened(_)) {
+        let (bytes, outcome, extension) = respond(head, &self.config, unix_seconds, decide);
+        self.output.raw(&bytes);
+        match outcome {
+            Outcome::Opened(..) => self.open(extension),
             // RFC 6455 §4.2.1-1, §7.2.2-1
-            self.end(CloseCode::ABNORMAL, "", Cause::NotOpened);
+            _ => drop(self.end(CloseCode::ABNORMAL, "", Cause::NotOpened)),
         }
         outcome
     }
 
-    /// TCP ended, or broke. What still waits can go out only if the socket still takes it.
+    /// Refuses a connection before its request has arrived.
+    pub(crate) fn refuse(&mut self, refusal: &Refusal, unix_seconds: Option<u64>) {
+        self.output.raw(&refuse(refusal, self.config.lang, unix_seconds));
+        self.end(CloseCode::ABNORMAL, "", Cause::NotOpened);
+    }
+
+    fn open(&mut self, Extension { decoder, encoder }: Extension) {
+        self.opening = None;
+        self.reader.set_decoder(decoder);
+        self.output.set_encoder(encoder);
+    }
+
+    /// Records that TCP closed or failed. The queued output is kept, because the socket may still accept it.
     pub fn lost(&mut self) {
         if self.closed.is_none() {
             // RFC 6455 §7.2.1-2
@@ -297,67 +353,68 @@ impl Connection {
         }
     }
 
-    /// The socket takes nothing any more: drops what waits.
+    /// Records that the socket accepts no more bytes, and drops the queued output.
     pub fn broken(&mut self) {
         self.lost();
-        self.sender.discard();
+        self.output.discard();
     }
 
-    // What this end decides.
+    // Closing and failing.
 
-    /// Starts the closing handshake. False if a Close was sent before, or the connection is not open.
+    /// Starts the closing handshake. Returns false if the connection is not open or we have already sent a Close.
     ///
     /// # Errors
     ///
-    /// The code may not be sent (§7.4), or the reason is longer than 123 bytes.
+    /// The code must not be sent (§7.4), or the reason is longer than 123 bytes.
     pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<bool, InvalidClose> {
         if self.state() == State::Open {
             // RFC 6455 §7.1.2-1
-            return self.sender.close(code, reason);
+            return self.output.close(code, reason);
         }
         close::encode(code, reason, &mut [0; close::MAX_BODY]).map(|_| false)
     }
 
-    /// Fails the connection: a Close with the violation's code and reason, then nothing (§7.1.7).
+    /// Fails the connection: queues a Close with the violation's code and reason, and reads nothing more (§7.1.7).
     #[cold]
     pub fn fail(&mut self, violation: Violation) -> Closed {
         let code = CloseCode(violation.code());
         self.fail_with(code, &violation.reason(), Cause::Violation(violation))
     }
 
-    /// Fails the connection because the application could not go on with it.
+    /// Fails the connection because of an error in the application (close code 1011).
     #[cold]
     pub fn fail_internal(&mut self) -> Closed {
         self.fail_with(CloseCode::INTERNAL_ERROR, "internal error", Cause::Internal)
     }
 
+    #[cold]
     fn fail_with(&mut self, code: CloseCode, reason: &str, cause: Cause) -> Closed {
         if let Some(closed) = self.closed() {
             return closed.clone();
         }
         if self.opening.is_none() {
-            // RFC 6455 §7.1.7-5; no second Close if one was sent before.
-            self.sender.close(code, reason).expect("codes and reasons of failures may be sent");
+            // RFC 6455 §7.1.7-5. The output ignores a second Close.
+            self.output.close(code, reason).expect("codes and reasons of failures may be sent");
         }
         self.end(code, reason, cause)
     }
 
-    /// The peer's Close: answered, unless it is the answer.
+    /// Handles the peer's Close: queues one in response, unless we have already sent one.
     #[cold]
     fn peer_closes(&mut self, body: &[u8]) -> Event<'static> {
-        let said = match close::decode(body) {
-            Ok(said) => said,
+        let received = match close::decode(body) {
+            Ok(received) => received,
             Err(violation) => return Event::Closed(self.fail(violation)),
         };
-        let cause = if self.sender.is_closed() { Cause::ThisEnd } else { Cause::Peer };
-        let (code, reason) = match said {
-            // RFC 6455 §5.5.1-6: the answer repeats what was said.
+        let cause = if self.output.is_closed() { Cause::ThisEnd } else { Cause::Peer };
+        let (code, reason) = match received {
+            // RFC 6455 §5.5.1-6: the response repeats code and reason.
             Some((code, reason)) => {
-                self.sender.close(code, reason).expect("a received close may be sent back");
+                self.output.close(code, reason).expect("a received Close may be sent back");
                 (code, reason)
             }
             None => {
-                self.sender.close_without_code();
+                self.output.close_without_code();
                 (CloseCode::NO_STATUS, "")
             }
         };
@@ -367,7 +424,8 @@ impl Connection {
     fn end(&mut self, code: CloseCode, reason: &str, cause: Cause) -> Closed {
         let closed = Closed { code, reason: reason.to_owned(), cause };
         self.opening = None;
-        self.receiver = Receiver::new(Role::Server);
+        self.output.end();
+        self.reader = MessageReader::new(Role::Server);
         self.closed = Some(Box::new(closed.clone()));
         closed
     }
@@ -375,7 +433,10 @@ impl Connection {
     #[cold]
     fn next_of_handshake<'b>(&mut self, unread: &mut &'b mut [u8]) -> Option<Event<'b>> {
         let opening = self.opening.as_mut()?;
-        let head = match opening.reader.read(unread, &self.config) {
+        if opening.awaits_decision {
+            return None;
+        }
+        let head = match opening.head.read(unread, &self.config) {
             Ok(None) => return None,
             Ok(Some(head)) => Ok(head),
             Err(refusal) => {
@@ -384,12 +445,17 @@ impl Connection {
             }
         };
         let Some(expected) = mem::take(&mut opening.expected) else {
+            opening.awaits_decision = true;
             return Some(Event::Request(head));
         };
-        self.opening = None;
-        let verified = head.map_err(Rejection::Malformed).and_then(|head| verify(&head, &expected));
+        let verified = head
+            .map_err(Rejection::Malformed)
+            .and_then(|head| verify(&head, &expected, &self.config.handshake));
         Some(match verified {
-            Ok(subprotocol) => Event::Opened(subprotocol),
+            Ok((negotiated, extension)) => {
+                self.open(extension);
+                Event::Opened(negotiated)
+            }
             Err(rejection) => {
                 // RFC 6455 §4.1-47
                 Event::Closed(self.end(CloseCode::ABNORMAL, "", Cause::Rejected(rejection)))
@@ -398,14 +464,165 @@ impl Connection {
     }
 }
 
+/// The capacity of a connection's buffers, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// For an incomplete head or message from the peer.
+    pub(crate) input: usize,
+    /// For the queued output.
+    pub(crate) output: usize,
+}
+
+impl Held {
+    #[inline]
+    pub(crate) fn total(self) -> usize {
+        self.input + self.output
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::protocol::url::Url;
 
-    /// An idle connection owns nothing but this record; the goal for all of a peer's memory is 400 bytes.
+    /// An idle connection allocates nothing besides this struct. The goal for all of a peer's memory is 400 bytes.
     #[test]
     fn the_record_of_an_idle_connection_is_small() {
         let size = mem::size_of::<Connection>();
-        assert!(size <= 320, "{size} bytes");
+        assert!(size <= 224, "{size} bytes");
+    }
+
+    /// Returns the client and the server of an open connection with the test extension, which repeats messages three
+    /// times.
+    fn reversing(max_message: usize) -> (Connection, Connection) {
+        let config = Config::default()
+            .handshake(|handshake| handshake.reverse = true)
+            .limits(|limits| limits.max_message = max_message)
+            .validate()
+            .expect("valid");
+        let request = ClientRequest::new(Url::parse("ws://h/").expect("valid"));
+        let keys: MaskingKeys = Box::new(|| [1, 2, 3, 4]);
+        let mut client = Connection::client(config.clone(), &request, [7; 16], keys);
+        let mut server = Connection::server(config);
+        let agreed = Some("reverse; times=3".to_owned());
+        server.receive(&mut client.output_mut().take(), |event, _| {
+            assert!(matches!(event, Event::Opened(negotiated) if negotiated.extensions == agreed));
+        });
+        client.receive(&mut server.output_mut().take(), |event, _| {
+            assert!(matches!(event, Event::Opened(negotiated) if negotiated.extensions == agreed));
+        });
+        (client, server)
+    }
+
+    /// Returns the events of `to` for bytes that arrive in pieces of `step`.
+    fn seen(to: &mut Connection, wire: &[u8], step: usize) -> Vec<String> {
+        let mut seen = Vec::new();
+        for piece in wire.chunks(step) {
+            to.receive(&mut piece.to_vec(), |event, _| {
+                seen.push(match event {
+                    Event::Message(message) => format!("{:?}", message.as_message()),
+                    Event::Closed(closed) => format!("{:?}", closed.cause),
+                    event => format!("{event:?}"),
+                });
+            });
+        }
+        seen
+    }
+
+    /// §9.1: both sides agree on the first offer that the server supports. One side encodes a message and the other
+    /// decodes it, no matter how the bytes are split.
+    #[test]
+    fn an_extension_changes_whole_messages() {
+        for step in [1, 2, 5, 1000] {
+            let (mut client, mut server) = reversing(1000);
+            client.output_mut().send("abc");
+            client.output_mut().send(b"\x01\x02");
+            let wire = client.output_mut().take();
+            assert_eq!(wire[0], 0xc1, "RSV1 is set");
+            let expected = ["Text(\"abcabcabc\")", "Binary([1, 2, 1, 2, 1, 2])"];
+            assert_eq!(seen(&mut server, &wire, step), expected);
+            server.output_mut().send("olá");
+            let wire = server.output_mut().take();
+            assert_eq!(wire, b"\xc1\x04\xa1\xc3lo");
+            assert_eq!(seen(&mut client, &wire, step), ["Text(\"oláoláolá\")"]);
+        }
+    }
+
+    /// RFC 6455 §5.4-1: fragments are decoded together, with control frames in between. A message without RSV1 is not
+    /// decoded. UTF-8 is checked after decoding, because a reversed code point is not valid on the wire.
+    #[test]
+    fn an_extension_decodes_fragments() {
+        let wire = b"\x41\x03fed\x89\x02hi\x00\x01c\x80\x02\xa9\xc3\x81\x03abc\x01\x01a\x80\x01b";
+        for step in 1..wire.len() {
+            let (mut client, _) = reversing(1000);
+            let told = seen(&mut client, wire, step);
+            let decoded = "Text(\"écdefécdefécdef\")";
+            let expected = ["Ping([104, 105])", decoded, "Text(\"abc\")", "Text(\"ab\")"];
+            assert_eq!(told, expected, "in pieces of {step}");
+        }
+    }
+
+    /// §10.4-1: the limit applies to decoded data, and memory is released.
+    #[test]
+    fn the_limit_holds_after_decoding() {
+        for (payload, told) in
+            [("abc", "Text(\"abcabcabc\")"), ("abcd", "Violation(MessageTooBig)")]
+        {
+            let (mut client, mut server) = reversing(11);
+            client.output_mut().send(payload);
+            assert_eq!(seen(&mut server, &client.output_mut().take(), 2), [told]);
+            assert_eq!(server.held().input, 0);
+        }
+        // It also applies to the length on the wire, at the header that exceeds it.
+        let (mut client, _) = reversing(11);
+        assert_eq!(seen(&mut client, b"\xc1\x0c", 1), ["Violation(MessageTooBig)"]);
+    }
+
+    /// RFC 6455 §5.2-3: reserved bits are refused on frames where the extension does not define them.
+    #[test]
+    fn rsv1_is_refused_where_it_means_nothing() {
+        for wire in [&b"\xc9\x00"[..], b"\x01\x01a\xc0\x01b", b"\xa1\x00", b"\x91\x00"] {
+            let (mut client, _) = reversing(1000);
+            assert_eq!(seen(&mut client, wire, 1000), ["Violation(ReservedBits)"]);
+        }
+    }
+
+    /// RFC 6455 §8.1-1: decoded text that is not UTF-8 fails the connection. The bytes on the wire are not checked.
+    #[test]
+    fn utf8_is_judged_after_decoding() {
+        let (mut client, _) = reversing(1000);
+        assert_eq!(seen(&mut client, b"\xc1\x02\xa9\xc3", 1000), ["Text(\"ééé\")"]);
+        let (mut client, _) = reversing(1000);
+        assert_eq!(seen(&mut client, b"\xc1\x02\xc3\xa9", 1000), ["Violation(InvalidUtf8)"]);
+    }
+
+    /// A shared frame is encoded with the extension. An output without the extension has another kind of encoder.
+    #[test]
+    fn a_shared_frame_is_encoded_by_the_extension() {
+        let (_, mut server) = reversing(1000);
+        let frame = crate::protocol::encode::EncodedFrame::new("abc".into()).expect("memory");
+        let count = crate::protocol::encode::SharedCount::default();
+        let encoded = server.output_mut().encode_shared(&frame, &count).expect("memory");
+        assert_eq!(encoded.bytes(), b"\xc1\x03cba");
+        assert_ne!(server.output().encoder_kind(), Output::new(None).encoder_kind());
+    }
+
+    /// No bytes are read between a request and the decision about it.
+    #[test]
+    fn a_request_awaits_its_decision() {
+        let mut server = Connection::server(Config::default().validate().expect("valid"));
+        let request = ClientRequest::new(Url::parse("ws://h/").expect("valid"));
+        let mut wire = request.encode([7; 16], None);
+        wire.extend_from_slice(b"\x81\x80\0\0\0\0");
+        let mut unread = wire.as_mut_slice();
+        let Some(Event::Request(head)) = server.next(&mut unread) else { panic!("a request") };
+        assert_eq!(server.state(), State::AwaitingDecision);
+        assert!(server.next(&mut unread).is_none());
+        assert_eq!(unread.len(), 6);
+        let outcome = server.decide(&head, None, |_| Decision::Accept("ticket"));
+        assert!(matches!(outcome, Outcome::Opened(_, "ticket")));
+        assert_eq!(server.state(), State::Open);
+        assert!(matches!(server.next(&mut unread), Some(Event::Message(_))));
     }
 }

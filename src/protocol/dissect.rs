@@ -1,4 +1,4 @@
-//! RFC 6455 §5.2, §4: what each byte is for, told by the parser that acts on it.
+//! RFC 6455 §5.2, §4: labels each byte with its meaning, according to the parsers that the connection uses.
 //!
 //! ```text
 //! 81      85      37 fa 21 3d    7f 9f 4d 51 58    |  81 05 ...
@@ -6,24 +6,26 @@
 //! FIN opcode MASK length          clear: Hello     |
 //! ```
 //!
-//! Rules of this file: it decides nothing by itself. Where a frame begins and ends is what `frame.rs` says of its
-//! header; whether it may be so is what `receive.rs` and `close.rs` say when they are given the same bytes. Every
-//! byte belongs to exactly one finding, in order; after a broken rule the rest is not read.
+//! Rules of this file:
+//!
+//! - This file contains no protocol rules of its own. `frame.rs` decides where a frame ends. `receive.rs` and
+//!   `close.rs` get the same bytes and decide whether a rule is broken.
+//! - Every byte belongs to exactly one finding, and the findings are in order.
+//! - After a broken rule, the remaining bytes are reported as not read.
 
 use std::mem;
-use std::ops::Range;
 
 use crate::config::ValidConfig;
 use crate::protocol::close;
-use crate::protocol::frame::{Header, Opcode, Role};
+use crate::protocol::frame::{Header, Opcode, Role, Rsv};
 use crate::protocol::handshake::server::validate;
 use crate::protocol::http::head::HeadReader;
 use crate::protocol::http::request::Request;
-use crate::protocol::receive::{Incoming, Receiver};
+use crate::protocol::receive::{Incoming, MessageReader};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::violation::Violation;
 
-/// What some bytes turned out to be.
+/// The meaning of some bytes, as [`Dissector::feed`] reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finding<'a> {
@@ -33,51 +35,53 @@ pub enum Finding<'a> {
     Field(&'a [u8]),
     /// The empty line that ends a head.
     HeadEnd(&'a [u8]),
-    /// Some of the body of an answer that does not open a WebSocket.
+    /// Part of the body of a response that does not open a WebSocket.
     Body(&'a [u8]),
-    /// A frame header; [`fields`] takes it apart.
+    /// A frame header. [`header_bits::fields`](crate::protocol::header_bits::fields) labels its bits.
     Header {
-        /// The header, decoded.
+        /// The decoded header.
         header: Header,
         /// Its bytes.
         wire: &'a [u8],
     },
-    /// Payload data, or the next piece of it where it came in pieces.
+    /// Payload data, or the next piece of it if it arrives in pieces.
     Payload {
         /// The header of its frame.
         header: Header,
-        /// Bytes of the payload before this piece.
+        /// Offset of this piece in the payload, in bytes.
         at: u64,
-        /// The bytes as they came.
+        /// The bytes as they arrived.
         wire: &'a [u8],
-        /// The bytes without the mask.
+        /// The unmasked bytes, as many as in `wire`.
         clear: &'a [u8],
     },
-    /// No bytes: the frame ends here and broke no rule.
+    /// No bytes: the frame with this header is complete and breaks no rule.
     Fine(Header),
-    /// A head up to the byte that breaks a rule.
+    /// A head, up to and including the byte that breaks a rule.
     BadHead(&'a [u8]),
-    /// A frame header up to the byte that breaks a rule.
+    /// A frame header, up to and including the byte that breaks a rule.
     BadHeader(&'a [u8]),
-    /// No bytes: the rule that the bytes before broke.
+    /// No bytes: the rule that the preceding bytes break.
     Broken(Fault),
-    /// Bytes after the end: a broken rule, a Close, or a head that opens nothing. Nobody reads them.
+    /// Bytes that a receiver does not read, because they follow a broken rule, a Close, or a request that does not open
+    /// a WebSocket.
     NotRead(&'a [u8]),
-    /// Bytes of a head or a frame header whose end did not come; none where payload data is missing.
+    /// An incomplete head or frame header at the end of the input. Empty if payload data is missing.
     Incomplete(&'a [u8]),
 }
 
-/// A rule that was broken.
+/// The broken rule of a [`Finding::Broken`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
-    /// In the opening handshake.
+    /// A rule of the opening handshake (§4).
     Refusal(Refusal),
-    /// In a frame or message.
+    /// A rule of frames and messages (§5).
     Violation(Violation),
 }
 
 impl<'a> Finding<'a> {
-    /// The bytes that it is about, as they came.
+    /// Returns the bytes of the finding as they arrived.
     pub fn wire(&self) -> &'a [u8] {
         match *self {
             Finding::StartLine(wire)
@@ -95,16 +99,33 @@ impl<'a> Finding<'a> {
     }
 }
 
-/// Labels the bytes of one direction, however they are cut.
+/// Labels the bytes of one direction of a connection. How the bytes are split into pieces does not matter.
+///
+/// ```
+/// use framewise::Config;
+/// use framewise::protocol::dissect::{Dissector, Finding};
+/// use framewise::protocol::frame::Role;
+///
+/// let config = Config::default().validate()?;
+/// let mut dissector = Dissector::of_frames(Role::Client, config);
+/// let mut text = Vec::new();
+/// dissector.feed(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", &mut |finding| {
+///     if let Finding::Payload { clear, .. } = finding {
+///         text.extend_from_slice(clear);
+///     }
+/// });
+/// assert_eq!(text, b"Hello");
+/// # Ok::<(), framewise::config::ConfigError>(())
+/// ```
 #[derive(Debug)]
 pub struct Dissector {
     sender: Role,
     config: ValidConfig,
     reading: Reading,
-    /// Bytes of a head or a frame header that is not whole yet.
+    /// The bytes of an incomplete head or frame header.
     kept: Vec<u8>,
-    receiver: Receiver,
-    /// The last bytes of the message under way, at most three: a code point may straddle pieces.
+    reader: MessageReader,
+    /// The last bytes of the current message, at most three, because a code point may be split between pieces.
     last: Vec<u8>,
 }
 
@@ -118,22 +139,24 @@ enum Reading {
 }
 
 impl Dissector {
-    /// A dissector of everything that `sender` sends: a head, then frames. Limits are those of `config`.
+    /// Creates a dissector for everything that `sender` sends: a head, then frames. The limits are those of `config`.
+    #[must_use]
     pub fn new(sender: Role, config: ValidConfig) -> Dissector {
         let mut dissector = Dissector::of_frames(sender, config);
         dissector.reading = Reading::Head(HeadReader::default());
         dissector
     }
 
-    /// A dissector of the frames that `sender` sends on an open connection.
+    /// Creates a dissector for the frames that `sender` sends on an open connection.
+    #[must_use]
     pub fn of_frames(sender: Role, config: ValidConfig) -> Dissector {
-        let receiver = Receiver::new(sender);
+        let reader = MessageReader::new(sender);
         let (kept, last) = (Vec::new(), Vec::new());
-        Dissector { sender, config, reading: Reading::Header, kept, receiver, last }
+        Dissector { sender, config, reading: Reading::Header, kept, reader, last }
     }
 
-    /// Takes the next bytes and shows what they turn out to be. Of an unfinished head or frame header nothing
-    /// is shown until it ends.
+    /// Labels the next bytes and calls `show` with each finding. A head or a frame header is only shown once it is
+    /// complete.
     pub fn feed(&mut self, mut bytes: &[u8], show: &mut impl FnMut(&Finding<'_>)) {
         while !bytes.is_empty() {
             let used = match &self.reading {
@@ -153,7 +176,7 @@ impl Dissector {
         }
     }
 
-    /// No more bytes will come: shows what is left.
+    /// Ends the input. Calls `show` with the incomplete head or frame, if there is one.
     pub fn finish(&mut self, show: &mut impl FnMut(&Finding<'_>)) {
         if !self.kept.is_empty() || matches!(self.reading, Reading::Payload { .. }) {
             show(&Finding::Incomplete(&mem::take(&mut self.kept)));
@@ -205,10 +228,10 @@ impl Dissector {
     }
 
     fn feed_header(&mut self, bytes: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> usize {
-        // Byte by byte, so that a broken rule is found at the byte that breaks it.
+        // One byte at a time, so that a broken rule is found at the byte that breaks it.
         for (at, &byte) in bytes.iter().enumerate() {
             self.kept.push(byte);
-            match Header::decode(&self.kept, self.sender) {
+            match Header::decode(&self.kept, self.sender, Rsv::NONE) {
                 Ok(None) => continue,
                 Ok(Some((header, _))) => {
                     let wire = mem::take(&mut self.kept);
@@ -234,7 +257,7 @@ impl Dissector {
         let Reading::Payload { header, taken: at } = self.reading else { return 0 };
         let here = (header.length - at).min(bytes.len() as u64) as usize;
         let mut clear = bytes[..here].to_vec();
-        // The receiver takes the mask off where the bytes lie.
+        // The receiver unmasks the copy in place.
         let verdict = self.receive(&mut clear);
         let used = match verdict {
             Err(Violation::InvalidUtf8) => read_until_broken(&self.last, &clear),
@@ -252,9 +275,9 @@ impl Dissector {
         used
     }
 
-    /// True when the connection ends with these bytes, because they are the last of a Close.
+    /// Passes bytes to the receiver. Returns whether they complete a Close frame, after which nothing is read.
     fn receive(&mut self, mut bytes: &mut [u8]) -> Result<bool, Violation> {
-        match self.receiver.next(&mut bytes, &self.config)? {
+        match self.reader.next(&mut bytes, &self.config)? {
             Some(Incoming::Close(body)) => close::decode(&body).map(|_| true),
             _ => Ok(false),
         }
@@ -271,7 +294,7 @@ impl Dissector {
             Err(violation) => self.end(Fault::Violation(violation), show),
             Ok(closes) if last => {
                 show(&Finding::Fine(header));
-                // RFC 6455 §5.5.1-5: a Close is the last thing that an end says.
+                // RFC 6455 §5.5.1-5: a Close is the last frame that a peer sends.
                 self.reading = if closes { Reading::Nothing } else { Reading::Header };
             }
             Ok(_) => {}
@@ -284,22 +307,22 @@ impl Dissector {
     }
 }
 
-/// How many bytes of a piece of text had been read when it showed that it is not UTF-8; `last` came before it.
+/// Returns how many bytes of `piece` it takes to see that the text is not UTF-8. `last` are the bytes before `piece`.
 fn read_until_broken(last: &[u8], piece: &[u8]) -> usize {
     let text = [last, piece].concat();
-    // Whatever `last` begins in the middle of was found valid before.
+    // If `last` begins in the middle of a code point, that code point was already checked.
     let start = last.iter().take_while(|byte| (0x80..=0xbf).contains(*byte)).count();
     let Err(error) = str::from_utf8(&text[start..]) else { return piece.len() };
     let Some(length) = error.error_len() else { return piece.len() };
     let from = start + error.valid_up_to();
     let end = from + length;
-    // If these bytes could begin a code point, it is the next one that shows that they do not.
+    // If these bytes could start a code point, the next byte is the one that makes them invalid.
     let could_begin =
         str::from_utf8(&text[from..end]).is_err_and(|error| error.error_len().is_none());
     end + usize::from(could_begin) - last.len()
 }
 
-/// A whole head, line by line.
+/// Calls `show` with each line of a complete head.
 fn show_lines(head: &[u8], show: &mut impl FnMut(&Finding<'_>)) {
     let last = head.split_inclusive(|&byte| byte == b'\n').count() - 1;
     for (number, line) in head.split_inclusive(|&byte| byte == b'\n').enumerate() {
@@ -309,51 +332,6 @@ fn show_lines(head: &[u8], show: &mut impl FnMut(&Finding<'_>)) {
             _ => Finding::Field(line),
         });
     }
-}
-
-/// One field of a frame header (§5.2).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Field {
-    /// Its name in the standard.
-    pub name: &'static str,
-    /// Its bits, counted from the first of the header.
-    pub bits: Range<usize>,
-    /// Those bits as a number.
-    pub value: u64,
-    /// The section that explains it.
-    pub section: &'static str,
-}
-
-/// The fields of a frame header that [`Header::decode`] has accepted, in their order: together they cover
-/// each of its bits once.
-pub fn fields(wire: &[u8]) -> Vec<Field> {
-    let mut fields = Vec::new();
-    let mut at = 0;
-    let mut add = |name, width, section| {
-        let bits = at..at + width;
-        at = bits.end;
-        let value = bits.clone().fold(0, |value, bit| {
-            let bit = wire.get(bit / 8).map_or(0, |byte| byte >> (7 - bit % 8) & 1);
-            value << 1 | u64::from(bit)
-        });
-        fields.push(Field { name, bits, value, section });
-        value
-    };
-    add("FIN", 1, "5.2");
-    add("RSV1", 1, "5.2");
-    add("RSV2", 1, "5.2");
-    add("RSV3", 1, "5.2");
-    add("opcode", 4, "5.2");
-    let masked = add("MASK", 1, "5.2");
-    match add("payload length", 7, "5.2") {
-        126 => drop(add("extended payload length", 16, "5.2")),
-        127 => drop(add("extended payload length", 64, "5.2")),
-        _ => {}
-    }
-    if masked == 1 {
-        add("masking key", 32, "5.3");
-    }
-    fields
 }
 
 #[cfg(test)]
@@ -402,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_the_receiver_says() {
+    fn agrees_with_the_receiver() {
         assert_eq!(
             frames(b"\x80\x80\0\0\0\0"),
             ["Header(continuation)", "Broken(NothingToContinue)"]
@@ -424,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_a_handshake_and_the_frames_behind_it() {
+    fn labels_a_handshake_and_the_frames_after_it() {
         let config = Config::default().validate().expect("valid");
         let head = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -440,27 +418,5 @@ mod tests {
         let broken = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\nmore";
         let (_, told) = dissected(Dissector::new(Role::Client, config), &[broken]);
         assert_eq!(told[4..], ["Broken(Connection)", "NotRead([109, 111, 114, 101])"]);
-    }
-
-    /// RFC 6455 §5.2: each bit of a header belongs to one field.
-    #[test]
-    fn the_fields_cover_the_header() {
-        for wire in [
-            &b"\x81\x85\x37\xfa\x21\x3d"[..],
-            b"\x82\x7e\x01\x00",
-            b"\x02\xff\0\0\0\0\0\x01\0\0\x01\x02\x03\x04",
-        ] {
-            let fields = fields(wire);
-            let mut at = 0;
-            for field in &fields {
-                assert_eq!(field.bits.start, at);
-                at = field.bits.end;
-            }
-            assert_eq!(at, wire.len() * 8);
-        }
-        let hello = fields(b"\x81\x85\x37\xfa\x21\x3d");
-        let value = |name| hello.iter().find(|field| field.name == name).map(|field| field.value);
-        assert_eq!((value("FIN"), value("opcode"), value("MASK")), (Some(1), Some(1), Some(1)));
-        assert_eq!((value("payload length"), value("masking key")), (Some(5), Some(0x37fa_213d)));
     }
 }

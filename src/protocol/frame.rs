@@ -1,4 +1,4 @@
-//! RFC 6455 §5.2: the frame header, from bytes and to bytes.
+//! RFC 6455 §5.2: decodes and encodes frame headers.
 //!
 //! ```text
 //!  bit  0   1 2 3   4 5 6 7    8    9 ... 15
@@ -7,31 +7,33 @@
 //!     +---+-------+---------+------+---------+----------------+-------------+--------------+
 //!     '------ byte 0 -------'----- byte 1 ---'  0, 2 or 8 B     0 or 4 B
 //!
-//!     length 0-125: that many bytes;  126: the next 2 bytes say;  127: the next 8 bytes say
+//!     length 0-125: that many bytes;  126: the next 2 bytes hold it;  127: the next 8 bytes hold it
 //! ```
 //!
-//! Rules of this file: everything that the header alone can break is refused here, at the first byte
-//! that shows it, so a hopeless frame costs nothing. What depends on earlier frames is `receive.rs`.
+//! This file checks the rules that concern a single header. It reports a broken rule at the first byte that shows it,
+//! so the receiver never stores an invalid frame or waits for the rest of it. `receive.rs` checks the rules that depend
+//! on earlier frames.
 
 use crate::protocol::violation::Violation;
 
-/// The longest header: two bytes, eight of length, four of masking key.
+/// The length of the longest header in bytes: 2, plus 8 for the payload length and 4 for the masking key.
 pub const MAX_HEADER: usize = 14;
 
-/// The most payload data that a control frame carries (§5.5).
+/// The maximum payload length of a control frame in bytes (§5.5).
 pub const MAX_CONTROL: usize = 125;
 
-/// The two ends of a connection; clients mask their frames, servers do not (§5.1).
+/// The two sides of a connection. Clients mask their frames, servers do not (§5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The end that opened the TCP connection and sent the request.
+    /// The side that opened the TCP connection and sent the request.
     Client,
-    /// The end that accepted it.
+    /// The side that accepted it.
     Server,
 }
 
 impl Role {
-    /// The other end.
+    /// Returns the other side.
+    #[must_use]
     pub fn other(self) -> Role {
         match self {
             Role::Client => Role::Server,
@@ -40,11 +42,11 @@ impl Role {
     }
 }
 
-/// What a frame is for (§5.2).
+/// The type of a frame (§5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Opcode {
-    /// The next fragment of the message under way.
+    /// The next fragment of a message.
     Continuation = 0x0,
     /// A text message, or its first fragment.
     Text = 0x1,
@@ -54,18 +56,18 @@ pub enum Opcode {
     Close = 0x8,
     /// Asks for a pong (§5.5.2).
     Ping = 0x9,
-    /// Answers a ping, or says "I am here" unasked (§5.5.3).
+    /// Responds to a ping, or shows without a ping that its sender is alive (§5.5.3).
     Pong = 0xA,
 }
 
 impl Opcode {
-    /// Control frames steer the connection; the others carry messages (§5.5).
+    /// Reports whether this is a control frame. The others carry messages (§5.5).
     #[inline]
     pub fn is_control(self) -> bool {
         self as u8 & 0x8 != 0
     }
 
-    /// The name that the standard's diagrams and this project's traces use.
+    /// Returns the name that the standard uses.
     pub fn name(self) -> &'static str {
         match self {
             Opcode::Continuation => "continuation",
@@ -92,32 +94,67 @@ impl Opcode {
     }
 }
 
-/// A frame header, decoded.
+/// The reserved bits of a frame header. Without an extension all three are 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rsv(u8);
+
+impl Rsv {
+    /// No bit is set.
+    pub const NONE: Rsv = Rsv(0);
+    /// RSV1 is set.
+    pub const RSV1: Rsv = Rsv(0b100);
+
+    /// Reports whether no bit is set.
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Returns the bits as a number: RSV1 counts 4, RSV2 counts 2, RSV3 counts 1.
+    #[inline]
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Reports whether every bit that is set here is also set in `allowed`.
+    #[inline]
+    pub fn is_within(self, allowed: Rsv) -> bool {
+        self.0 & !allowed.0 == 0
+    }
+}
+
+/// A decoded frame header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Last fragment of its message.
+    /// Whether this is the last fragment of its message.
     pub fin: bool,
-    /// What the frame is for.
+    /// The reserved bits. Only an extension gives them a meaning.
+    pub rsv: Rsv,
+    /// The type of the frame.
     pub opcode: Opcode,
-    /// The masking key; present exactly when a client sends.
+    /// The masking key, if the sender is a client.
     pub key: Option<[u8; 4]>,
     /// Payload length in bytes.
     pub length: u64,
 }
 
 impl Header {
-    /// Reads one header from the start of `bytes`; `sender` is the end that sent them.
+    /// Decodes one header from the start of `bytes`. `sender` is the side that sent them, and `allowed` are the
+    /// reserved bits that an extension has negotiated for the first frame of a message.
     ///
-    /// Answers the header and the bytes it takes, or `None` while more bytes are needed: partial is a
-    /// value, not an error.
+    /// Returns the header and its length in bytes, or `None` if more bytes are needed.
     ///
     /// # Errors
     ///
     /// The bytes so far break a rule of §5.1, §5.2 or §5.5.
     #[inline]
-    pub fn decode(bytes: &[u8], sender: Role) -> Result<Option<(Header, usize)>, Violation> {
+    pub fn decode(
+        bytes: &[u8],
+        sender: Role,
+        allowed: Rsv,
+    ) -> Result<Option<(Header, usize)>, Violation> {
         let Some(&first) = bytes.first() else { return Ok(None) };
-        let (fin, opcode) = first_byte(first)?;
+        let (fin, rsv, opcode) = first_byte(first, allowed)?;
         let Some(&second) = bytes.get(1) else { return Ok(None) };
         let short = second_byte(second, opcode, sender)?;
 
@@ -132,7 +169,7 @@ impl Header {
             }
             short => (u64::from(short), 2),
         };
-        // RFC 6455 §5.2-6: 126 is for lengths that need it, and so is 127.
+        // RFC 6455 §5.2-6: a longer form must not be used for a length that fits a shorter one.
         if (short == 126 && length < 126) || (short == 127 && length < 0x1_0000) {
             return Err(Violation::LengthNotMinimal);
         }
@@ -148,14 +185,30 @@ impl Header {
             }
             Role::Server => (None, at),
         };
-        Ok(Some((Header { fin, opcode, key, length }, at)))
+        Ok(Some((Header { fin, rsv, opcode, key, length }, at)))
     }
 
-    /// Writes the header and answers it with the bytes of `into` that it takes (at most
-    /// [`MAX_HEADER`]).
+    /// Fast path: decodes the header of an unfragmented message from a client with at most 125 bytes of payload and
+    /// no reserved bit. Returns its opcode, payload length and masking key.
+    ///
+    /// `None` only means that the fast path did not apply. [`decode`](Header::decode) handles every case.
+    #[inline]
+    pub(crate) fn decode_short(bytes: &[u8]) -> Option<(Opcode, usize, [u8; 4])> {
+        let &[first, second @ 0x80..=0xfd, k0, k1, k2, k3] = bytes.first_chunk()? else {
+            return None;
+        };
+        let opcode = match first {
+            0x81 => Opcode::Text,
+            0x82 => Opcode::Binary,
+            _ => return None,
+        };
+        Some((opcode, usize::from(second & 0x7f), [k0, k1, k2, k3]))
+    }
+
+    /// Encodes the header into `into` and returns its length in bytes, at most [`MAX_HEADER`].
     #[inline]
     pub fn encode(self, into: &mut [u8; MAX_HEADER]) -> usize {
-        into[0] = u8::from(self.fin) << 7 | self.opcode as u8;
+        into[0] = u8::from(self.fin) << 7 | self.rsv.bits() << 4 | self.opcode as u8;
         let mask = u8::from(self.key.is_some()) << 7;
         // RFC 6455 §5.2-6: the shortest form that holds the length.
         let at = if self.length < 126 {
@@ -180,23 +233,28 @@ impl Header {
     }
 }
 
-/// FIN, RSV1-3 and the opcode.
+/// Decodes FIN, RSV1-3 and the opcode.
 #[inline]
-fn first_byte(byte: u8) -> Result<(bool, Opcode), Violation> {
-    // RFC 6455 §5.2-3: no extension is negotiated, so none gives these bits a meaning.
-    if byte & 0x70 != 0 {
-        return Err(Violation::ReservedBits);
-    }
+fn first_byte(byte: u8, allowed: Rsv) -> Result<(bool, Rsv, Opcode), Violation> {
     let fin = byte & 0x80 != 0;
+    let rsv = Rsv(byte >> 4 & 0b111);
+    if !rsv.is_empty() {
+        // RFC 6455 §5.2-3: the extensions of this crate change whole messages, so only the first frame of a message may
+        // set their bits (RFC 7692 6.1 requires the same of RSV1).
+        let begins_message = matches!(byte & 0x0f, 0x1 | 0x2);
+        if !begins_message || !rsv.is_within(allowed) {
+            return Err(Violation::ReservedBits);
+        }
+    }
     let opcode = Opcode::from_bits(byte & 0x0f)?;
     // RFC 6455 §5.5-2, §5.4-2
     if opcode.is_control() && !fin {
         return Err(Violation::FragmentedControl);
     }
-    Ok((fin, opcode))
+    Ok((fin, rsv, opcode))
 }
 
-/// MASK and the 7-bit length.
+/// Decodes MASK and the 7-bit length.
 #[inline]
 fn second_byte(byte: u8, opcode: Opcode, sender: Role) -> Result<u8, Violation> {
     let masked = byte & 0x80 != 0;
@@ -208,7 +266,7 @@ fn second_byte(byte: u8, opcode: Opcode, sender: Role) -> Result<u8, Violation> 
         _ => {}
     }
     let short = byte & 0x7f;
-    // RFC 6455 §5.5-1: the forms 126 and 127 announce more than 125 bytes by themselves.
+    // RFC 6455 §5.5-1: 126 and 127 always mean more than 125 bytes.
     if opcode.is_control() && usize::from(short) > MAX_CONTROL {
         return Err(Violation::ControlTooLong);
     }
@@ -225,7 +283,7 @@ mod tests {
     use super::*;
 
     fn client(bytes: &[u8]) -> Result<Option<(Header, usize)>, Violation> {
-        Header::decode(bytes, Role::Client)
+        Header::decode(bytes, Role::Client, Rsv::NONE)
     }
 
     /// RFC 6455 §5.7: the standard's example of a masked "Hello".
@@ -233,29 +291,33 @@ mod tests {
     fn decodes_the_example_of_the_standard() {
         let bytes = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
         let key = Some([0x37, 0xfa, 0x21, 0x3d]);
-        let header = Header { fin: true, opcode: Opcode::Text, key, length: 5 };
+        let header = Header { fin: true, rsv: Rsv::NONE, opcode: Opcode::Text, key, length: 5 };
         assert_eq!(client(&bytes), Ok(Some((header, 6))));
         for short in 0..6 {
             assert_eq!(client(&bytes[..short]), Ok(None), "{short} bytes are not a header yet");
         }
     }
 
-    /// RFC 6455 §5.2-6: what one end encodes the other decodes, at every boundary of the length forms.
+    /// RFC 6455 §5.2-6: decoding reverses encoding, at every boundary of the length forms.
     #[test]
     fn encode_then_decode_is_the_identity() {
         for length in [0, 1, 125, 126, 127, 65_535, 65_536, 1 << 20, (1 << 63) - 1] {
             for opcode in [Opcode::Continuation, Opcode::Text, Opcode::Binary] {
                 for (key, sender) in [(None, Role::Server), (Some([9, 8, 7, 6]), Role::Client)] {
-                    let header = Header { fin: length % 2 == 0, opcode, key, length };
+                    let header =
+                        Header { fin: length % 2 == 0, rsv: Rsv::NONE, opcode, key, length };
                     let mut bytes = [0; MAX_HEADER];
                     let taken = header.encode(&mut bytes);
-                    assert_eq!(Header::decode(&bytes[..taken], sender), Ok(Some((header, taken))));
+                    assert_eq!(
+                        Header::decode(&bytes[..taken], sender, Rsv::NONE),
+                        Ok(Some((header, taken)))
+                    );
                 }
             }
         }
     }
 
-    /// RFC 6455 §5.2-4, §5.2-3, §5.5-2: one byte is enough to refuse.
+    /// RFC 6455 §5.2-4, §5.2-3, §5.5-2: these frames are refused at their first byte.
     #[test]
     fn refuses_at_the_first_byte() {
         for opcode in [3, 4, 5, 6, 7, 0xb, 0xc, 0xd, 0xe, 0xf] {
@@ -269,11 +331,28 @@ mod tests {
         }
     }
 
-    /// RFC 6455 §5.1-2, §5.1-5, §5.5-1: two bytes are enough to refuse.
+    /// RFC 6455 §5.2-3: a negotiated bit may be set on the first frame of a message and on no other frame.
+    #[test]
+    fn a_negotiated_bit_belongs_to_the_first_frame_of_a_message() {
+        let decode = |first| Header::decode(&[first, 0], Role::Server, Rsv::RSV1);
+        for begins in [0x41, 0x42, 0xc1, 0xc2] {
+            let (header, _) = decode(begins).expect("allowed").expect("whole");
+            assert_eq!(header.rsv, Rsv::RSV1);
+            assert_eq!(header.encode(&mut [0; MAX_HEADER]), 2);
+        }
+        for refused in [0x40, 0xc0, 0xc8, 0xc9, 0xca, 0x61, 0x51, 0x71] {
+            assert_eq!(decode(refused), Err(Violation::ReservedBits), "{refused:x}");
+        }
+    }
+
+    /// RFC 6455 §5.1-2, §5.1-5, §5.5-1: these frames are refused at their second byte.
     #[test]
     fn refuses_at_the_second_byte() {
         assert_eq!(client(&[0x81, 0x05]), Err(Violation::UnmaskedFrame));
-        assert_eq!(Header::decode(&[0x81, 0x85], Role::Server), Err(Violation::MaskedFrame));
+        assert_eq!(
+            Header::decode(&[0x81, 0x85], Role::Server, Rsv::NONE),
+            Err(Violation::MaskedFrame)
+        );
         assert_eq!(client(&[0x89, 0xfe]), Err(Violation::ControlTooLong));
         assert_eq!(client(&[0x89, 0xff]), Err(Violation::ControlTooLong));
     }

@@ -1,15 +1,25 @@
-//! RFC 6455 §4.2.1, §4.2.2: every reason to refuse an opening handshake, and the body that explains it.
+//! RFC 6455 §4.2.1, §4.2.2: every reason to refuse an opening handshake, and the response body that explains it.
 //!
-//! The twin of `violation.rs` for the time before the connection is open: here the answer is an HTTP
-//! status and four lines that teach (rule, section, found, fix), in the reader's language.
+//! `violation.rs` has the rules for an open connection. Before a connection is open, the server refuses it with an HTTP
+//! response: a status code, and four lines (rule, section, found, fix) in the configured language.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
-use crate::lang::{self, Lang, Text};
+use crate::lang::{Lang, Text};
+use crate::texts;
 
-/// One rule of the opening handshake that a request broke.
+/// One rule that the head of a request can break. [`text`](Rule::text) and [`section`](Rule::section) explain it.
+///
+/// ```
+/// use framewise::lang::Lang;
+/// use framewise::protocol::refusal::Rule;
+///
+/// let rule = Rule::KeyLength;
+/// assert_eq!((rule.status(), rule.section()), (400, "RFC 6455 4.2.1"));
+/// assert_eq!(rule.text().get(Lang::En), "Sec-WebSocket-Key decodes to 16 bytes");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // The table below says what each one means.
+#[allow(missing_docs)] // The table in `row` explains each variant.
 #[non_exhaustive]
 pub enum Rule {
     RequestLineTooLong,
@@ -48,7 +58,7 @@ pub enum Rule {
     Internal,
 }
 
-/// What the table says about one [`Rule`].
+/// One row of the table.
 struct Row {
     status: u16,
     section: &'static str,
@@ -57,24 +67,24 @@ struct Row {
 }
 
 impl Rule {
-    /// The HTTP status of the answer.
+    /// Returns the status code of the response.
     pub fn status(self) -> u16 {
         self.row().status
     }
 
-    /// The standard and section that state the rule.
+    /// Returns the standard and the section that state the rule, for example `RFC 6455 4.2.1`.
     pub fn section(self) -> &'static str {
         self.row().section
     }
 
-    /// The rule in words.
+    /// Returns the rule in a few words.
     pub fn text(self) -> Text {
         self.row().rule
     }
 
     #[rustfmt::skip]
     fn row(self) -> Row {
-        use lang::*;
+        use texts::*;
         use Rule::*;
         let (status, section, rule, fix) = match self {
             RequestLineTooLong => (414, "RFC 9112 3",         REQUEST_LINE_TOO_LONG_RULE, REQUEST_LINE_TOO_LONG_FIX),
@@ -116,73 +126,86 @@ impl Rule {
     }
 }
 
-/// What was seen where the rule was broken.
+/// The part of the request that breaks the rule, as shown in a [`Refusal`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Found {
-    /// The thing is not there.
+    /// Something that the rule requires is missing.
     Nothing,
-    /// These bytes of the request, escaped and cut.
+    /// These bytes of the request, escaped and truncated to 80 characters.
     Bytes(String),
-    /// This many bytes where fewer are allowed.
+    /// More bytes than the limit.
     Length {
-        /// Bytes seen so far.
+        /// Bytes read so far.
         bytes: usize,
-        /// The limit.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// More header fields than this.
+    /// More header fields than this limit.
     Headers(usize),
-    /// A key of this many bytes once decoded.
+    /// A key that decodes to this many bytes.
     KeyBytes(usize),
-    /// A field that many times.
+    /// This many fields of the same name.
     Times(usize),
 }
 
-/// A refused opening handshake: the rule and what was found.
+/// The reason why a request is refused: the broken rule, and what the request contains instead.
+///
+/// ```
+/// use framewise::lang::Lang;
+/// use framewise::protocol::refusal::{Found, Refusal, Rule};
+///
+/// let refusal = Refusal::measured(Rule::KeyLength, Found::KeyBytes(15));
+/// assert_eq!(refusal.to_string(), "Sec-WebSocket-Key decodes to 16 bytes (RFC 6455 4.2.1), found: a key of 15 bytes");
+/// assert_eq!(refusal.body(Lang::Pt).lines().nth(2), Some("encontrado: uma chave de 15 bytes"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Refusal {
     /// The broken rule.
     pub rule: Rule,
-    /// What was there instead.
+    /// What the request contains instead.
     pub found: Found,
 }
 
-/// The most characters of the request that an answer repeats.
+/// The maximum number of characters of the request that a response quotes.
 const MAX_FOUND: usize = 80;
 
 impl Refusal {
-    /// A refusal that shows the bytes at fault.
+    /// Creates a refusal that quotes the invalid bytes of the request. Empty `bytes` mean that something is missing.
+    #[must_use]
     pub fn of(rule: Rule, bytes: &[u8]) -> Refusal {
         let found = if bytes.is_empty() { Found::Nothing } else { Found::Bytes(escaped(bytes)) };
         Refusal { rule, found }
     }
 
-    /// A refusal with a measured find.
+    /// Creates a refusal that shows a count or a length.
+    #[must_use]
     pub fn measured(rule: Rule, found: Found) -> Refusal {
         Refusal { rule, found }
     }
 
-    /// What was found, in words.
+    /// Describes what was found in the request.
     pub fn found_text(&self, lang: Lang) -> String {
         match &self.found {
-            Found::Nothing => lang::FOUND_NOTHING.get(lang).to_owned(),
+            Found::Nothing => texts::FOUND_NOTHING.get(lang).to_owned(),
             Found::Bytes(bytes) => bytes.clone(),
-            Found::Length { bytes, limit } => lang::FOUND_BYTES.with(lang, &[bytes, limit]),
-            Found::Headers(limit) => lang::FOUND_HEADERS.with(lang, &[limit]),
-            Found::KeyBytes(bytes) => lang::FOUND_KEY_BYTES.with(lang, &[bytes]),
-            Found::Times(times) => lang::FOUND_TIMES.with(lang, &[times]),
+            Found::Length { bytes, limit } => texts::FOUND_BYTES.with(lang, &[bytes, limit]),
+            Found::Headers(limit) => texts::FOUND_HEADERS.with(lang, &[limit]),
+            Found::KeyBytes(bytes) => texts::FOUND_KEY_BYTES.with(lang, &[bytes]),
+            Found::Times(times) => texts::FOUND_TIMES.with(lang, &[times]),
         }
     }
 
-    /// The four lines of the answer's body.
+    /// Returns the body of the response: four lines, each `label: text`.
     pub fn body(&self, lang: Lang) -> String {
         let row = self.rule.row();
         let mut body = String::new();
         let lines = [
-            (lang::LABEL_RULE, row.rule.get(lang)),
-            (lang::LABEL_SECTION, row.section),
-            (lang::LABEL_FOUND, &self.found_text(lang)),
-            (lang::LABEL_FIX, row.fix.get(lang)),
+            (texts::LABEL_RULE, row.rule.get(lang)),
+            (texts::LABEL_SECTION, row.section),
+            (texts::LABEL_FOUND, &self.found_text(lang)),
+            (texts::LABEL_FIX, row.fix.get(lang)),
         ];
         for (label, text) in lines {
             body.push_str(label.get(lang));
@@ -194,7 +217,17 @@ impl Refusal {
     }
 }
 
-/// Bytes of the request as printable ASCII, cut at 80: safe in a body, a log line or a terminal.
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rule, section) = (self.rule.text().get(Lang::En), self.rule.section());
+        write!(out, "{rule} ({section}), found: {}", self.found_text(Lang::En))
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Escapes bytes of the request as printable ASCII and truncates the result to 80 characters, so that it is safe in a
+/// body, a log line and a terminal.
 fn escaped(bytes: &[u8]) -> String {
     let mut text = String::new();
     for &byte in bytes {
@@ -202,7 +235,7 @@ fn escaped(bytes: &[u8]) -> String {
         match byte {
             b'\\' => text.push_str("\\\\"),
             b' '..=b'~' => text.push(char::from(byte)),
-            _ => write!(text, "\\x{byte:02x}").expect("a String takes everything"),
+            _ => write!(text, "\\x{byte:02x}").expect("writing to a String cannot fail"),
         }
         if text.len() > MAX_FOUND - 3 {
             text.truncate(before);

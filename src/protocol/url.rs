@@ -1,4 +1,4 @@
-//! RFC 6455 §3: `ws://` and `wss://` addresses.
+//! RFC 6455 §3: `ws://` and `wss://` URLs.
 //!
 //! ```text
 //! ws://localhost:8765/chat?room=7a
@@ -8,39 +8,51 @@
 
 use std::fmt::{self, Write};
 
-use crate::lang::{self, Lang};
-use crate::protocol::http::request::is_authority;
+use crate::lang::Lang;
+use crate::protocol::http::authority::Authority;
+use crate::texts;
 
-/// A WebSocket address, taken apart.
+/// A parsed WebSocket URL.
+///
+/// ```
+/// use framewise::Url;
+///
+/// let url = Url::parse("ws://localhost:8765/chat?room=7a")?;
+/// assert_eq!((url.host(), url.port(), url.resource()), ("localhost", 8765, "/chat?room=7a"));
+/// # Ok::<(), framewise::protocol::url::InvalidUrl>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
     secure: bool,
     /// Host and port as written.
     authority: String,
+    host: String,
+    port: u16,
     resource: String,
 }
 
-/// Why a text is not a WebSocket address.
+/// The reason why a text is not a WebSocket URL, as [`Url::parse`] returns it (§3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum InvalidUrl {
-    /// It does not begin with `ws://` or `wss://`.
+    /// It does not start with `ws://` or `wss://`.
     Scheme,
-    /// The host or the port is impossible, or user information stands before it.
+    /// The host or the port is malformed, or there is user information before it.
     Authority,
-    /// It has a fragment (`#...`), which means nothing here; `%23` writes the character itself.
+    /// It has a fragment (`#...`), which a WebSocket URL must not have. Write `%23` for the character `#`.
     Fragment,
     /// The path or query has a space or a control character.
     Resource,
 }
 
 impl InvalidUrl {
-    /// One line that says what is wrong.
+    /// Returns one line that explains what is wrong.
     pub fn text(self, lang: Lang) -> &'static str {
         let text = match self {
-            InvalidUrl::Scheme => lang::URL_SCHEME,
-            InvalidUrl::Authority => lang::URL_AUTHORITY,
-            InvalidUrl::Fragment => lang::URL_FRAGMENT,
-            InvalidUrl::Resource => lang::URL_RESOURCE,
+            InvalidUrl::Scheme => texts::URL_SCHEME,
+            InvalidUrl::Authority => texts::URL_AUTHORITY,
+            InvalidUrl::Fragment => texts::URL_FRAGMENT,
+            InvalidUrl::Resource => texts::URL_RESOURCE,
         };
         text.get(lang)
     }
@@ -55,12 +67,12 @@ impl fmt::Display for InvalidUrl {
 impl std::error::Error for InvalidUrl {}
 
 impl Url {
-    /// Reads an address. Characters outside ASCII in path and query are percent-encoded (§11.1.1-2); a host
-    /// outside ASCII has to be encoded by the caller.
+    /// Parses a URL (§3). Non-ASCII characters in path and query are percent-encoded (§11.1.1-2). A non-ASCII host name
+    /// is an error: the caller encodes it, as `xn--...`.
     ///
     /// # Errors
     ///
-    /// The text is not a WebSocket address.
+    /// The text is not a WebSocket URL.
     pub fn parse(text: &str) -> Result<Url, InvalidUrl> {
         let (scheme, rest) = text.split_once("://").ok_or(InvalidUrl::Scheme)?;
         let secure = match scheme.to_ascii_lowercase().as_str() {
@@ -74,9 +86,7 @@ impl Url {
         }
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
-        if !is_authority(authority.as_bytes()) {
-            return Err(InvalidUrl::Authority);
-        }
+        let parsed = Authority::parse(authority.as_bytes()).ok_or(InvalidUrl::Authority)?;
         let mut resource = String::with_capacity(path.len() + 1);
         if !path.starts_with('/') {
             resource.push('/');
@@ -88,35 +98,33 @@ impl Url {
                 _ => return Err(InvalidUrl::Resource),
             }
         }
-        Ok(Url { secure, authority: authority.to_owned(), resource })
+        // RFC 6455 §3-1
+        let port = parsed.port.unwrap_or(if secure { 443 } else { 80 });
+        let (authority, host) = (authority.to_owned(), parsed.host.to_owned());
+        Ok(Url { secure, authority, host, port, resource })
     }
 
-    /// Whether TLS is asked for (`wss`).
+    /// Reports whether the scheme is `wss`, which means TLS.
     pub fn is_secure(&self) -> bool {
         self.secure
     }
 
-    /// Host and port as written: what the Host field carries.
+    /// Returns host and port as they were written. The Host field of the request repeats them.
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// The host alone, without the brackets of an IPv6 address.
+    /// Returns the host, without the brackets of an IPv6 address.
     pub fn host(&self) -> &str {
-        match self.authority.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
-            Some((address, _)) => address,
-            None => self.authority.split(':').next().unwrap_or_default(),
-        }
+        &self.host
     }
 
-    /// The port: as written, else 80 for `ws` and 443 for `wss` (§3-1).
+    /// Returns the port. If the URL has none, it is 80 for `ws` and 443 for `wss` (§3-1).
     pub fn port(&self) -> u16 {
-        let after_host = self.authority.rsplit(']').next().unwrap_or_default();
-        let written = after_host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        written.unwrap_or(if self.secure { 443 } else { 80 })
+        self.port
     }
 
-    /// Path and query: what the request line asks for.
+    /// Returns path and query, as they appear in the request line. The path is `/` if the URL has none.
     pub fn resource(&self) -> &str {
         &self.resource
     }
@@ -127,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_addresses_apart() {
+    fn parses_urls() {
         let url = Url::parse("ws://localhost:8765/chat?room=7a").expect("valid");
         assert_eq!((url.host(), url.port(), url.is_secure()), ("localhost", 8765, false));
         assert_eq!(url.resource(), "/chat?room=7a");
@@ -140,7 +148,7 @@ mod tests {
 
     /// RFC 6455 §3-2, §4.1-3
     #[test]
-    fn refuses_what_is_no_address() {
+    fn rejects_malformed_urls() {
         assert_eq!(Url::parse("http://h/"), Err(InvalidUrl::Scheme));
         assert_eq!(Url::parse("localhost:8765"), Err(InvalidUrl::Scheme));
         assert_eq!(Url::parse("ws:///path"), Err(InvalidUrl::Authority));

@@ -1,67 +1,172 @@
-//! RFC 6455 §8.1, §5.6: text is UTF-8, and a code point may straddle frames and reads.
+//! RFC 6455 §5.6, §8.1: text is UTF-8, and a code point may straddle frames and reads.
 //!
 //! ```text
 //! "κόσμε" cut inside a code point:   ce ba e1 | bd b9 cf 83 ...
-//!                                    whole ↑ ↑ pending: a lead byte that waits for two more
+//!                                    whole ↑ ↑ pending: a lead byte that needs two more bytes
 //! ```
 //!
-//! [`TextBuffer`] takes pieces. Each byte is validated once; the at most three bytes of an unfinished code
-//! point wait in `pending`. A byte that can begin or continue nothing is an error at once, long before
-//! the message ends.
+//! - [`Text`] holds the bytes of a text that passed the check.
+//! - [`Utf8Check`] checks a text that arrives in pieces. It checks each byte once and stores at most the three bytes of
+//!   an incomplete code point. It fails at the first byte after which the text cannot become valid, even if the message
+//!   is still incomplete.
+//! - [`is_utf8`] checks a whole text.
+//!
+//! # Why `Text` is not a `&str`
+//!
+//! A `&str` promises the compiler that its bytes are UTF-8. There are two ways to get one from bytes:
+//! [`str::from_utf8`] checks them, and [`str::from_utf8_unchecked`] is `unsafe`, because it trusts the caller. This
+//! crate forbids `unsafe`. Therefore our own check cannot produce a `&str`, even if [`mask::apply`](super::mask::apply)
+//! has found only ASCII while unmasking. The standard library must check the bytes again. That takes about 100
+//! instructions for 20 bytes of plain text, a large part of the work for such a message.
+//!
+//! A server that echoes, relays or broadcasts needs bytes, not a `&str`. Therefore `Text` keeps the bytes, and only
+//! [`Text::as_str`] runs the second check. This also means that a bug in this file can never cause undefined behaviour.
+//! The worst outcome is a panic in `as_str`.
 
+use std::error::Error;
+use std::fmt;
 use std::str;
 
-/// The bytes are not UTF-8, and no byte that could still come would mend them.
+/// The error for a text that is not valid UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidUtf8;
 
-/// Checks a whole text; the fast path for a message that arrived in one piece.
-///
-/// # Errors
-///
-/// The bytes are not UTF-8.
-#[inline]
-pub fn validate(bytes: &[u8]) -> Result<&str, InvalidUtf8> {
-    #[cfg(feature = "simdutf8")]
-    let text = simdutf8::basic::from_utf8(bytes).map_err(|_| InvalidUtf8);
-    #[cfg(not(feature = "simdutf8"))]
-    let text = str::from_utf8(bytes).map_err(|_| InvalidUtf8);
-    text
+impl fmt::Display for InvalidUtf8 {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("the text is not valid UTF-8")
+    }
 }
 
-/// A text that arrives in pieces: what is valid so far, and at most three bytes that wait.
-#[derive(Debug, Default)]
-pub struct TextBuffer {
-    whole: String,
+impl Error for InvalidUtf8 {}
+
+/// A text: bytes that were checked as UTF-8. [`as_str`](Text::as_str) converts them to a `&str`.
+///
+/// The [module documentation](self) explains why this is not a `&str`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Text<'a>(&'a [u8]);
+
+impl<'a> Text<'a> {
+    /// Checks `bytes` and returns them as a text.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are not UTF-8.
+    #[inline]
+    pub fn new(bytes: &'a [u8]) -> Result<Text<'a>, InvalidUtf8> {
+        Text::after_unmasking(bytes, bytes.is_ascii())
+    }
+
+    /// Returns `bytes` as a text. Checks them unless `is_ascii` is true, which must be the result of
+    /// [`mask::apply`](super::mask::apply) for these bytes.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are not UTF-8.
+    #[inline(always)]
+    pub(crate) fn after_unmasking(
+        bytes: &'a [u8],
+        is_ascii: bool,
+    ) -> Result<Text<'a>, InvalidUtf8> {
+        debug_assert!(!is_ascii || bytes.is_ascii());
+        // RFC 6455 §5.6-1, §8.1-1
+        if is_ascii || is_utf8(bytes) { Ok(Text(bytes)) } else { Err(InvalidUtf8) }
+    }
+
+    /// Returns `bytes` as a text. The caller has already checked them.
+    #[inline]
+    pub(crate) fn from_checked(bytes: &'a [u8]) -> Text<'a> {
+        debug_assert!(is_utf8(bytes));
+        Text(bytes)
+    }
+
+    /// Returns the bytes, without a check.
+    #[inline]
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Returns the text as a `&str`. The standard library checks the bytes again, so keep the result if you need it
+    /// more than once.
+    pub fn as_str(self) -> &'a str {
+        str::from_utf8(self.0).expect("a `Text` is checked before it is created")
+    }
+
+    /// Returns the length in bytes.
+    #[inline]
+    pub fn len(self) -> usize {
+        self.0.len()
+    }
+
+    /// Reports whether the text is empty.
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    #[inline]
+    fn from(text: &'a str) -> Text<'a> {
+        Text(text.as_bytes())
+    }
+}
+
+impl<'a> From<&'a String> for Text<'a> {
+    #[inline]
+    fn from(text: &'a String) -> Text<'a> {
+        Text(text.as_bytes())
+    }
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.as_str(), out)
+    }
+}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), out)
+    }
+}
+
+impl PartialEq<str> for Text<'_> {
+    #[inline]
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for Text<'_> {
+    #[inline]
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == other.as_bytes()
+    }
+}
+
+/// Checks a text that arrives in pieces, without storing it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Utf8Check {
+    /// The first `waiting` bytes are the start of the code point that the last piece left incomplete.
     pending: [u8; 3],
     waiting: u8,
 }
 
-impl TextBuffer {
-    /// Bytes taken so far, the waiting ones included.
-    pub fn len(&self) -> usize {
-        self.whole.len() + usize::from(self.waiting)
-    }
-
-    /// Nothing was taken yet.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Takes the next piece.
+impl Utf8Check {
+    /// Checks the next piece. Do not push more pieces after an error.
     ///
     /// # Errors
     ///
-    /// Some byte of the piece cannot be part of UTF-8 at its place.
+    /// The text so far cannot become valid UTF-8, no matter what follows.
     pub fn push(&mut self, mut piece: &[u8]) -> Result<(), InvalidUtf8> {
         while self.waiting > 0 {
             let Some((&next, rest)) = piece.split_first() else { return Ok(()) };
             self.complete_with(next)?;
             piece = rest;
         }
-        let (body, tail) = piece.split_at(piece.len() - unfinished_tail(piece));
-        self.whole.push_str(validate(body)?);
-        if !may_begin_code_point(tail) {
+        let (whole, tail) = piece.split_at(piece.len() - unfinished_tail(piece));
+        // RFC 6455 §5.6-1, §8.1-1
+        if !is_utf8(whole) || !may_begin_code_point(tail) {
             return Err(InvalidUtf8);
         }
         self.pending[..tail.len()].copy_from_slice(tail);
@@ -69,24 +174,35 @@ impl TextBuffer {
         Ok(())
     }
 
-    /// Ends the text and hands it over.
+    /// Checks the next piece like [`push`](Utf8Check::push), but skips the check if possible. `is_ascii` must be the
+    /// result of [`mask::apply`](super::mask::apply) for this piece.
+    #[inline]
+    pub(crate) fn push_after_unmasking(
+        &mut self,
+        piece: &[u8],
+        is_ascii: bool,
+    ) -> Result<(), InvalidUtf8> {
+        debug_assert!(!is_ascii || piece.is_ascii());
+        if is_ascii && self.waiting == 0 { Ok(()) } else { self.push(piece) }
+    }
+
+    /// Checks that the text is complete.
     ///
     /// # Errors
     ///
     /// The text ends inside a code point.
-    pub fn finish(self) -> Result<String, InvalidUtf8> {
-        if self.waiting == 0 { Ok(self.whole) } else { Err(InvalidUtf8) }
+    pub fn finish(&self) -> Result<(), InvalidUtf8> {
+        if self.waiting == 0 { Ok(()) } else { Err(InvalidUtf8) }
     }
 
-    /// Adds one byte to the code point that waits.
+    /// Adds one byte to the pending code point.
     fn complete_with(&mut self, next: u8) -> Result<(), InvalidUtf8> {
         let waiting = usize::from(self.waiting);
         let mut point = [0; 4];
         point[..waiting].copy_from_slice(&self.pending[..waiting]);
         point[waiting] = next;
         let point = &point[..=waiting];
-        if let Ok(text) = str::from_utf8(point) {
-            self.whole.push_str(text);
+        if str::from_utf8(point).is_ok() {
             self.waiting = 0;
         } else if may_begin_code_point(point) {
             self.pending[waiting] = next;
@@ -98,7 +214,110 @@ impl TextBuffer {
     }
 }
 
-/// How many bytes at the end belong to a code point that is not complete, going by its lead byte.
+/// Reports whether `bytes` are UTF-8. The result is the same as that of [`str::from_utf8`], but this function is
+/// several times as fast on text that is not ASCII.
+pub fn is_utf8(bytes: &[u8]) -> bool {
+    // simdutf8 passes shorter texts to the standard library. The check below is faster for them.
+    #[cfg(feature = "simdutf8")]
+    if bytes.len() >= 64 {
+        return simdutf8::basic::from_utf8(bytes).is_ok();
+    }
+    is_utf8_by_lanes(bytes)
+}
+
+/// The number of bytes in a vector register of every x86-64 (SSE2) and every 64-bit ARM processor (NEON).
+const LANES: usize = 16;
+
+/// The number of bytes that are skipped at once if they are ASCII.
+const BLOCK: usize = 4 * LANES;
+
+/// Reports whether `bytes` are UTF-8. It slides windows over them until [`fault`] has checked every byte.
+///
+/// ```text
+/// bytes     |                                                            |
+/// first  000|----- LANES -----|     zeros stand in for bytes before the first one
+/// block                    ...|--------- BLOCK ---------|    while that many are left
+/// lanes                                              ...|-- LANES --|
+/// last                                           three bytes ...|-- LANES --|
+/// ```
+///
+/// The first three bytes of each window were checked in an earlier window. The last window ends at the last byte. It
+/// may check some bytes again, which does not change the result.
+fn is_utf8_by_lanes(bytes: &[u8]) -> bool {
+    let Some(last) = bytes.last_chunk::<{ 3 + LANES }>() else {
+        return str::from_utf8(bytes).is_ok();
+    };
+    let mut first = [0; 3 + LANES];
+    first[3..].copy_from_slice(&bytes[..LANES]);
+    if !is_sound(&first) {
+        return false;
+    }
+    let mut rest = &bytes[LANES - 3..];
+    while let Some(window) = rest.first_chunk::<{ 3 + BLOCK }>() {
+        // The three bytes before a block must be ASCII too. Otherwise their code point could continue in the block.
+        if !window.is_ascii() && !is_sound(window) {
+            return false;
+        }
+        rest = &rest[BLOCK..];
+    }
+    while let Some(window) = rest.first_chunk::<{ 3 + LANES }>() {
+        if !is_sound(window) {
+            return false;
+        }
+        rest = &rest[LANES..];
+    }
+    is_sound(last) && unfinished_tail(bytes) == 0
+}
+
+/// Reports whether every byte of a window except the first three is valid.
+///
+/// The width is a constant and the checks of the bytes do not depend on each other, so the compiler checks [`LANES`]
+/// bytes at once.
+#[inline(always)]
+fn is_sound<const WIDTH: usize>(window: &[u8; WIDTH]) -> bool {
+    let mut faults = 0;
+    for at in 3..WIDTH {
+        faults |= fault(window[at - 3], window[at - 2], window[at - 1], window[at]);
+    }
+    faults < 0x80
+}
+
+/// Checks `byte` against the three bytes before it. The top bit of the result is set if the sequence is invalid.
+///
+/// ```text
+/// code point          lead     second   third    fourth       RFC 3629, section 4
+/// U+0000..U+007F      00..7F
+/// U+0080..U+07FF      C2..DF   80..BF                         C0 and C1 could only lead overlong forms
+/// U+0800..U+FFFF      E0..EF   80..BF   80..BF                E0: A0..BF (overlong), ED: 80..9F (surrogates)
+/// U+10000..U+10FFFF   F0..F4   80..BF   80..BF   80..BF       F0: 90..BF (overlong), F4: 80..8F (too large)
+/// ```
+///
+/// There are two kinds of faults:
+///
+/// - A lead byte requires a continuation byte (80..BF) here and there is none, or there is one and no lead requires it.
+/// - The byte before is a lead byte that is never valid, or not valid with this second byte.
+///
+/// Every step compiles to one vector instruction, without branches. A truth value is a mask of eight equal bits. A
+/// saturating subtraction leaves the top bit set exactly if the byte is at least 0x80 larger than the number
+/// subtracted. Comparisons are signed, because SSE2 has no unsigned ones. As signed numbers, 80..BF are the smallest
+/// bytes.
+#[inline(always)]
+fn fault(third_back: u8, second_back: u8, before: u8, byte: u8) -> u8 {
+    let mask = |yes: bool| if yes { 0xff } else { 0 };
+    let is_above = |limit: u8| mask(byte as i8 > limit as i8);
+    let is_wanted = before.saturating_sub(0xc0 - 0x80)
+        | second_back.saturating_sub(0xe0 - 0x80)
+        | third_back.saturating_sub(0xf0 - 0x80);
+    let continues = !is_above(0xbf);
+    // E0 is invalid before a byte up to 9F, and ED before one above it. For a byte above 9F, the XOR turns ED into E0,
+    // so that one comparison finds both faults. The same applies to F0, F4 and 8F.
+    let three = mask(before ^ (is_above(0x9f) & (0xe0 ^ 0xed)) == 0xe0);
+    let four = mask(before ^ (is_above(0x8f) & (0xf0 ^ 0xf4)) == 0xf0);
+    let never = mask(before & 0xfe == 0xc0) | before.saturating_sub(0xf5 - 0x80);
+    (is_wanted ^ continues) | three | four | never
+}
+
+/// Returns how many bytes at the end belong to an incomplete code point, according to its lead byte.
 fn unfinished_tail(bytes: &[u8]) -> usize {
     for back in 1..=bytes.len().min(3) {
         let needed = match bytes[bytes.len() - back] {
@@ -113,7 +332,7 @@ fn unfinished_tail(bytes: &[u8]) -> usize {
     0
 }
 
-/// Whether some further bytes would make this one code point.
+/// Reports whether `bytes` are empty or the start of one code point.
 fn may_begin_code_point(bytes: &[u8]) -> bool {
     match str::from_utf8(bytes) {
         Ok(text) => text.is_empty(),
@@ -125,15 +344,14 @@ fn may_begin_code_point(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn in_two(bytes: &[u8], cut: usize) -> Result<String, InvalidUtf8> {
-        let mut text = TextBuffer::default();
-        text.push(&bytes[..cut])?;
-        text.push(&bytes[cut..])?;
-        assert_eq!(text.len(), bytes.len());
-        text.finish()
+    fn in_two(bytes: &[u8], cut: usize) -> Result<(), InvalidUtf8> {
+        let mut check = Utf8Check::default();
+        check.push(&bytes[..cut])?;
+        check.push(&bytes[cut..])?;
+        check.finish()
     }
 
-    /// RFC 6455 §8.1-1: same verdict as the standard library at every cut.
+    /// RFC 6455 §8.1-1: same result as the standard library, for texts split at every position.
     #[test]
     fn agrees_with_the_standard_library_at_every_cut() {
         let samples: [&[u8]; 12] = [
@@ -151,15 +369,72 @@ mod tests {
             b"a\xe2\x28\xa1",
         ];
         for sample in samples {
-            let expected = str::from_utf8(sample).map(str::to_owned).map_err(|_| InvalidUtf8);
+            let expected = str::from_utf8(sample).map(|_| ()).map_err(|_| InvalidUtf8);
             for cut in 0..=sample.len() {
                 assert_eq!(in_two(sample, cut), expected, "{sample:x?} cut at {cut}");
             }
         }
     }
 
-    /// Every sequence of up to three bytes, one byte at a time: an error comes exactly when the bytes so
-    /// far cannot be continued, never later.
+    /// RFC 6455 §8.1-1: same result as the standard library on texts of every length around the window sizes, whole or
+    /// cut inside a code point. `tests/properties` covers all sequences.
+    #[test]
+    fn is_utf8_agrees_with_the_standard_library() {
+        let texts = ["é".repeat(100), "€".repeat(66), "😀".repeat(50), "a€b😀cé".repeat(20)];
+        for text in &texts {
+            for from in 0..20 {
+                for to in from..=text.len() {
+                    let bytes = &text.as_bytes()[from..to];
+                    let expected = str::from_utf8(bytes).is_ok();
+                    assert_eq!(is_utf8(bytes), expected, "{bytes:x?}");
+                    assert_eq!(is_utf8_by_lanes(bytes), expected, "{bytes:x?}");
+                }
+            }
+        }
+    }
+
+    /// RFC 6455 §8.1-1: an invalid byte is found at every position, also after skipped text.
+    #[test]
+    fn is_utf8_finds_a_wrong_byte_anywhere() {
+        for length in [19, 20, 35, 67, 83, 84, 150, 211] {
+            let mut bytes = vec![b'x'; length];
+            for at in 0..length {
+                for wrong in [0x80, 0xbf, 0xc0, 0xc3, 0xe2, 0xf0, 0xff] {
+                    bytes[at] = wrong;
+                    assert!(!is_utf8_by_lanes(&bytes), "{wrong:x} at {at} of {length}");
+                }
+                bytes[at] = b'x';
+            }
+            assert!(is_utf8_by_lanes(&bytes));
+        }
+    }
+
+    /// A text behaves like a `str` with the same bytes.
+    #[test]
+    fn a_text_is_like_its_str() {
+        let owned = String::from("olá \"mundo\"");
+        let text = Text::new(owned.as_bytes()).expect("valid");
+        assert_eq!(text.as_str(), owned);
+        assert_eq!(text.as_bytes(), owned.as_bytes());
+        assert_eq!((text.len(), text.is_empty()), (owned.len(), false));
+        assert!(Text::from("").is_empty());
+        assert_eq!(text, Text::from(&owned));
+        assert!(text == *owned && text == owned.as_str() && text != "olá");
+        assert_eq!(format!("{text:>20}|{text:?}"), format!("{owned:>20}|{owned:?}"));
+        assert_eq!(Text::new(b"\xff"), Err(InvalidUtf8));
+        assert_eq!(InvalidUtf8.to_string(), "the text is not valid UTF-8");
+    }
+
+    /// RFC 6455 §8.1-1: the check is skipped only if unmasking reported ASCII.
+    #[test]
+    fn after_unmasking_only_ascii_needs_no_check() {
+        assert_eq!(Text::after_unmasking(b"plain", true), Ok(Text::from("plain")));
+        assert_eq!(Text::after_unmasking("é".as_bytes(), false), Ok(Text::from("é")));
+        assert_eq!(Text::after_unmasking(b"\xc3", false), Err(InvalidUtf8));
+    }
+
+    /// Sequences of four bytes, one byte at a time: the error comes at the first byte after which the text cannot
+    /// become valid, never later.
     #[test]
     fn fails_at_the_first_hopeless_byte() {
         fn hopeless(bytes: &[u8]) -> bool {
@@ -174,8 +449,8 @@ mod tests {
                 for &c in &bytes {
                     for &d in &bytes {
                         let sequence = [a, b, c, d];
-                        let mut text = TextBuffer::default();
-                        let failed = sequence.iter().position(|&byte| text.push(&[byte]).is_err());
+                        let mut check = Utf8Check::default();
+                        let failed = sequence.iter().position(|&byte| check.push(&[byte]).is_err());
                         let expected = (1..=4).find(|&n| hopeless(&sequence[..n])).map(|n| n - 1);
                         assert_eq!(failed, expected, "{sequence:x?}");
                     }

@@ -1,16 +1,23 @@
-//! RFC 6455 §7.1.7, §7.4.1: every rule that the other side can break once the connection is open.
+//! RFC 6455 §7.1.7, §7.4.1: every rule that the peer can break on an open connection.
 //!
-//! The table below is the only place where a broken rule meets its section, its normative clause, its
-//! close code and the reason text that travels in the Close frame. To fail a connection anywhere in
-//! this crate is to name one of these variants.
+//! The table below is the only place that maps a broken rule to its section, its normative clause, its close code and
+//! the reason in the Close frame. Code that fails a connection uses one of these variants.
 
 use std::fmt;
 
-/// One rule that the peer broke; the connection fails because of it.
+/// A rule that the peer broke, so that the connection fails.
+///
+/// ```
+/// use framewise::protocol::violation::Violation;
+///
+/// let rule = Violation::UnmaskedFrame;
+/// assert_eq!((rule.section(), rule.code()), ("5.1", 1002));
+/// assert_eq!(rule.to_string(), "RFC 6455 5.1: a client must mask every frame");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Violation {
-    /// RSV1, RSV2 or RSV3 is set and no extension gave it a meaning.
+    /// RSV1, RSV2 or RSV3 is set, and no negotiated extension defines it.
     ReservedBits,
     /// The opcode is one of 3-7 or B-F.
     ReservedOpcode,
@@ -18,7 +25,7 @@ pub enum Violation {
     UnmaskedFrame,
     /// A server sent a frame with the MASK bit.
     MaskedFrame,
-    /// The payload length took more bytes than it needed.
+    /// The payload length uses a longer form than it needs.
     LengthNotMinimal,
     /// The top bit of a 64-bit payload length is set.
     LengthTopBit,
@@ -26,15 +33,15 @@ pub enum Violation {
     FragmentedControl,
     /// A control frame with more than 125 bytes of payload data.
     ControlTooLong,
-    /// A continuation frame with no message to continue.
+    /// A continuation frame without a message to continue.
     NothingToContinue,
     /// A new text or binary frame in the middle of a fragmented message.
     MessageInterrupted,
     /// A text message that is not UTF-8.
     InvalidUtf8,
-    /// A Close frame whose body has a single byte: half a status code.
+    /// A Close frame whose body is a single byte: half a status code.
     TruncatedCloseCode,
-    /// A Close frame with a status code that may not travel.
+    /// A Close frame with a status code that must not be sent.
     InvalidCloseCode,
     /// A Close frame whose reason is not UTF-8.
     InvalidCloseReason,
@@ -42,13 +49,17 @@ pub enum Violation {
     MessageTooBig,
     /// A message in more fragments than this endpoint accepts.
     TooManyFragments,
-    /// The peer reads too slowly: what waits for it has reached the output limit.
+    /// The peer reads too slowly, and its queued output has reached the limit.
     OutputLimit,
-    /// The peer did not answer a ping in time.
+    /// There is not enough memory for a message that the peer is sending.
+    MessageMemory,
+    /// There is not enough memory for the output to the peer.
+    OutputMemory,
+    /// The peer did not respond to a ping in time.
     PingUnanswered,
 }
 
-/// What the table says about one [`Violation`].
+/// One row of the table.
 struct Rule {
     section: &'static str,
     clause: &'static str,
@@ -63,7 +74,7 @@ const TOO_BIG: u16 = 1009;
 
 impl Violation {
     /// Every variant, in the order of the table.
-    pub const ALL: [Violation; 18] = [
+    pub const ALL: &'static [Violation] = &[
         Violation::ReservedBits,
         Violation::ReservedOpcode,
         Violation::UnmaskedFrame,
@@ -81,30 +92,32 @@ impl Violation {
         Violation::MessageTooBig,
         Violation::TooManyFragments,
         Violation::OutputLimit,
+        Violation::MessageMemory,
+        Violation::OutputMemory,
         Violation::PingUnanswered,
     ];
 
-    /// The section of RFC 6455 that states the rule, for example `5.1`.
+    /// Returns the section of RFC 6455 that states the rule, for example `5.1`.
     pub fn section(self) -> &'static str {
         self.rule().section
     }
 
-    /// The normative clause (section, hyphen, ordinal of the key word in it), for example `5.1-2`.
+    /// Returns the normative clause, for example `5.1-2`: the second normative keyword in §5.1.
     pub fn clause(self) -> &'static str {
         self.rule().clause
     }
 
-    /// The status code that the Close frame carries (§7.4.1).
+    /// Returns the status code of the Close frame (§7.4.1).
     pub fn code(self) -> u16 {
         self.rule().code
     }
 
-    /// The rule in a few words, without its section.
+    /// Returns the rule in a few words, without its section.
     pub fn text(self) -> &'static str {
         self.rule().text
     }
 
-    /// The reason that the Close frame carries: ASCII, at most 123 bytes (§5.5.1).
+    /// Returns the reason of the Close frame: ASCII, at most 123 bytes (§5.5.1).
     pub fn reason(self) -> String {
         format!("RFC 6455 {}: {}", self.section(), self.text())
     }
@@ -130,6 +143,8 @@ impl Violation {
             MessageTooBig      => ("10.4",  "10.4-1",  TOO_BIG,        "message larger than the limit"),
             TooManyFragments   => ("10.4",  "10.4-2",  POLICY,         "more fragments than the limit"),
             OutputLimit        => ("10.4",  "10.4-1",  POLICY,         "output limit reached, the peer reads too slowly"),
+            MessageMemory      => ("10.4",  "10.4-1",  TOO_BIG,        "no memory left for this message"),
+            OutputMemory       => ("10.4",  "10.4-1",  POLICY,         "no memory left, the peer reads too slowly"),
             PingUnanswered     => ("5.5.2", "5.5.2-2", POLICY,         "no pong in time"),
         };
         Rule { section, clause, code, text }
@@ -151,7 +166,7 @@ mod tests {
     /// RFC 6455 §5.5-1: the reason shares the 125 bytes of a control frame with the 2-byte code.
     #[test]
     fn every_reason_fits_a_close_frame_and_is_ascii() {
-        for violation in Violation::ALL {
+        for &violation in Violation::ALL {
             let reason = violation.reason();
             assert!(reason.is_ascii() && reason.len() <= 123, "{reason}");
             assert!(reason.starts_with(&format!("RFC 6455 {}", violation.section())));

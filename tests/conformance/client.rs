@@ -1,12 +1,12 @@
-//! The client under test: runs every case of an Autobahn server and sends back each message that it gets.
+//! The client under test: runs every case of an Autobahn server and echoes each message.
 //!
 //! `conformance_client ws://127.0.0.1:9001`
 
+use framewise::Client;
+use framewise::ClientRequest;
+use framewise::Event;
+use framewise::Url;
 use framewise::config::Config;
-use framewise::net::client::Client;
-use framewise::protocol::connection::Event;
-use framewise::protocol::handshake::client::ClientRequest;
-use framewise::protocol::url::Url;
 
 type Error = Box<dyn std::error::Error>;
 
@@ -14,11 +14,11 @@ fn main() -> Result<(), Error> {
     let server = std::env::args().nth(1).ok_or("usage: conformance_client URL")?;
     let mut cases = open(&format!("{server}/getCaseCount"))?;
     let count = loop {
-        match cases.next(None)? {
-            Some(Event::Message(message)) => {
+        match cases.recv()? {
+            Event::Message(message) => {
                 break std::str::from_utf8(message.as_message().bytes())?.parse::<u32>()?;
             }
-            Some(Event::Closed(closed)) => return Err(format!("no case count: {closed:?}").into()),
+            Event::Closed(closed) => return Err(format!("no case count: {closed:?}").into()),
             _ => {}
         }
     };
@@ -29,22 +29,22 @@ fn main() -> Result<(), Error> {
     echo(open(&format!("{server}/updateReports?agent=framewise"))?)
 }
 
-/// Limits for this test, not defaults: group 9 sends up to 16 MiB in up to 262,144 fragments.
+/// Connects with higher limits than the defaults, because group 9 sends up to 16 MiB in up to 262,144 fragments.
 fn open(url: &str) -> Result<Client, Error> {
-    let config = Config {
-        max_message: 32 << 20,
-        max_fragments: 1 << 20,
-        max_output: 64 << 20,
-        ..Config::default()
-    };
-    Ok(Client::open(&ClientRequest::new(Url::parse(url)?), config, ())?)
+    let config = Config::default().limits(|limits| {
+        limits.max_message = 32 << 20;
+        limits.max_fragments = 1 << 20;
+        limits.max_output = 64 << 20;
+    });
+    Ok(Client::open(&ClientRequest::new(Url::parse(url)?), config)?)
 }
 
+/// Echoes each message until the server closes.
 fn echo(mut client: Client) -> Result<(), Error> {
     loop {
-        match client.next(None)? {
-            Some(Event::Message(message)) => drop(client.send(message.as_message())?),
-            Some(Event::Closed(_)) => return Ok(()),
+        match client.recv()? {
+            Event::Message(message) => drop(client.send(&message)?),
+            Event::Closed(_) => return Ok(()),
             _ => {}
         }
     }

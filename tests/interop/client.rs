@@ -1,13 +1,13 @@
-//! The library's client against servers that nobody here wrote: `interop_client NAME ws://127.0.0.1:PORT`.
+//! Tests the client of the library with other servers: `interop_client NAME ws://127.0.0.1:PORT`.
 
 use std::process::exit;
 use std::time::Duration;
 
+use framewise::Client;
+use framewise::ClientRequest;
+use framewise::Url;
 use framewise::config::Config;
-use framewise::net::client::Client;
 use framewise::protocol::connection::{Cause, Event};
-use framewise::protocol::handshake::client::ClientRequest;
-use framewise::protocol::url::Url;
 use framewise::{CloseCode, Message};
 
 type Check = fn(&str) -> Result<(), Box<dyn std::error::Error>>;
@@ -44,9 +44,9 @@ fn main() {
 fn text_and_binary(server: &str) -> Result<(), Box<dyn std::error::Error>> {
     let mut client = Client::connect(&format!("{server}/echo"))?;
     for message in [
-        Message::Text("hello"),
-        Message::Text("Olá, turma! 😀"),
-        Message::Text(""),
+        Message::from("hello"),
+        Message::from("Olá, turma! 😀"),
+        Message::from(""),
         Message::Binary(b"\0\xff\x80"),
         Message::Binary(b""),
     ] {
@@ -69,7 +69,7 @@ fn one_mebibyte(server: &str) -> Result<(), Box<dyn std::error::Error>> {
 
 fn fragments(server: &str) -> Result<(), Box<dyn std::error::Error>> {
     let mut client = Client::connect(&format!("{server}/fragments"))?;
-    for message in [Message::Text("in many fragments"), Message::Binary(&[200; 100])] {
+    for message in [Message::from("in many fragments"), Message::Binary(&[200; 100])] {
         client.send(message)?;
         expect(&mut client, message)?;
     }
@@ -82,7 +82,7 @@ fn ping_and_pong(server: &str) -> Result<(), Box<dyn std::error::Error>> {
         Event::Ping(payload) if *payload == *b"are you there" => {}
         other => return Err(format!("{other:?} where a ping should be").into()),
     }
-    expect(&mut client, Message::Text("pong seen"))?;
+    expect(&mut client, Message::from("pong seen"))?;
     client.ping(b"and you?");
     match next(&mut client)? {
         Event::Pong(payload) if *payload == *b"and you?" => our_end(client),
@@ -118,7 +118,7 @@ fn subprotocols(server: &str) -> Result<(), Box<dyn std::error::Error>> {
     for (offers, chosen) in [(["other", "chat"], Some("chat")), (["other", "superchat"], None)] {
         let request = ClientRequest::new(Url::parse(&format!("{server}/echo"))?);
         let request = request.subprotocol(offers[0])?.subprotocol(offers[1])?;
-        let client = Client::open(&request, Config::default(), ())?;
+        let client = Client::open(&request, Config::default())?;
         if client.subprotocol() != chosen {
             return Err(format!("{:?} was chosen", client.subprotocol()).into());
         }
@@ -128,10 +128,10 @@ fn subprotocols(server: &str) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn next(client: &mut Client) -> Result<Event<'static>, Box<dyn std::error::Error>> {
-    client.next(Some(Duration::from_secs(30)))?.ok_or_else(|| "nothing came".into())
+    client.recv_timeout(Duration::from_secs(30))?.ok_or_else(|| "nothing came".into())
 }
 
-/// The next message, whatever pings come before it.
+/// Expects a message. Ignores pings before it.
 fn expect(client: &mut Client, expected: Message<'_>) -> Result<(), Box<dyn std::error::Error>> {
     loop {
         match next(client)? {
@@ -143,6 +143,7 @@ fn expect(client: &mut Client, expected: Message<'_>) -> Result<(), Box<dyn std:
     }
 }
 
+/// Closes the connection and expects the code of the answer to be 1000.
 fn our_end(mut client: Client) -> Result<(), Box<dyn std::error::Error>> {
     match client.close(CloseCode::NORMAL, "")? {
         closed if closed.code == CloseCode::NORMAL => Ok(()),

@@ -16,7 +16,7 @@ const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] }
 async function newPage() {
   const page = await browser.newPage();
   await page.goto(`http://127.0.0.1:${site.address().port}/`);
-  // open(url) -> a socket whose messages wait until next() asks for them.
+  // open(url) resolves to a socket that keeps its messages until next() takes them.
   await page.evaluate(() => {
     window.open = (url) =>
       new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-// A server on npm `ws` for the library's client. The path says how it behaves; `server.py` behaves the same.
+// A server on npm `ws` for the client of the library. The path selects its behaviour, as in `server.py`.
 import { WebSocketServer } from 'ws';
 
 const big = Buffer.from(Uint8Array.from({ length: 1 << 20 }, (_, n) => n % 251));

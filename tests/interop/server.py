@@ -1,4 +1,4 @@
-"""A server on PyPI `websockets` for the library's client. The path says how it behaves; `server.mjs` behaves the same."""
+"""A server on PyPI `websockets` for the client of the library. The path selects its behaviour, as in `server.mjs`."""
 import asyncio
 from websockets.asyncio.server import serve
 

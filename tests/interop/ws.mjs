@@ -9,7 +9,7 @@ async function open(url, ...more) {
   const socket = new WebSocket(url, ...more);
   socket.received = [];
   socket.waiting = [];
-  // Messages may come before anybody asks for them.
+  // Messages may arrive before next() is called.
   socket.on('message', (data, isBinary) => {
     const message = isBinary ? data : data.toString();
     const waiting = socket.waiting.shift();

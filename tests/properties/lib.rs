@@ -1,24 +1,26 @@
-//! What the properties share: both ends of a connection in memory, frames written the slow way, and cuts.
+//! Helpers of the property tests: connections in memory, a simple encoder of frames, and ways to split bytes.
 
-use framewise::Connection;
 use framewise::config::{Config, ValidConfig};
+use framewise::protocol::connection::Connection;
 use framewise::protocol::frame::Role;
-use framewise::protocol::handshake::client::ClientRequest;
-use framewise::protocol::url::Url;
+use framewise::{ClientRequest, Url};
 use proptest::prelude::*;
 
-/// How many random cases a property is tried with; nothing is written to disk.
+/// Returns the configuration of a property: how many random cases are tried. Failures are not written to disk.
 pub fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// Limits small enough to be met by random input.
+/// Returns limits that are small enough for random input to exceed them.
 pub fn small() -> ValidConfig {
-    let config = Config { max_message: 300, max_fragments: 6, ..Config::default() };
+    let config = Config::default().limits(|limits| {
+        limits.max_message = 300;
+        limits.max_fragments = 6;
+    });
     config.validate().expect("valid")
 }
 
-/// The end of `role` of a connection that is open; a client's masking keys count up.
+/// Returns the `role` side of an open connection. The masking keys of a client are a fixed sequence.
 pub fn open(role: Role, config: &ValidConfig) -> Connection {
     let request = ClientRequest::new(Url::parse("ws://h/").expect("valid"));
     let mut next = 0u32;
@@ -28,15 +30,15 @@ pub fn open(role: Role, config: &ValidConfig) -> Connection {
     });
     let mut client = Connection::client(config.clone(), &request, [7; 16], keys);
     let mut server = Connection::server(config.clone());
-    server.receive(&mut client.sender_mut().take(), |_, _| {});
-    client.receive(&mut server.sender_mut().take(), |_, _| {});
+    server.receive(&mut client.output_mut().take(), |_, _| {});
+    client.receive(&mut server.output_mut().take(), |_, _| {});
     match role {
         Role::Client => client,
         Role::Server => server,
     }
 }
 
-/// One frame, written byte by byte as §5.2 draws it; with a key it is a client's.
+/// Encodes a frame byte by byte, as §5.2 draws it. With a key it is a frame of a client.
 pub fn frame(fin: bool, opcode: u8, payload: &[u8], key: Option<[u8; 4]>) -> Vec<u8> {
     let mut bytes = vec![u8::from(fin) << 7 | opcode];
     let mask = u8::from(key.is_some()) << 7;
@@ -57,13 +59,13 @@ pub fn frame(fin: bool, opcode: u8, payload: &[u8], key: Option<[u8; 4]>) -> Vec
     bytes
 }
 
-/// Lengths of pieces, to cut something into: used over and over until it is used up.
+/// Generates the lengths of pieces for [`pieces`].
 pub fn cuts() -> impl Strategy<Value = Vec<usize>> {
     let length = prop_oneof![Just(1), 2usize..8, 8usize..200, 200usize..100_000];
     proptest::collection::vec(length, 1..6)
 }
 
-/// Cuts bytes into pieces of these lengths, from the first again when they are used up.
+/// Splits bytes into pieces of these lengths, which are repeated as often as necessary.
 pub fn pieces<'a>(mut bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     let mut lengths = cuts.iter().cycle();
     let mut pieces = Vec::new();
@@ -76,7 +78,7 @@ pub fn pieces<'a>(mut bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// Any text, with code points of every length.
+/// Generates text with code points of every length in UTF-8.
 pub fn text() -> impl Strategy<Value = String> {
     proptest::collection::vec(
         prop_oneof![Just('a'), Just('é'), Just('€'), Just('😀'), any::<char>()],
@@ -85,7 +87,7 @@ pub fn text() -> impl Strategy<Value = String> {
     .prop_map(|characters| characters.into_iter().collect())
 }
 
-/// Any bytes, sometimes enough for the longer forms of the length.
+/// Generates bytes, sometimes so many that a frame needs the longer forms of the length.
 pub fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let length = prop_oneof![
         8 => 0usize..300,

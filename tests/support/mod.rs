@@ -1,7 +1,7 @@
-//! What the tests share: a server in a thread, a client that speaks raw bytes, and the invariants that
-//! hold after every fault. Tests wait for events; the only clocks are limits that fail a test.
+//! Helpers of the tests: a server in a thread, a client that sends and expects literal bytes, and the invariants that
+//! hold after every fault. Tests wait for events, not for time; a time limit only fails a test.
 
-#![allow(dead_code)] // Each test file uses its own part of this.
+#![allow(dead_code)] // No test file uses everything.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,41 +10,52 @@ use std::thread;
 use std::time::Duration;
 
 use framewise::config::{Config, OriginPolicy};
-use framewise::dispatch::{Dispatcher, Echo};
-use framewise::net::handle::Handle;
-use framewise::net::server::Server;
-use framewise::net::turns;
+use framewise::{Application, Echo, Handle, Server, Tcp, Transport};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// Longer than anything takes; reaching it is a failure.
+/// The longest time to wait for an event. A test that reaches it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server that runs in a thread until the test process ends.
-pub struct TestServer {
+pub struct TestServer<A = Echo> {
     pub address: SocketAddr,
-    pub handle: Handle,
+    pub handle: Handle<A>,
     state: Arc<(Mutex<Snapshot>, Condvar)>,
 }
 
-/// What the server holds after a pass of its loop.
+/// The state of the server after a pass of its loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     pub peers: usize,
     pub memberships: usize,
     pub passes: usize,
     pub stopped: bool,
-    /// Everything that has to be given back one day.
-    pub held: turns::Snapshot,
+    /// Every resource that a closed connection has to release.
+    pub held: framewise::Snapshot,
 }
 
 impl TestServer {
+    /// Starts an echo server with the defaults of the library that accepts any origin.
+    pub fn echo() -> TestServer {
+        TestServer::start(any_origin(), Echo::default())
+    }
+}
+
+impl<A: Application + Send + 'static> TestServer<A> {
     /// Starts a server on a free port.
-    pub fn start<D: Dispatcher + Send + 'static>(config: Config, dispatcher: D) -> TestServer {
-        let config = Config { port: 0, host: "127.0.0.1".to_owned(), ..config };
-        let mut dispatcher = Some(dispatcher);
-        let mut server =
-            Server::bind(config, || dispatcher.take().expect("one loop")).expect("a free port");
+    pub fn start(config: Config, application: A) -> TestServer<A> {
+        TestServer::over(config, application, Tcp)
+    }
+
+    /// Starts a server on a free port, over a transport.
+    pub fn over<T>(config: Config, application: A, transport: T) -> TestServer<A>
+    where
+        T: Transport<Stream: Send> + Send + 'static,
+    {
+        let config = config.listen("127.0.0.1", 0);
+        let server = Server::bind(config, application).expect("a free port");
+        let mut server = server.over(transport);
         let address = server.local_addrs().next().expect("one address");
         let handle = server.handle();
         let state = Arc::new((Mutex::new(Snapshot::default()), Condvar::new()));
@@ -65,12 +76,7 @@ impl TestServer {
         TestServer { address, handle, state }
     }
 
-    /// An echo server with the defaults of the library, any origin.
-    pub fn echo() -> TestServer {
-        TestServer::start(any_origin(), Echo::default())
-    }
-
-    /// The state after the last pass.
+    /// Returns the state after the last pass.
     pub fn snapshot(&self) -> Snapshot {
         *self.state.0.lock().expect("not poisoned")
     }
@@ -87,22 +93,24 @@ impl TestServer {
         *snapshot
     }
 
-    /// I2: every peer slot and membership is given back. I5: the loop sleeps afterwards: one more visitor
-    /// costs a handful of passes. The visit also shows that the server still serves.
+    /// Checks invariants I2, every slot and membership has been released, and I5, the loop sleeps: one more client
+    /// costs only a few passes. That client also shows that the server still works.
     pub fn is_back_to_baseline(&self) {
-        let idle = self
-            .wait_for("baseline", |now| now.passes > 0 && now.held == turns::Snapshot::default());
+        let idle = self.wait_for("baseline", |now| {
+            now.passes > 0 && now.held == framewise::Snapshot::default()
+        });
         Client::open(self.address).leave();
-        let after = self
-            .wait_for("baseline after a visitor", |now| now.peers == 0 && now.passes > idle.passes);
+        let after = self.wait_for("baseline after another client", |now| {
+            now.peers == 0 && now.passes > idle.passes
+        });
         let passes = after.passes - idle.passes;
-        assert!(passes < 50, "the loop does not sleep: {passes} passes for one visitor");
+        assert!(passes < 50, "the loop does not sleep: {passes} passes for one client");
     }
 }
 
-/// The library's defaults, open to every page.
+/// Returns the defaults of the library, except that any origin is accepted.
 pub fn any_origin() -> Config {
-    Config { origin_policy: OriginPolicy::Any, ..Config::default() }
+    Config::default().handshake(|handshake| handshake.origins = OriginPolicy::Any)
 }
 
 /// A TCP connection that sends and expects literal bytes.
@@ -110,15 +118,15 @@ pub struct Client {
     pub stream: TcpStream,
 }
 
-/// The key of the standard's example, and the header that answers it (RFC 6455 §1.3).
+/// The key of the example in the standard, and the `Sec-WebSocket-Accept` for it (RFC 6455 §1.3).
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// The answer to [`request`].
+/// The response to [`request`].
 pub const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
 Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-/// A valid opening handshake, with `more` header lines (each with its CR LF) at the end.
+/// Returns a valid opening handshake with `more` header lines at the end, each with its CR LF.
 pub fn request(more: &str) -> Vec<u8> {
     format!(
         "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -128,7 +136,7 @@ pub fn request(more: &str) -> Vec<u8> {
 }
 
 impl Client {
-    /// Connects, and says nothing.
+    /// Connects and sends nothing.
     pub fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_nodelay(true).expect("a TCP option");
@@ -137,7 +145,7 @@ impl Client {
         Client { stream }
     }
 
-    /// Connects and shakes hands.
+    /// Connects and completes the opening handshake.
     pub fn open(address: SocketAddr) -> Client {
         let mut client = Client::connect(address);
         client.send(&request(""));
@@ -145,7 +153,8 @@ impl Client {
         client
     }
 
-    /// Sends bytes. A server that has closed already is not an error: what it said before is still read.
+    /// Sends bytes. Ignores that the server has closed the connection, because the bytes that it sent before can still
+    /// be read.
     pub fn send(&mut self, bytes: &[u8]) {
         match self.stream.write_all(bytes) {
             Err(error)
@@ -161,7 +170,7 @@ impl Client {
         }
     }
 
-    /// Reads exactly these bytes.
+    /// Reads as many bytes as `expected` has and compares them.
     #[track_caller]
     pub fn expect(&mut self, expected: &[u8]) {
         let mut bytes = vec![0; expected.len()];
@@ -169,33 +178,33 @@ impl Client {
         assert_eq!(show(&bytes[..read]), show(expected));
     }
 
-    /// Reads until the server ends TCP; a reset instead of an end fails the test.
+    /// Reads until the server closes TCP. A reset fails the test.
     #[track_caller]
     pub fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        self.stream.read_to_end(&mut bytes).expect("the server ends TCP cleanly");
+        self.stream.read_to_end(&mut bytes).expect("the server closes TCP cleanly");
         bytes
     }
 
-    /// Reads exactly these bytes and then the end of TCP.
+    /// Reads until the server closes TCP and compares the bytes.
     #[track_caller]
     pub fn expect_end(&mut self, expected: &[u8]) {
         let bytes = self.read_to_end();
         assert_eq!(show(&bytes), show(expected));
     }
 
-    /// Reads one HTTP answer to its end, and the end of TCP.
+    /// Reads until the server closes TCP and parses the bytes as one HTTP response.
     #[track_caller]
     pub fn answer(&mut self) -> Answer {
         Answer::parse(&self.read_to_end())
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending side of TCP.
     pub fn finish(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// Closes with 1000, waits for the answer and for the end of TCP.
+    /// Closes with 1000 and waits for the server's Close and for the end of TCP.
     #[track_caller]
     pub fn leave(mut self) {
         self.send(&frame(0x88, &1000u16.to_be_bytes()));
@@ -203,7 +212,7 @@ impl Client {
     }
 }
 
-/// Reads until `bytes` is full or the peer ends.
+/// Reads until `bytes` is full or TCP is closed. Returns how many bytes were read.
 fn read_up_to(stream: &mut TcpStream, bytes: &mut [u8]) -> usize {
     let mut read = 0;
     while read < bytes.len() {
@@ -217,8 +226,8 @@ fn read_up_to(stream: &mut TcpStream, bytes: &mut [u8]) -> usize {
     read
 }
 
-/// A masked client frame with the key 00 00 00 00, so that its payload stays readable: `first` is FIN, RSV
-/// and opcode, the length takes the shortest form.
+/// Returns a client's frame. `first` is the first byte: FIN, RSV and opcode. The length has the shortest form, and the
+/// masking key is 00 00 00 00, so that the payload stays readable.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     match payload.len() {
@@ -237,7 +246,7 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The unmasked frame that a server answers with.
+/// Returns a server's frame: as [`frame`], but unmasked.
 pub fn server_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = frame(first, payload);
     bytes[1] &= 0x7f;
@@ -246,22 +255,22 @@ pub fn server_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The Close frame of a server that fails a connection.
+/// Returns a server's Close frame.
 pub fn failure(code: u16, reason: &str) -> Vec<u8> {
     server_frame(0x88, &[&code.to_be_bytes(), reason.as_bytes()].concat())
 }
 
-/// How bytes are cut into writes.
+/// How bytes are split into writes.
 #[derive(Clone, Copy, Debug)]
 pub enum How {
     Whole,
     ByteByByte,
-    /// Random pieces, the same for the same seed.
+    /// In random pieces, which are the same for the same seed.
     Random(u64),
 }
 
 impl How {
-    /// The three ways of the fault table; larger inputs are not sent byte by byte.
+    /// Returns all ways. Inputs of more than 4 KiB are not sent byte by byte.
     pub fn all(length: usize) -> Vec<How> {
         let mut ways = vec![How::Whole, How::Random(1), How::Random(2)];
         if length <= 4096 {
@@ -270,6 +279,7 @@ impl How {
         ways
     }
 
+    /// Splits bytes into pieces.
     pub fn pieces(self, bytes: &[u8]) -> Vec<&[u8]> {
         match self {
             How::Whole => vec![bytes],
@@ -291,10 +301,14 @@ impl How {
     }
 }
 
-/// After a handshake, sends `input` in each of the three ways and expects exactly `output` and the end of
-/// TCP; then everything is back to the baseline.
+/// Opens a connection, sends `input` and expects exactly `output` and the end of TCP, once for each way to split the
+/// input. Then checks the invariants.
 #[track_caller]
-pub fn ends_with(server: &TestServer, input: &[u8], output: &[u8]) {
+pub fn ends_with<A: Application + Send + 'static>(
+    server: &TestServer<A>,
+    input: &[u8],
+    output: &[u8],
+) {
     for how in How::all(input.len()) {
         let mut client = Client::open(server.address);
         client.send_as(how, input);
@@ -305,14 +319,18 @@ pub fn ends_with(server: &TestServer, input: &[u8], output: &[u8]) {
     server.is_back_to_baseline();
 }
 
-/// As [`ends_with`], for input that leaves the connection open: a closing handshake follows.
+/// As [`ends_with`], for input that leaves the connection open. Sends a Close after it.
 #[track_caller]
-pub fn answers_with(server: &TestServer, input: &[u8], output: &[u8]) {
+pub fn answers_with<A: Application + Send + 'static>(
+    server: &TestServer<A>,
+    input: &[u8],
+    output: &[u8],
+) {
     let closed = [output, b"\x88\x02\x03\xe8"].concat();
     ends_with(server, &[input, &frame(0x88, &1000u16.to_be_bytes())].concat(), &closed);
 }
 
-/// I6: at most one Close, and nothing after it.
+/// Checks invariant I6: there is at most one Close frame, and nothing after it.
 #[track_caller]
 pub fn at_most_one_close(bytes: &[u8]) {
     let mut rest = bytes;
@@ -325,10 +343,10 @@ pub fn at_most_one_close(bytes: &[u8]) {
         rest = &after[header + length..];
         assert!(*first != 0x88 || rest.is_empty(), "bytes after a Close: {}", show(rest));
     }
-    assert!(rest.is_empty(), "half a frame at the end");
+    assert!(rest.is_empty(), "the last frame is incomplete");
 }
 
-/// An HTTP answer, taken apart.
+/// An HTTP response, split into its parts.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -337,16 +355,17 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Parses a response.
     #[track_caller]
     pub fn parse(bytes: &[u8]) -> Answer {
-        let text = String::from_utf8(bytes.to_vec()).expect("an answer is text");
-        let (head, body) = text.split_once("\r\n\r\n").expect("an answer has a head");
+        let text = String::from_utf8(bytes.to_vec()).expect("a response is text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a response has a head");
         let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest[..3].parse().ok());
         let status = status.unwrap_or_else(|| panic!("no status line: {head}"));
         Answer { status, head: format!("{head}\r\n"), body: body.to_owned() }
     }
 
-    /// The value of a header that must be there once.
+    /// Returns the value of a header field. Fails unless there is exactly one field with this name.
     #[track_caller]
     pub fn header<'a>(&'a self, name: &'a str) -> &'a str {
         let mut values = self.headers(name);
@@ -355,6 +374,7 @@ impl Answer {
         value
     }
 
+    /// Returns the values of all header fields with this name.
     pub fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.head.lines().skip(1).filter_map(move |line| {
             let (other, value) = line.split_once(": ")?;
@@ -362,7 +382,7 @@ impl Answer {
         })
     }
 
-    /// The value of a line of the body that teaches, such as `rule`.
+    /// Returns the text after a label of the body of a refusal, such as `rule`.
     #[track_caller]
     pub fn taught<'a>(&'a self, label: &str) -> &'a str {
         let line = self.body.lines().find_map(|line| line.strip_prefix(label)?.strip_prefix(": "));
@@ -370,7 +390,7 @@ impl Answer {
     }
 }
 
-/// Bytes in a form that a failed assertion can show.
+/// Returns bytes in a form that is readable in a failed assertion.
 pub fn show(bytes: &[u8]) -> String {
     if bytes.len() > 600 {
         return format!("{}... ({} bytes)", bytes[..600].escape_ascii(), bytes.len());

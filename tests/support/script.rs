@@ -1,6 +1,6 @@
-#![allow(dead_code)] // Each test file uses its own part of this.
+//! An event loop over scripted sockets and a clock that the test controls: everything except the kernel.
 
-//! A scripted socket and a clock that a test is in charge of: the whole logic of the loop, without a kernel.
+#![allow(dead_code)] // No test file uses everything.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,25 +9,24 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use framewise::config::ValidConfig;
-use framewise::net::sockets::{Readiness, Stream};
-use framewise::net::turns::Turns;
-use framewise::{Dispatcher, PeerId};
+use framewise::internal::{EventLoop, Socket};
+use framewise::{Application, PeerId, Readiness, Tcp, Transport};
 
-/// One end of a scripted connection; the other is in the hands of the test.
+/// The server's side of a scripted connection. The test controls the other side.
 #[derive(Clone, Default)]
 pub struct Script(Rc<RefCell<Wire>>);
 
 #[derive(Default)]
 struct Wire {
     to_read: VecDeque<u8>,
-    /// No more will be read.
+    /// The client has closed its side.
     finished: bool,
-    /// Everything fails.
+    /// Reads and writes fail.
     reset: bool,
     written: Vec<u8>,
-    /// Bytes that it takes before it refuses; `None` for any number.
+    /// How many bytes can be written until the socket is full; `None` for any number.
     room: Option<usize>,
-    /// The loop has shut its side.
+    /// The loop has closed its side.
     output_ended: bool,
 }
 
@@ -40,6 +39,8 @@ impl Read for Script {
         if wire.to_read.is_empty() && !wire.finished {
             return Err(ErrorKind::WouldBlock.into());
         }
+        // Reading a ring buffer stops at its end, and a short read means that the socket is empty.
+        wire.to_read.make_contiguous();
         wire.to_read.read(buffer)
     }
 }
@@ -50,7 +51,7 @@ impl Write for Script {
         if wire.reset {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        assert!(!wire.output_ended, "nothing is written after the end of the output");
+        assert!(!wire.output_ended, "nothing is written after the loop has closed its side");
         let taken = bytes.len().min(wire.room.unwrap_or(usize::MAX));
         if taken == 0 && !bytes.is_empty() {
             return Err(ErrorKind::WouldBlock.into());
@@ -65,98 +66,110 @@ impl Write for Script {
     }
 }
 
-impl Stream for Script {
+impl Socket for Script {
     fn end_output(&mut self) -> io::Result<()> {
         self.0.borrow_mut().output_ended = true;
         Ok(())
     }
 }
 
-/// A loop without a kernel.
-pub struct Stage<D> {
-    pub turns: Turns<D, Script>,
+/// An event loop without a kernel, and its clock.
+pub struct Stage<A, T: Transport = Tcp> {
+    pub event_loop: EventLoop<A, Script, T>,
     pub now: Instant,
 }
 
-/// A connection of the stage, seen from the client's side.
+/// A connection of a [`Stage`], from the client's point of view.
 #[derive(Clone)]
 pub struct Actor {
     pub id: PeerId,
     script: Script,
 }
 
-impl<D: Dispatcher> Stage<D> {
-    pub fn new(config: ValidConfig, dispatcher: D) -> Stage<D> {
+impl<A: Application> Stage<A> {
+    /// Returns a stage without connections.
+    pub fn new(config: ValidConfig, application: A) -> Stage<A> {
+        Stage::over(config, application, Tcp)
+    }
+}
+
+impl<A: Application, T: Transport> Stage<A, T> {
+    pub fn over(config: ValidConfig, application: A, transport: T) -> Stage<A, T> {
         let now = Instant::now();
-        Stage { turns: Turns::new(config, 10_000, dispatcher, (), now), now }
+        Stage { event_loop: EventLoop::new(config, 10_000, application, transport, (), now), now }
     }
 
-    /// A TCP connection comes in.
+    /// Adds a TCP connection.
     pub fn connect(&mut self) -> Actor {
-        let (id, script) = (self.turns.reserve(), Script::default());
-        self.turns.add(id, script.clone(), ([127, 0, 0, 1], 1).into());
+        let (id, script) = (self.event_loop.reserve(), Script::default());
+        self.event_loop.add(id, script.clone(), ([127, 0, 0, 1], 1).into());
         Actor { id, script }
     }
 
-    /// The client sends bytes; the loop hears of it in its next pass.
+    /// Sends bytes from the client. The loop reads them in its next pass.
     pub fn send(&mut self, actor: &Actor, bytes: &[u8]) {
         actor.script.0.borrow_mut().to_read.extend(bytes);
         self.tell(actor, Readiness { readable: true, ..Readiness::default() });
     }
 
-    /// The client ends its side of TCP.
+    /// Closes the client's side of TCP.
     pub fn finish(&mut self, actor: &Actor) {
         actor.script.0.borrow_mut().finished = true;
         self.tell(actor, Readiness { readable: true, ends: true, writable: false });
     }
 
-    /// The connection breaks.
+    /// Resets the connection.
     pub fn reset(&mut self, actor: &Actor) {
         actor.script.0.borrow_mut().reset = true;
         self.tell(actor, Readiness { readable: true, ends: true, writable: true });
     }
 
-    /// The client's side takes `room` more bytes, or any number of them, before it refuses.
+    /// Makes room for `room` more bytes in the socket, or for any number of them.
     pub fn make_room(&mut self, actor: &Actor, room: Option<usize>) {
         actor.script.0.borrow_mut().room = room;
         self.tell(actor, Readiness { writable: true, ..Readiness::default() });
     }
 
-    /// Passes until no turn is due, then deadlines.
+    /// Runs a pass: turns until no peer has more to read, then deadlines.
     pub fn pass(&mut self) {
-        self.turns.begin_pass(self.now);
-        self.turns.take_all();
-        while self.turns.are_due() {
-            self.turns.take_all();
+        self.event_loop.begin_pass(self.now);
+        self.event_loop.take_turns();
+        while self.event_loop.has_turns() {
+            self.event_loop.take_turns();
         }
-        self.turns.judge_deadlines();
+        self.event_loop.judge_deadlines();
     }
 
-    /// Time goes by, then there is a pass.
+    /// Advances the clock, then runs a pass.
     pub fn wait(&mut self, time: Duration) {
         self.now += time;
         self.pass();
     }
 
-    /// What was written to the client since this was asked last.
+    /// Returns the bytes that were written to the client since the last call.
     pub fn heard(&self, actor: &Actor) -> Vec<u8> {
         std::mem::take(&mut actor.script.0.borrow_mut().written)
     }
 
-    /// The loop has shut its side of the connection.
+    /// Returns how many bytes of this client the server has not read yet.
+    pub fn unread(&self, actor: &Actor) -> usize {
+        actor.script.0.borrow().to_read.len()
+    }
+
+    /// Reports whether the loop has closed its side of the connection.
     pub fn is_shut(&self, actor: &Actor) -> bool {
         actor.script.0.borrow().output_ended
     }
 
-    /// The loop still holds the connection.
+    /// Reports whether the loop still has the connection.
     pub fn holds(&self, actor: &Actor) -> bool {
-        self.turns.peers().get(actor.id).is_some()
+        self.event_loop.contains(actor.id)
     }
 
     fn tell(&mut self, actor: &Actor, readiness: Readiness) {
-        // As with a kernel, news of a descriptor that is closed does not exist.
-        if self.turns.peers().get(actor.id).is_some() {
-            self.turns.note_readiness(actor.id.slot(), readiness);
+        // A kernel reports no readiness of a file descriptor that is closed.
+        if self.event_loop.contains(actor.id) {
+            self.event_loop.note_readiness(actor.id.slot(), readiness);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the peers share: one thread, a listener on a free port, and an opening handshake that costs nothing later.
+//! Helpers of the peers: one thread, a listener on a free port, and an opening handshake that has no cost afterwards.
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -11,7 +11,7 @@ use sha1::{Digest, Sha1};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Serves each connection on the one thread of this process; says where it listens first.
+/// Prints the address, then serves all connections on the only thread of this process.
 pub fn serve<F: Future<Output = ()> + 'static>(connection: fn(TcpStream) -> F) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let local = tokio::task::LocalSet::new();
@@ -26,7 +26,7 @@ pub fn serve<F: Future<Output = ()> + 'static>(connection: fn(TcpStream) -> F) -
     })
 }
 
-/// Reads a request and answers 101.
+/// Reads a request and responds with 101.
 pub async fn shake_hands(stream: &mut TcpStream) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -47,23 +47,23 @@ pub async fn shake_hands(stream: &mut TcpStream) -> io::Result<()> {
     stream.write_all(answer.as_bytes()).await
 }
 
-/// The size of read buffer that suits the shape: the second argument, as the runner gives it.
+/// Returns the size of the read buffer for this shape: the second argument.
 pub fn read_buffer() -> usize {
     std::env::args().nth(1).and_then(|size| size.parse().ok()).unwrap_or(128 * 1024)
 }
 
-/// A stream that gathers what is written until something is read, so that many replies go out in one write.
+/// A stream that collects what is written until the next read, so that many replies are sent with one write.
 pub struct Gathering {
     stream: TcpStream,
     out: Vec<u8>,
     written: usize,
 }
 
-/// What is gathered at the most.
+/// The most bytes that are collected.
 const GATHER: usize = 256 * 1024;
 
 impl Gathering {
-    /// Gathers for this stream.
+    /// Returns a collecting stream around another one.
     pub fn new(stream: TcpStream) -> Gathering {
         Gathering { stream, out: Vec::new(), written: 0 }
     }

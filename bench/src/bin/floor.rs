@@ -1,5 +1,5 @@
-//! The least that an honest echo can do in safe Rust: parse in place, take the mask off, check UTF-8, append to one
-//! output buffer, write once per read. No fragments, no limits, no timers, no dispatcher, no closing handshake.
+//! The least work of a correct echo server in safe Rust: parse in place, unmask, check UTF-8, append to one output
+//! buffer, write once per read. It has no fragments, limits, timers, dispatcher or closing handshake.
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -10,7 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 struct Peer {
     stream: TcpStream,
     open: bool,
-    /// The beginning of a frame that is not whole.
+    /// The beginning of an incomplete frame.
     rest: Vec<u8>,
     out: Vec<u8>,
     written: usize,
@@ -42,13 +42,13 @@ fn main() -> std::io::Result<()> {
     }
 }
 
-/// False if the peer is gone.
+/// Reads, echoes and writes. Returns false if the peer is gone.
 fn serve(peer: &mut Peer, buffer: &mut Vec<u8>) -> bool {
     loop {
         if !flush(peer) {
-            return true; // The socket refuses: so much is not read.
+            return true; // While the socket is full, the peer is not read.
         }
-        // What is left of the last read comes first, so that a frame lies in one piece.
+        // Put the rest of the last read first, so that each frame is in one piece.
         let kept = peer.rest.len();
         if buffer.len() < kept + 256 * 1024 {
             buffer.resize(kept + 256 * 1024, 0);
@@ -69,7 +69,7 @@ fn serve(peer: &mut Peer, buffer: &mut Vec<u8>) -> bool {
         let Some(used) = echo(&mut buffer[..kept + count], &mut peer.out) else { return false };
         peer.rest.clear();
         peer.rest.extend_from_slice(&buffer[used..kept + count]);
-        // A short read has emptied the socket.
+        // A read that does not fill the buffer has emptied the socket.
         if kept + count < room {
             flush(peer);
             return true;
@@ -77,7 +77,7 @@ fn serve(peer: &mut Peer, buffer: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Answers every whole frame; how many bytes they took, or nothing if one is broken or a Close.
+/// Echoes every complete frame. Returns how many bytes they have, or `None` after an invalid frame or a Close.
 fn echo(bytes: &mut [u8], out: &mut Vec<u8>) -> Option<usize> {
     let mut at = 0;
     while let [first, second, rest @ ..] = &mut bytes[at..] {
@@ -118,7 +118,7 @@ fn unmask(payload: &mut [u8], key: [u8; 4]) {
     for (byte, key) in words.into_remainder().iter_mut().zip(key) {
         *byte ^= key;
     }
-    // A remainder of five to seven bytes meets the key once more.
+    // A remainder of five to seven bytes needs the key twice.
     let rest = payload.len() % 8;
     if rest > 4 {
         let start = payload.len() - rest + 4;
@@ -126,7 +126,7 @@ fn unmask(payload: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// True when everything is out.
+/// Writes the output. Returns whether everything was written.
 fn flush(peer: &mut Peer) -> bool {
     while peer.written < peer.out.len() {
         match peer.stream.write(&peer.out[peer.written..]) {

@@ -1,7 +1,7 @@
-//! What no protocol costs: the same system calls as an echo server, and nothing done with the bytes.
+//! The cost of an echo server without a protocol: the same system calls, but the bytes are not looked at.
 //!
-//! `limit --frame N`: of each N bytes that a client sends, N - 4 go back (a frame less its masking key), whatever they
-//! say. `limit --frame N --broadcast`: they go to everybody else instead, those of one pass together.
+//! `limit --frame N` sends N - 4 bytes back for each N bytes that a client sends: a frame less its masking key.
+//! `limit --frame N --broadcast` sends them to all other clients instead, with one write per client and pass.
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 
 #[derive(Parser)]
 struct Options {
-    /// Bytes of one masked frame.
+    /// The length of one masked frame in bytes.
     #[arg(long)]
     frame: u64,
     #[arg(long)]
@@ -22,7 +22,7 @@ struct Options {
 struct Peer {
     stream: TcpStream,
     open: bool,
-    /// Bytes that came and that are owed, since the handshake.
+    /// Bytes that arrived after the handshake, and bytes that have to be sent.
     came: u64,
     owed: usize,
     writable: bool,
@@ -70,7 +70,7 @@ fn main() -> std::io::Result<()> {
     }
 }
 
-/// Reads until nothing is left; false if the peer is gone.
+/// Reads until the socket is empty. Returns false if the peer is gone.
 fn serve(
     peers: &mut [Option<Peer>],
     slot: usize,
@@ -96,7 +96,7 @@ fn serve(
             peer.came += count as u64;
             let owed = (due(peer.came, options.frame) - before) as usize;
             if options.broadcast {
-                // Everybody is paid at the end of the pass, with one write each.
+                // The bytes are sent at the end of the pass, with one write per peer.
                 for (other, peer) in peers.iter_mut().enumerate() {
                     if let Some(peer) = peer.as_mut().filter(|_| other != slot) {
                         peer.owed += owed;
@@ -113,7 +113,8 @@ fn serve(
     }
 }
 
-/// What goes back for so many bytes: each frame less its key, as soon as any of it is there.
+/// Returns how many bytes to send for `came` received bytes: a frame less its key as soon as its first byte has
+/// arrived.
 fn due(came: u64, frame: u64) -> u64 {
     came / frame * (frame - 4) + (came % frame).min(frame - 4)
 }

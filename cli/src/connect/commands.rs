@@ -3,7 +3,7 @@
 use framewise::CloseCode;
 use framewise::lang::Lang;
 use framewise::protocol::close;
-use framewise::protocol::frame::{Header, MAX_CONTROL, MAX_HEADER, Opcode};
+use framewise::protocol::frame::{Header, MAX_CONTROL, MAX_HEADER, Opcode, Rsv};
 use framewise::protocol::mask;
 use framewise::trace::printable;
 
@@ -153,7 +153,8 @@ fn fragments(rest: &str, key: [u8; 4]) -> Result<Vec<u8>, Mistake> {
 
 fn frame(fin: bool, opcode: Opcode, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
     let mut header = [0; MAX_HEADER];
-    let frame = Header { fin, opcode, key: Some(key), length: payload.len() as u64 };
+    let frame =
+        Header { fin, rsv: Rsv::NONE, opcode, key: Some(key), length: payload.len() as u64 };
     let length = frame.encode(&mut header);
     let mut wire = [&header[..length], payload].concat();
     mask::apply(&mut wire[length..], key, 0);

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use framewise::net::client::Interrupter;
+use framewise::Interrupter;
 use rustyline::config::Config;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
@@ -170,15 +170,27 @@ pub fn is_farewell(line: &[u8]) -> bool {
     matches!(line.trim_ascii_end(), b"/sair" | b"/exit" | b"/quit")
 }
 
-/// The settings of the terminal, put back when the line editor is left in the middle of a line.
+/// The settings of the terminal, restored when the line editor is left in the middle of a line.
+#[cfg(unix)]
 pub struct Terminal(Option<rustix::termios::Termios>);
 
+/// Where there are no such settings, nothing has to be restored.
+#[cfg(not(unix))]
+pub struct Terminal;
+
 impl Terminal {
+    #[cfg(unix)]
     pub fn save() -> Terminal {
         Terminal(rustix::termios::tcgetattr(io::stdin()).ok())
     }
+
+    #[cfg(not(unix))]
+    pub fn save() -> Terminal {
+        Terminal
+    }
 }
 
+#[cfg(unix)]
 impl Drop for Terminal {
     fn drop(&mut self) {
         if let Some(settings) = &self.0 {

@@ -19,12 +19,10 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use framewise::lang::Lang;
-use framewise::net::connect::ConnectError;
 use framewise::observe::{Direction, Observer};
-use framewise::protocol::handshake::client::ClientRequest;
 use framewise::protocol::mask::random_keys;
 use framewise::trace::{ClientTrace, printable};
-use framewise::{Client, PeerId};
+use framewise::{Client, ClientRequest, ConnectError, PeerId, Tcp};
 
 pub use crate::connect::options::Args;
 use crate::connect::session::Session;
@@ -91,7 +89,7 @@ fn open(
     request: &ClientRequest,
     above: &Above,
     lang: Lang,
-) -> Result<Client<Watch>, ConnectError> {
+) -> Result<Client<Tcp, Watch>, ConnectError> {
     let above = above.clone();
     let print = move |line: &str| {
         // A trace that goes into a file goes there whole.
@@ -100,7 +98,10 @@ fn open(
         }
     };
     let trace = args.trace.then(|| ClientTrace::new(lang, Box::new(print) as Print));
-    Client::open(request, args.config(), Watch(trace))
+    if request.url().is_secure() {
+        return Err(ConnectError::Secure);
+    }
+    Client::open_over(request, args.config(), Tcp, Watch(trace))
 }
 
 /// The trace, if it was asked for.
@@ -120,7 +121,7 @@ impl Observer for Watch {
 fn refused(error: &ConnectError, lang: Lang) -> ExitCode {
     complain(lang, printable(&error.text(lang)));
     if let ConnectError::Rejected(rejected) = error {
-        let answer = String::from_utf8_lossy(&rejected.answer);
+        let answer = String::from_utf8_lossy(&rejected.response);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         for line in head.lines().take(1).chain(body.lines()) {
             let _ = writeln!(io::stderr(), "  {}", printable(line));

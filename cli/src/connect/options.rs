@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::builder::TypedValueParser;
+use framewise::ClientRequest;
+use framewise::Url;
 use framewise::lang::Lang;
-use framewise::protocol::handshake::client::ClientRequest;
-use framewise::protocol::url::Url;
 use framewise::trace::printable;
 use framewise::{CloseCode, Config};
 
@@ -137,13 +137,12 @@ impl Args {
 
     /// The library's settings.
     pub fn config(&self) -> Config {
-        Config {
-            answer_pings: !self.no_pong,
-            ping_interval: None,
-            max_message: self.max_message as usize,
-            max_output: MAX_OUTPUT,
-            ..Config::default()
-        }
+        let mut config = Config::default();
+        config.answer_pings = !self.no_pong;
+        config.timeouts.ping_interval = None;
+        config.limits.max_message = self.max_message as usize;
+        config.limits.max_output = MAX_OUTPUT;
+        config
     }
 }
 

@@ -11,12 +11,9 @@ use std::sync::mpsc::{RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use framewise::net::connect::ConnectError;
-use framewise::protocol::connection::{Closed, Event};
-use framewise::protocol::handshake::client::ClientRequest;
 use framewise::protocol::mask::MaskingKeys;
 use framewise::trace::printable;
-use framewise::{Client, CloseCode, Message};
+use framewise::{Client, ClientRequest, CloseCode, Closed, ConnectError, Event, Tcp};
 
 use crate::connect::commands::{self, Action};
 use crate::connect::input::{Input, Lines, MAX_LINE, is_farewell};
@@ -97,7 +94,7 @@ impl Session {
     }
 
     /// Talks until it is over; answers with the exit code.
-    pub fn talk(&mut self, client: Client<Watch>) -> u8 {
+    pub fn talk(&mut self, client: Client<Tcp, Watch>) -> u8 {
         let mut client = client;
         loop {
             let opened = Instant::now();
@@ -148,7 +145,7 @@ impl Session {
     }
 
     /// Connects again, in longer and longer intervals; `None` if it shall stop.
-    fn again(&mut self) -> Option<Client<Watch>> {
+    fn again(&mut self) -> Option<Client<Tcp, Watch>> {
         loop {
             self.show.note(texts::AGAIN_IN, &[&self.pause.as_secs()]);
             if !self.rest(self.pause) {
@@ -167,7 +164,7 @@ impl Session {
     }
 
     /// Connects in a thread, so that whoever types can stop meanwhile: then there is nothing.
-    fn open(&mut self) -> Option<Result<Client<Watch>, ConnectError>> {
+    fn open(&mut self) -> Option<Result<Client<Tcp, Watch>, ConnectError>> {
         let (done, opened) = sync_channel(1);
         let (args, request) = (self.args.clone(), self.request.clone());
         let (above, lang) = (self.show.above.clone(), self.show.lang);
@@ -199,7 +196,7 @@ impl Session {
     }
 
     /// Sends what is typed and shows what comes, until one end closes.
-    fn converse(&mut self, client: &mut Client<Watch>) -> End {
+    fn converse(&mut self, client: &mut Client<Tcp, Watch>) -> End {
         let mut talk = Talk::new(&self.args);
         loop {
             if let Some(closed) = self.take_lines(client, &mut talk) {
@@ -216,7 +213,8 @@ impl Session {
                 }
             }
             let mut has_moved = false;
-            match client.next(talk.wait(client.queued() > MUCH)) {
+            let wait = talk.wait(client.queued() > MUCH).unwrap_or(Duration::MAX);
+            match client.recv_timeout(wait) {
                 Ok(Some(Event::Closed(closed))) => return End::Lost(closed),
                 Ok(Some(Event::Pong(payload))) if *payload == *LAST => {
                     talk.all_is_read();
@@ -257,7 +255,7 @@ impl Session {
     }
 
     /// Takes lines until there is none, or much waits to be sent; how it ended, if it has.
-    fn take_lines(&mut self, client: &mut Client<Watch>, talk: &mut Talk) -> Option<Closed> {
+    fn take_lines(&mut self, client: &mut Client<Tcp, Watch>, talk: &mut Talk) -> Option<Closed> {
         while !self.over && client.queued() <= MUCH {
             let input = match self.unsent.take() {
                 Some(line) => Ok(Input::Line(line)),
@@ -296,14 +294,14 @@ impl Session {
             Event::Pong(payload) => self.show.control("pong", &payload, talk.ponged(&payload)),
             Event::Ping(payload) => self.show.control("ping", &payload, None),
             // Nothing that a client hears in between.
-            Event::Request(_) | Event::Opened(_) | Event::Closed(_) => {}
+            _ => {}
         }
     }
 
     /// Carries out one line.
     fn act(
         &mut self,
-        client: &mut Client<Watch>,
+        client: &mut Client<Tcp, Watch>,
         line: Vec<u8>,
         talk: &mut Talk,
     ) -> io::Result<Acted> {
@@ -317,11 +315,11 @@ impl Session {
         let is_open = match action {
             Ok(Action::Text(text)) => {
                 talk.sent();
-                client.send(Message::Text(&text))?
+                client.send(&text)?
             }
             Ok(Action::Binary(bytes)) => {
                 talk.sent();
-                client.send(Message::Binary(&bytes))?
+                client.send(&bytes)?
             }
             Ok(Action::Frames(bytes)) => {
                 talk.sent();
@@ -362,12 +360,12 @@ impl Session {
         Ok(Acted::NotOpen)
     }
 
-    fn leave(&mut self, client: &mut Client<Watch>) -> Closed {
+    fn leave(&mut self, client: &mut Client<Tcp, Watch>) -> Closed {
         let (code, reason) = self.args.close.clone().unwrap_or((CloseCode::NORMAL, String::new()));
         close(client, code, &reason)
     }
 }
 
-fn close(client: &mut Client<Watch>, code: CloseCode, reason: &str) -> Closed {
+fn close(client: &mut Client<Tcp, Watch>, code: CloseCode, reason: &str) -> Closed {
     client.close(code, reason).expect("checked when it was read")
 }

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use framewise::Closed;
 use framewise::Message;
 use framewise::lang::{Lang, Text};
-use framewise::protocol::connection::Closed;
 use framewise::trace::{escaped, is_active, printable};
 use rustyline::ExternalPrinter;
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ impl Show {
     pub fn message(&mut self, message: Message<'_>, took: Option<Duration>) {
         if self.json {
             let mut fields = match message {
-                Message::Text(text) => json!({"opcode": "text", "data": text}),
+                Message::Text(text) => json!({"opcode": "text", "data": text.as_str()}),
                 Message::Binary(bytes) => json!({"opcode": "binary", "hex": digits(bytes)}),
             };
             self.add_round_trip(&mut fields, took);
@@ -89,11 +89,9 @@ impl Show {
             return self.write(&[message.bytes(), b"\n"]);
         }
         let shown = match message {
-            Message::Text(text) => escaped(text),
+            Message::Text(text) => escaped(text.as_str()),
             Message::Binary(bytes) if self.hex => digits(bytes),
-            Message::Binary(bytes) => {
-                framewise::lang::BINARY_MESSAGE.with(self.lang, &[&bytes.len()])
-            }
+            Message::Binary(bytes) => texts::BINARY_MESSAGE.with(self.lang, &[&bytes.len()]),
         };
         let mark = if self.above.is_there() { "< " } else { "" };
         self.line(&format!("{mark}{shown}{}", self.took(took)));

@@ -7,11 +7,11 @@ use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use framewise::ClientRequest;
 use framewise::CloseCode;
 use framewise::config::ValidConfig;
 use framewise::lang::Lang;
 use framewise::protocol::connection::{Cause, Closed, Connection, Event, State};
-use framewise::protocol::handshake::client::ClientRequest;
 use framewise::protocol::mask::random_keys;
 use framewise::trace::printable;
 use indicatif::ProgressBar;
@@ -112,7 +112,7 @@ impl<'a> Crowd<'a> {
         for n in 0..self.peers.len() {
             self.flush(n);
         }
-        let deadline = Instant::now() + self.config.handshake_timeout;
+        let deadline = Instant::now() + self.config.timeouts.handshake;
         while self.peers.iter().flatten().any(|peer| peer.connection.state() == State::Connecting) {
             if Instant::now() >= deadline {
                 return Err(texts::LOAD_TIMED_OUT.get(self.lang).to_owned());
@@ -124,7 +124,7 @@ impl<'a> Crowd<'a> {
 
     fn connect(&self, number: usize, addresses: &[SocketAddr]) -> io::Result<Peer> {
         let stream =
-            reach::first_that_answers(addresses.iter().copied(), self.config.handshake_timeout)?;
+            reach::first_that_answers(addresses.iter().copied(), self.config.timeouts.handshake)?;
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         let mut stream = TcpStream::from_std(stream);
@@ -176,13 +176,13 @@ impl<'a> Crowd<'a> {
 
     /// Sends the messages of one peer that are due.
     fn speak(&mut self, n: usize, now: Instant, interval: Option<Duration>) {
-        let max_output = self.config.max_output;
+        let max_output = self.config.limits.max_output;
         let Some(peer) = &mut self.peers[n] else { return };
         match interval {
             Some(interval) => {
                 while peer.next <= now {
                     let has_room = peer.due.len() < MAX_UNDER_WAY
-                        && peer.connection.sender().queued() <= max_output;
+                        && peer.connection.output().queued() <= max_output;
                     if has_room && peer.send(&mut self.message, peer.next, !self.args.broadcast) {
                         self.report.sent += 1;
                     } else {
@@ -217,7 +217,7 @@ impl<'a> Crowd<'a> {
             if event.is_writable()
                 && let Some(peer) = &mut self.peers[n]
             {
-                peer.connection.sender_mut().unblock();
+                peer.connection.output_mut().unblock();
             }
             self.read(n);
             self.flush(n);
@@ -283,7 +283,7 @@ impl<'a> Crowd<'a> {
                 self.flush(n);
             }
         }
-        let patience = Instant::now() + self.config.close_timeout;
+        let patience = Instant::now() + self.config.timeouts.close;
         while self.peers.iter().any(Option::is_some) {
             if Instant::now() >= patience {
                 for peer in self.peers.drain(..).flatten() {
@@ -301,7 +301,7 @@ impl<'a> Crowd<'a> {
     fn ping_all(&mut self) -> io::Result<()> {
         for n in 0..self.peers.len() {
             if let Some(peer) = &mut self.peers[n] {
-                peer.is_pinged = peer.connection.sender_mut().ping(b"");
+                peer.is_pinged = peer.connection.output_mut().ping(b"");
                 self.flush(n);
             }
         }

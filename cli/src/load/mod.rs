@@ -14,10 +14,10 @@ use std::io::{self, IsTerminal};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 
+use framewise::ClientRequest;
 use framewise::Config;
+use framewise::Url;
 use framewise::lang::Lang;
-use framewise::protocol::handshake::client::ClientRequest;
-use framewise::protocol::url::Url;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::load::crowd::Crowd;
@@ -81,7 +81,7 @@ fn load(args: &Args, lang: Lang) -> Result<Report, String> {
     }
     let url = Url::parse(&args.url).map_err(|why| why.text(lang).to_owned())?;
     if url.is_secure() {
-        return Err(framewise::lang::NO_TLS.get(lang).to_owned());
+        return Err(texts::NO_TLS.get(lang).to_owned());
     }
     let addresses =
         (url.host(), url.port()).to_socket_addrs().map_err(|error| error.to_string())?;
@@ -91,8 +91,10 @@ fn load(args: &Args, lang: Lang) -> Result<Report, String> {
         return Err(texts::NOT_YOURS.with(lang, &[&url.host()]));
     }
     let default = Config::default();
-    let max_message = default.max_message.max(args.size as usize + ROOM_FOR_PREFIX);
-    let config = Config { ping_interval: None, max_message, ..default };
+    let max_message = default.limits.max_message.max(args.size as usize + ROOM_FOR_PREFIX);
+    let config = default
+        .limits(|limits| limits.max_message = max_message)
+        .timeouts(|timeouts| timeouts.ping_interval = None);
     let config = config.validate().map_err(|error| error.text(lang))?;
     // Programs read the faults by name.
     let fault_lang = if args.json { Lang::En } else { lang };

@@ -8,9 +8,8 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, IoSlice, Write as _};
 use std::time::Instant;
 
-use framewise::Message;
 use framewise::protocol::connection::Connection;
-use framewise::protocol::send::MAX_SLICES;
+use framewise::protocol::output::MAX_SLICES;
 use mio::net::TcpStream;
 
 /// Digits of the number at the end of a message.
@@ -43,7 +42,7 @@ impl Peer {
             message.truncate(rest);
             let _ = write!(message, "{:0NUMBER$}", self.number);
         }
-        let is_sent = self.connection.sender_mut().message(Message::Text(message));
+        let is_sent = self.connection.output_mut().send(&*message);
         if is_sent && is_answered {
             self.due.push_back((self.number, due));
         }
@@ -65,15 +64,15 @@ impl Peer {
 
     /// Writes what waits, as far as the socket takes it.
     pub fn flush(&mut self) {
-        while !self.connection.sender().is_empty() && !self.connection.sender().is_blocked() {
+        while !self.connection.output().is_empty() && !self.connection.output().is_blocked() {
             let mut slices = [&[][..]; MAX_SLICES];
-            let filled = self.connection.sender().pending(&mut slices);
+            let filled = self.connection.output().pending(&mut slices);
             let slices: Vec<IoSlice<'_>> =
                 slices[..filled].iter().map(|slice| IoSlice::new(slice)).collect();
             match self.stream.write_vectored(&slices) {
-                Ok(count) => self.connection.sender_mut().advance(count),
+                Ok(count) => self.connection.output_mut().advance(count),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.connection.sender_mut().block();
+                    self.connection.output_mut().block();
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => self.connection.broken(),

@@ -6,7 +6,7 @@
 use std::io::{self, ErrorKind, Write};
 use std::time::{Duration, Instant};
 
-use framewise::protocol::frame::{Header, MAX_HEADER, Opcode, Role};
+use framewise::protocol::frame::{Header, MAX_HEADER, Opcode, Role, Rsv};
 
 use crate::relay::{Args, End};
 
@@ -157,7 +157,7 @@ impl PongFilter {
             } else {
                 self.header.push(byte);
                 bytes = rest;
-                match Header::decode(&self.header, self.sender) {
+                match Header::decode(&self.header, self.sender, Rsv::NONE) {
                     Ok(None) => continue,
                     Ok(Some((header, _))) => {
                         (self.left, self.keeps) = (header.length, header.opcode != Opcode::Pong);

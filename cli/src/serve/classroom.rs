@@ -14,7 +14,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
-use framewise::{Answer, CloseCode, Closed, Dispatcher, Message, Outbox, PeerId, Request};
+use framewise::{
+    CloseCode, Closed, Decision, Dispatcher, Message, Opened, Outbox, PeerId, Request,
+};
 
 use crate::serve::events::{self, Event, Fault, MAX_MESSAGE, Moved, Present, Said, json};
 use crate::serve::guard::Guard;
@@ -57,7 +59,7 @@ impl Classroom {
     }
 
     fn reply(&self, outbox: &mut Outbox<'_>, text: &str) {
-        let message = Message::Text(text);
+        let message = Message::from(text);
         self.metrics.sent(message, usize::from(outbox.reply(message)));
     }
 
@@ -71,10 +73,10 @@ impl Classroom {
         self.publish(outbox, &rooms::raw(room), message);
         if let Message::Text(text) = message {
             // Event clients are promised no longer messages than they may send.
-            let text = events::shortened(text, MAX_MESSAGE);
+            let text = events::shortened(text.as_str(), MAX_MESSAGE);
             let said =
                 Said { message: &text, timestamp: now(), from: None, room: Some(room), to: None };
-            self.publish(outbox, &rooms::events(room), Message::Text(&json(&said)));
+            self.publish(outbox, &rooms::events(room), Message::from(&json(&said)));
         }
     }
 
@@ -93,8 +95,8 @@ impl Classroom {
         let Some(member) = self.rooms.get(outbox.peer()) else { return };
         let (from, room) = (member.name.as_deref(), member.room.as_str());
         let said = Said { message: text, timestamp: now(), from, room: Some(room), to: None };
-        self.publish(outbox, &rooms::events(room), Message::Text(&json(&said)));
-        self.publish(outbox, &rooms::raw(room), Message::Text(text));
+        self.publish(outbox, &rooms::events(room), Message::from(&json(&said)));
+        self.publish(outbox, &rooms::raw(room), Message::from(text));
     }
 
     fn say_to(&mut self, outbox: &mut Outbox<'_>, text: &str, name: &str) -> Result<(), Fault> {
@@ -104,7 +106,7 @@ impl Classroom {
         let (from, name) = (name_of(outbox.peer()), name_of(to));
         let said = Said { message: text, timestamp: now(), from, room: None, to: name };
         let event = json(&said);
-        let message = Message::Text(&event);
+        let message = Message::from(&event);
         self.metrics.sent(message, usize::from(outbox.send(to, message)));
         Ok(())
     }
@@ -175,7 +177,7 @@ impl Classroom {
         self.publish(
             outbox,
             &rooms::presence(room),
-            Message::Text(&json(&Moved { kind, room, name })),
+            Message::from(&json(&Moved { kind, room, name })),
         );
     }
 
@@ -219,28 +221,29 @@ impl Classroom {
 }
 
 impl Dispatcher for Classroom {
-    fn on_request(&mut self, request: &Request<'_>, from: SocketAddr) -> Answer {
+    fn on_request(&mut self, request: &Request<'_>, from: SocketAddr) -> Decision {
         let (lang, path) = (self.pages.lang_of(request), path_of(request));
         // At / there is a page as well.
         let is_page = !request.is_handshake() && (path.is_none() || request.path() == "/");
         if let Some(refusal) = self.guard.refuse(request, is_page, from, lang) {
-            return Answer::Respond(refusal);
+            return Decision::Respond(refusal);
         }
         if is_page {
-            return Answer::Respond(match request.path() {
+            return Decision::Respond(match request.path() {
                 "/metrics" => self.metrics.page(),
                 _ => self.pages.answer(request, lang, self.rooms.len()),
             });
         }
         match (path, room_of(request)) {
-            (None, _) => Answer::Respond(pages::not_found(request, lang)),
-            (Some(_), None) => Answer::Respond(pages::bad_room(request, lang)),
-            (Some(_), Some(_)) if request.is_handshake() => Answer::Accept,
-            (Some(_), Some(_)) => Answer::Respond(pages::upgrade_required(request, lang)),
+            (None, _) => Decision::Respond(pages::not_found(request, lang)),
+            (Some(_), None) => Decision::Respond(pages::bad_room(request, lang)),
+            (Some(_), Some(_)) if request.is_handshake() => Decision::Accept(()),
+            (Some(_), Some(_)) => Decision::Respond(pages::upgrade_required(request, lang)),
         }
     }
 
-    fn on_open(&mut self, outbox: &mut Outbox<'_>, request: &Request<'_>) {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, opened: &Opened<'_>) {
+        let request = &opened.request;
         let (Some(path), Some(room)) = (path_of(request), room_of(request)) else { return };
         let (peer, lang) = (outbox.peer(), self.pages.lang_of(request));
         self.rooms.enter(peer, path, lang, &room, Instant::now());
@@ -261,7 +264,7 @@ impl Dispatcher for Classroom {
             Path::Raw => self.raw(outbox, &room, message),
             Path::Events { .. } => {
                 let event = match message {
-                    Message::Text(text) => events::parse(text),
+                    Message::Text(text) => events::parse(text.as_str()),
                     Message::Binary(_) => Err(Fault::InvalidMessage),
                 };
                 if let Err(fault) = event.and_then(|event| self.event(outbox, event)) {
@@ -275,7 +278,7 @@ impl Dispatcher for Classroom {
         let Some(member) = self.rooms.depart(outbox.peer()) else { return };
         if member.path != Path::Echo {
             let moved = Moved { kind: "left", room: &member.room, name: member.name.as_deref() };
-            self.publish(outbox, &rooms::presence(&member.room), Message::Text(&json(&moved)));
+            self.publish(outbox, &rooms::presence(&member.room), Message::from(&json(&moved)));
         }
     }
 }
@@ -329,8 +332,7 @@ mod tests {
     use std::time::Duration;
 
     use framewise::lang::Lang;
-    use framewise::protocol::connection::Event;
-    use framewise::{Client, Config, Server};
+    use framewise::{Client, Config, Event, Server};
 
     use super::*;
 
@@ -338,12 +340,12 @@ mod tests {
     struct Faulty(Classroom);
 
     impl Dispatcher for Faulty {
-        fn on_request(&mut self, request: &Request<'_>, from: SocketAddr) -> Answer {
+        fn on_request(&mut self, request: &Request<'_>, from: SocketAddr) -> Decision {
             self.0.on_request(request, from)
         }
 
-        fn on_open(&mut self, outbox: &mut Outbox<'_>, request: &Request<'_>) {
-            self.0.on_open(outbox, request);
+        fn on_open(&mut self, outbox: &mut Outbox<'_>, opened: &Opened<'_>) {
+            self.0.on_open(outbox, opened);
         }
 
         fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
@@ -359,14 +361,14 @@ mod tests {
     /// R18: a fault in the classroom costs one of the class, whose name is free again.
     #[test]
     fn a_panic_costs_one_of_the_class() {
-        let config = Config { host: "127.0.0.1".into(), port: 0, ..Config::default() };
+        let config = Config::default().listen("127.0.0.1", 0);
         let classroom = || {
             let guard = Guard { loopback_only: Rc::new(true.into()), token: None };
             Faulty(Classroom::new(guard, Pages::new(Lang::En), Rc::new(Metrics::new()), 0))
         };
         let (told, address) = std::sync::mpsc::channel();
         let serving = std::thread::spawn(move || {
-            let mut server = Server::bind(config, classroom).expect("a port");
+            let mut server = Server::bind(config, classroom()).expect("a port");
             let address = server.local_addrs().next().expect("bound");
             told.send((address, server.handle())).expect("the test waits");
             server.run().expect("it serves");
@@ -374,7 +376,7 @@ mod tests {
         let (address, handle) = address.recv().expect("it is told");
         let connect = || Client::connect(&format!("ws://{address}/ws/events")).expect("it answers");
         let hears = |client: &mut Client, words: &str| match client
-            .next(Some(Duration::from_secs(30)))
+            .recv_timeout(Duration::from_secs(30))
             .expect("a socket")
         {
             Some(Event::Message(message)) => {
@@ -386,7 +388,7 @@ mod tests {
             other => panic!("{words} was due, not {other:?}"),
         };
         let say = |client: &mut Client, event: &str| {
-            assert!(client.send(Message::Text(event)).expect("it takes bytes"));
+            assert!(client.send(event).expect("it takes bytes"));
         };
         let (mut ana, mut bia) = (connect(), connect());
         say(&mut ana, r#"{"type": "join", "name": "ana"}"#);

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use framewise::observe::Direction;
-use framewise::protocol::connection::{Cause, Closed};
+use framewise::{Cause, Closed};
 use framewise::{Message, Response};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;

@@ -28,10 +28,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use framewise::lang::Lang;
-use framewise::net::listen::{StartError, lan_address};
-use framewise::{Handle, Server};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use framewise::{Handle, Server, StartError, lan_address};
+use tracing::info;
 
 use crate::serve::classroom::Classroom;
 use crate::serve::guard::Guard;
@@ -69,11 +67,11 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     let config = args.config(lang);
     let metrics = Rc::new(Metrics::new());
     let guard = Guard { loopback_only: Rc::new(true.into()), token: args.token.clone() };
-    let dispatchers =
-        || Classroom::new(guard.clone(), Pages::new(lang), Rc::clone(&metrics), args.rate);
+    let classroom = Classroom::new(guard.clone(), Pages::new(lang), Rc::clone(&metrics), args.rate);
     let watch = Watch::new(Rc::clone(&metrics), args.log_lang(lang));
-    let server = Server::bind_observed(config, dispatchers, watch);
-    let mut server = server.map_err(|error: StartError| error.text(lang))?;
+    let server = Server::bind(config, classroom).map_err(|error: StartError| error.text(lang))?;
+    let mut server = server.observed_by(watch);
+    info!(bytes = server.max_memory(), "{}", texts::LOG_MEMORY.get(args.log_lang(lang)));
     let addresses: Vec<SocketAddr> = server.local_addrs().collect();
     guard.loopback_only.set(addresses.iter().all(|address| address.ip().is_loopback()));
     let voice = Voice::new();
@@ -127,9 +125,12 @@ fn qr_code(address: &str) -> String {
     code.unwrap_or_default()
 }
 
-/// The first signal stops the server gently, the second one at once.
-fn stop_on_signals(handle: Handle, voice: Voice, lang: Lang) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+/// Shuts the server down gracefully on the first signal, and ends the process on the second one.
+#[cfg(unix)]
+fn stop_on_signals(handle: Handle<Classroom>, voice: Voice, lang: Lang) -> io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     thread::spawn(move || {
         for (count, _) in signals.forever().enumerate() {
             if count > 0 || handle.shutdown(DRAIN).is_err() {
@@ -138,6 +139,12 @@ fn stop_on_signals(handle: Handle, voice: Voice, lang: Lang) -> io::Result<()> {
             voice.say(texts::STOPPING.get(lang));
         }
     });
+    Ok(())
+}
+
+/// Without Unix signals, Ctrl+C ends the process at once.
+#[cfg(not(unix))]
+fn stop_on_signals(_: Handle<Classroom>, _: Voice, _: Lang) -> io::Result<()> {
     Ok(())
 }
 

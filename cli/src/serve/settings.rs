@@ -52,12 +52,21 @@ pub struct Args {
     #[arg(long, env = "FRAMEWISE_LOG_LEVEL", value_name = "LEVEL", default_value = "info", value_parser = log_level())]
     pub log_level: Level,
 
+    /// Most memory of all connections together; beyond it the largest is closed (without it a quarter of what the process may use)
+    #[arg(long, env = "FRAMEWISE_MAX_MEMORY", value_name = "BYTES", help_heading = LIMITS)]
+    pub max_memory: Option<usize>,
     /// Longest message in bytes; beyond it 1009
     #[arg(long, env = "FRAMEWISE_MAX_MESSAGE", value_name = "BYTES", default_value_t = 1 << 20, help_heading = LIMITS)]
     pub max_message: usize,
     /// Most fragments of one message; beyond it 1008
     #[arg(long, env = "FRAMEWISE_MAX_FRAGMENTS", value_name = "N", default_value_t = 4_096, help_heading = LIMITS)]
     pub max_fragments: usize,
+    /// Control frames per second of one client; beyond it the client is read more slowly
+    #[arg(long, env = "FRAMEWISE_MAX_CONTROL_RATE", value_name = "N", default_value_t = 10_000, help_heading = LIMITS)]
+    pub max_control_rate: u32,
+    /// Fragments per second of one client; beyond it the client is read more slowly
+    #[arg(long, env = "FRAMEWISE_MAX_FRAGMENT_RATE", value_name = "N", default_value_t = 100_000, help_heading = LIMITS)]
+    pub max_fragment_rate: u32,
     /// Most output that waits for one client; beyond it 1008
     #[arg(long, env = "FRAMEWISE_MAX_OUTPUT", value_name = "BYTES", default_value_t = 1 << 20, help_heading = LIMITS)]
     pub max_output: usize,
@@ -70,7 +79,7 @@ pub struct Args {
     /// Most header fields; beyond it 431
     #[arg(long, env = "FRAMEWISE_MAX_HEADERS", value_name = "N", default_value_t = 64, help_heading = LIMITS)]
     pub max_headers: usize,
-    /// Most connections in their opening handshake; beyond it accepting pauses
+    /// Most connections in their opening handshake; beyond it the oldest is closed
     #[arg(long, env = "FRAMEWISE_MAX_HANDSHAKES", value_name = "N", default_value_t = 1_024, help_heading = LIMITS)]
     pub max_handshakes: usize,
     /// Time for the opening handshake
@@ -85,6 +94,9 @@ pub struct Args {
     /// How long a client may read nothing of what waits for it
     #[arg(long, env = "FRAMEWISE_WRITE_TIMEOUT", value_name = "SECONDS", default_value_t = 20, help_heading = LIMITS)]
     pub write_timeout: u64,
+    /// How long more than half of the output may wait for one client; beyond it 1008
+    #[arg(long, env = "FRAMEWISE_CONGESTION_TIMEOUT", value_name = "SECONDS", default_value_t = 5, help_heading = LIMITS)]
+    pub congestion_timeout: u64,
     /// How long a client may say nothing; 0 for no limit
     #[arg(long, env = "FRAMEWISE_IDLE_TIMEOUT", value_name = "SECONDS", default_value_t = 0, help_heading = LIMITS)]
     pub idle_timeout: u64,
@@ -122,31 +134,40 @@ impl Args {
     pub fn config(&self, lang: Lang) -> Config {
         let seconds = Duration::from_secs;
         let unless_zero = |value: u64| (value > 0).then(|| seconds(value));
-        Config {
-            host: self.host.clone(),
-            port: self.port,
-            lang,
-            key_policy: if self.lenient_key { KeyPolicy::Lenient } else { KeyPolicy::Strict },
-            origin_policy: self.origin_policy(),
-            subprotocols: vec![SUBPROTOCOL.to_owned()],
-            max_connections: self.max_connections,
-            max_per_address: self.max_per_ip,
-            max_message: self.max_message,
-            max_fragments: self.max_fragments,
-            max_output: self.max_output,
-            max_request_line: self.max_request_line,
-            max_head: self.max_head,
-            max_headers: self.max_headers,
-            max_handshakes: self.max_handshakes,
-            handshake_timeout: seconds(self.handshake_timeout),
-            ping_interval: unless_zero(self.ping_interval),
-            pong_timeout: seconds(self.pong_timeout),
-            write_timeout: seconds(self.write_timeout),
-            idle_timeout: unless_zero(self.idle_timeout),
-            close_timeout: seconds(self.close_timeout),
-            max_group_name: MAX_GROUP_NAME,
-            ..Config::default()
-        }
+        let mut config = Config::default()
+            .listen(&self.host, self.port)
+            .handshake(|handshake| {
+                handshake.keys =
+                    if self.lenient_key { KeyPolicy::Lenient } else { KeyPolicy::Strict };
+                handshake.origins = self.origin_policy();
+                handshake.subprotocols = vec![SUBPROTOCOL.to_owned()];
+            })
+            .limits(|limits| {
+                limits.max_connections = self.max_connections;
+                limits.max_per_address = self.max_per_ip;
+                limits.max_memory = self.max_memory;
+                limits.max_message = self.max_message;
+                limits.max_fragments = self.max_fragments;
+                limits.max_control_rate = self.max_control_rate;
+                limits.max_fragment_rate = self.max_fragment_rate;
+                limits.max_output = self.max_output;
+                limits.max_request_line = self.max_request_line;
+                limits.max_head = self.max_head;
+                limits.max_headers = self.max_headers;
+                limits.max_handshakes = self.max_handshakes;
+                limits.max_group_name = MAX_GROUP_NAME;
+            })
+            .timeouts(|timeouts| {
+                timeouts.handshake = seconds(self.handshake_timeout);
+                timeouts.ping_interval = unless_zero(self.ping_interval);
+                timeouts.pong = seconds(self.pong_timeout);
+                timeouts.write = seconds(self.write_timeout);
+                timeouts.congestion = seconds(self.congestion_timeout);
+                timeouts.idle = unless_zero(self.idle_timeout);
+                timeouts.close = seconds(self.close_timeout);
+            });
+        config.lang = lang;
+        config
     }
 
     fn origin_policy(&self) -> OriginPolicy {

@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use framewise::Cause;
 use framewise::PeerId;
 use framewise::lang::Lang;
 use framewise::observe::{Direction, Notice, Observer};
-use framewise::protocol::connection::Cause;
 use tracing::field::display;
 use tracing::{debug, info, warn};
 
@@ -47,7 +47,8 @@ impl Observer for Watch {
             Notice::Connected(_) => {
                 debug!(peer = shown, address, "{}", texts::LOG_CONNECTED.get(lang))
             }
-            Notice::Opened { key_bytes, subprotocol } => {
+            Notice::Opened { key_bytes, negotiated } => {
+                let subprotocol = negotiated.subprotocol.as_deref();
                 self.metrics.opened();
                 info!(
                     peer = shown,

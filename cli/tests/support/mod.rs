@@ -8,10 +8,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use framewise::ClientRequest;
+use framewise::MessageBuf;
+use framewise::Url;
 use framewise::protocol::connection::{Closed, Event};
-use framewise::protocol::handshake::client::ClientRequest;
-use framewise::protocol::message::Received;
-use framewise::protocol::url::Url;
 use framewise::{Client, Config, Message};
 use serde_json::Value;
 
@@ -101,7 +101,7 @@ impl Serve {
     ) -> Peer {
         let url = Url::parse(&format!("ws://{}{path}", self.address)).expect("a URL");
         let request = with(ClientRequest::new(url));
-        Peer(Client::open(&request, Config::default(), ()).expect("the server answers"))
+        Peer(Client::open(&request, Config::default()).expect("the server answers"))
     }
 
     /// Sends a request and reads the whole answer.
@@ -162,16 +162,16 @@ pub struct Peer(pub Client);
 impl Peer {
     pub fn send(&mut self, text: &str) -> &mut Peer {
         assert!(
-            self.0.send(Message::Text(text)).expect("it takes bytes"),
+            self.0.send(Message::from(text)).expect("it takes bytes"),
             "the connection is open"
         );
         self
     }
 
     /// The next message.
-    pub fn message(&mut self) -> Received<'static> {
+    pub fn message(&mut self) -> MessageBuf<'static> {
         loop {
-            match self.0.next(Some(PATIENCE)).expect("a socket") {
+            match self.0.recv_timeout(PATIENCE).expect("a socket") {
                 Some(Event::Message(message)) => return message,
                 Some(Event::Ping(_) | Event::Pong(_)) => {}
                 other => panic!("a message was due, not {other:?}"),
@@ -180,10 +180,9 @@ impl Peer {
     }
 
     pub fn text(&mut self) -> String {
-        match self.message() {
-            Received::Text(text) => text.into_owned(),
-            other => panic!("text was due, not {other:?}"),
-        }
+        let message = self.message();
+        let text = message.as_str();
+        text.unwrap_or_else(|| panic!("text was due, not {message:?}")).to_owned()
     }
 
     pub fn json(&mut self) -> Value {
@@ -193,7 +192,7 @@ impl Peer {
 
     pub fn closed(&mut self) -> Closed {
         loop {
-            match self.0.next(Some(PATIENCE)).expect("a socket") {
+            match self.0.recv_timeout(PATIENCE).expect("a socket") {
                 Some(Event::Closed(closed)) => return closed,
                 Some(_) => {}
                 None => panic!("the end was due"),
@@ -204,7 +203,7 @@ impl Peer {
     /// Nothing has been sent here that was not read: the answer to a ping would come behind it.
     pub fn hears_nothing(&mut self) {
         assert!(self.0.ping(b"so far?"));
-        match self.0.next(Some(PATIENCE)).expect("a socket") {
+        match self.0.recv_timeout(PATIENCE).expect("a socket") {
             Some(Event::Pong(_)) => {}
             other => panic!("nothing was due, not {other:?}"),
         }

@@ -1,15 +1,34 @@
-//! RFC 6455 §4.1: a client writes the opening handshake and verifies the answer.
+//! RFC 6455 §4.1: encodes a client's opening handshake and verifies the server's response.
+//!
+//! ```text
+//! ClientRequest -> encode -> GET /chat HTTP/1.1 ...
+//!               -> expected -> verify <- HTTP/1.1 101 Switching Protocols ...
+//!                                |
+//!                                '-> what was negotiated, or a Rejection
+//! ```
 
 use std::fmt;
 
-use crate::config::is_token;
-use crate::lang::{self, Lang};
+use crate::config::{HandshakePolicy, is_token};
+use crate::lang::Lang;
+use crate::protocol::extension::{self, Extension, Negotiated};
 use crate::protocol::handshake::key::{accept_key, encode_key};
-use crate::protocol::http::fields::Fields;
+use crate::protocol::http::fields::{Fields, is_field_value};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::url::Url;
+use crate::texts;
 
-/// What a client asks for.
+/// The opening handshake that a client sends: a URL, the subprotocols that it offers, and additional header fields.
+///
+/// ```
+/// use framewise::{ClientRequest, Url};
+///
+/// let request = ClientRequest::new(Url::parse("ws://localhost:8765/chat")?)
+///     .subprotocol("chat")?
+///     .header("Origin", "http://localhost:8000")?;
+/// assert_eq!(request.url().resource(), "/chat");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ClientRequest {
     url: Url,
@@ -17,63 +36,69 @@ pub struct ClientRequest {
     headers: Vec<(String, String)>,
 }
 
-/// A subprotocol or header that cannot be sent.
+/// The error of [`ClientRequest`]'s methods: a subprotocol or header field that cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidRequest(String);
+#[non_exhaustive]
+pub struct InvalidRequest {
+    /// The subprotocol, or the name of the field.
+    pub name: String,
+}
 
 impl fmt::Display for InvalidRequest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:?} cannot be part of an opening handshake", self.0)
+        write!(out, "{:?} cannot be part of an opening handshake", self.name)
     }
 }
 
 impl std::error::Error for InvalidRequest {}
 
 impl ClientRequest {
-    /// A request for this address and nothing more.
+    /// Creates a request for a URL, without subprotocols and without additional header fields.
+    #[must_use]
     pub fn new(url: Url) -> ClientRequest {
         ClientRequest { url, subprotocols: Vec::new(), headers: Vec::new() }
     }
 
-    /// Offers a subprotocol; the first one offered is the one preferred most.
+    /// Offers a subprotocol. The order of the calls is the order of preference.
     ///
     /// # Errors
     ///
     /// The name is not a token, or was offered before (§4.1-36, §4.1-37).
     pub fn subprotocol(mut self, name: &str) -> Result<ClientRequest, InvalidRequest> {
         if !is_token(name.as_bytes()) || self.subprotocols.iter().any(|other| other == name) {
-            return Err(InvalidRequest(name.to_owned()));
+            return Err(InvalidRequest { name: name.to_owned() });
         }
         self.subprotocols.push(name.to_owned());
         Ok(self)
     }
 
-    /// Adds a header such as `Origin`, `Cookie` or `Authorization` (§4.1-39).
+    /// Adds a header field such as `Origin`, `Cookie` or `Authorization` (§4.1-39).
     ///
     /// # Errors
     ///
-    /// The name is not a token or is one that the handshake itself writes, or the value has a control byte.
+    /// The name is not a token, the name is reserved for the handshake, or the value has a control character.
     pub fn header(mut self, name: &str, value: &str) -> Result<ClientRequest, InvalidRequest> {
         let lower = name.to_ascii_lowercase();
         let reserved = ["host", "upgrade", "connection", "content-length", "transfer-encoding"];
         if !is_token(name.as_bytes())
             || reserved.contains(&lower.as_str())
             || lower.starts_with("sec-websocket-")
-            || value.bytes().any(|byte| byte < b' ' || byte == 0x7f)
+            || !is_field_value(value)
         {
-            return Err(InvalidRequest(name.to_owned()));
+            return Err(InvalidRequest { name: name.to_owned() });
         }
         self.headers.push((name.to_owned(), value.to_owned()));
         Ok(self)
     }
 
-    /// The address.
+    /// Returns the URL.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// The request as bytes, with a key made of `nonce`: 16 bytes, random for each connection (§4.1-30).
-    pub fn encode(&self, nonce: [u8; 16]) -> Vec<u8> {
+    /// Encodes the request. `nonce` becomes its `Sec-WebSocket-Key` and must be random for each connection (§4.1-30).
+    /// `extensions` is the value of `Sec-WebSocket-Extensions`.
+    pub(crate) fn encode(&self, nonce: [u8; 16], extensions: Option<String>) -> Vec<u8> {
         let mut text = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: {}\r\nSec-WebSocket-Version: 13\r\n",
@@ -84,6 +109,10 @@ impl ClientRequest {
         if !self.subprotocols.is_empty() {
             text += &format!("Sec-WebSocket-Protocol: {}\r\n", self.subprotocols.join(", "));
         }
+        // RFC 6455 §4.1-38
+        if let Some(offers) = extensions {
+            text += &format!("Sec-WebSocket-Extensions: {offers}\r\n");
+        }
         for (name, value) in &self.headers {
             text += &format!("{name}: {value}\r\n");
         }
@@ -91,55 +120,62 @@ impl ClientRequest {
         text.into_bytes()
     }
 
-    /// What the answer to [`encode`](ClientRequest::encode) with the same nonce has to say.
-    pub fn expected(&self, nonce: [u8; 16]) -> Expected {
+    /// Returns what the response to the request with this nonce must contain.
+    pub(crate) fn expected(&self, nonce: [u8; 16]) -> Expected {
         Expected { accept: accept_key(&encode_key(nonce)), subprotocols: self.subprotocols.clone() }
     }
 }
 
-/// What the answer to a request has to say.
+/// What the response to a request must contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expected {
+pub(crate) struct Expected {
     accept: String,
     subprotocols: Vec<String>,
 }
 
-/// Why a client does not take an answer for an opened WebSocket (§4.1-42 to §4.1-47).
+/// The reason why a response does not open a WebSocket (§4.1-42 to §4.1-47).
+///
+/// ```
+/// use framewise::protocol::handshake::client::Rejection;
+///
+/// let rejection = Rejection::Status(404);
+/// assert!(rejection.to_string().ends_with("the status is 404, not 101"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// The answer is not an HTTP/1.1 head.
+    /// The response has no well-formed HTTP/1.1 head.
     Malformed(Refusal),
-    /// The status line is not one of HTTP/1.1.
+    /// The first line is not a status line of HTTP/1.1.
     StatusLine,
     /// The status is not 101.
     Status(u16),
-    /// `Upgrade` is absent or not `websocket`.
+    /// `Upgrade` is missing, repeated, or not `websocket`.
     Upgrade,
-    /// `Connection` has no `Upgrade`.
+    /// `Connection` does not contain `Upgrade`.
     Connection,
-    /// `Sec-WebSocket-Accept` is absent, doubled, or not the answer to this key.
+    /// `Sec-WebSocket-Accept` is missing, repeated, or does not match the key.
     Accept,
-    /// The server chose an extension that was not asked for; this client asks for none.
+    /// The server chose an extension that the client did not offer.
     Extension,
-    /// The server chose a subprotocol that was not offered, or more than one.
+    /// The server chose a subprotocol that the client did not offer, or more than one.
     Subprotocol,
 }
 
 impl Rejection {
-    /// One line that says what is wrong with the answer.
+    /// Returns one line that explains what is wrong with the response.
     pub fn text(&self, lang: Lang) -> String {
         let why = match self {
             Rejection::Malformed(refusal) => refusal.rule.text().get(lang).to_owned(),
-            Rejection::StatusLine => lang::ANSWER_STATUS_LINE.get(lang).to_owned(),
-            Rejection::Status(status) => lang::ANSWER_STATUS.with(lang, &[status]),
-            Rejection::Upgrade => lang::ANSWER_UPGRADE.get(lang).to_owned(),
-            Rejection::Connection => lang::ANSWER_CONNECTION.get(lang).to_owned(),
-            Rejection::Accept => lang::ANSWER_ACCEPT.get(lang).to_owned(),
-            Rejection::Extension => lang::ANSWER_EXTENSION.get(lang).to_owned(),
-            Rejection::Subprotocol => lang::ANSWER_SUBPROTOCOL.get(lang).to_owned(),
+            Rejection::StatusLine => texts::ANSWER_STATUS_LINE.get(lang).to_owned(),
+            Rejection::Status(status) => texts::ANSWER_STATUS.with(lang, &[status]),
+            Rejection::Upgrade => texts::ANSWER_UPGRADE.get(lang).to_owned(),
+            Rejection::Connection => texts::ANSWER_CONNECTION.get(lang).to_owned(),
+            Rejection::Accept => texts::ANSWER_ACCEPT.get(lang).to_owned(),
+            Rejection::Extension => texts::ANSWER_EXTENSION.get(lang).to_owned(),
+            Rejection::Subprotocol => texts::ANSWER_SUBPROTOCOL.get(lang).to_owned(),
         };
-        lang::ANSWER_REJECTED.with(lang, &[&why])
+        texts::ANSWER_REJECTED.with(lang, &[&why])
     }
 }
 
@@ -149,14 +185,25 @@ impl fmt::Display for Rejection {
     }
 }
 
-impl std::error::Error for Rejection {}
+impl std::error::Error for Rejection {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Rejection::Malformed(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+}
 
-/// Verifies the head of an answer; the chosen subprotocol, if any, is the result.
+/// Verifies the head of a response. Returns the negotiated subprotocol and extension.
 ///
 /// # Errors
 ///
-/// The first requirement of §4.1 that the answer does not meet.
-pub fn verify(head: &[u8], expected: &Expected) -> Result<Option<String>, Rejection> {
+/// The first requirement of §4.1 that the response does not meet.
+pub(crate) fn verify(
+    head: &[u8],
+    expected: &Expected,
+    policy: &HandshakePolicy,
+) -> Result<(Negotiated, Extension), Rejection> {
     let end = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len());
     let status = status(&head[..end]).ok_or(Rejection::StatusLine)?;
     if status != 101 {
@@ -165,9 +212,8 @@ pub fn verify(head: &[u8], expected: &Expected) -> Result<Option<String>, Reject
     let fields = Fields::parse(head.get(end + 1..).unwrap_or_default());
     let fields = fields.map_err(Rejection::Malformed)?;
     // RFC 6455 §4.1-42
-    let mut upgrades = fields.all("upgrade");
-    match (upgrades.next(), upgrades.count()) {
-        (Some(value), 0) if value.eq_ignore_ascii_case(b"websocket") => {}
+    match fields.only("upgrade") {
+        Ok(Some(value)) if value.eq_ignore_ascii_case(b"websocket") => {}
         _ => return Err(Rejection::Upgrade),
     }
     // RFC 6455 §4.1-43
@@ -175,28 +221,26 @@ pub fn verify(head: &[u8], expected: &Expected) -> Result<Option<String>, Reject
         return Err(Rejection::Connection);
     }
     // RFC 6455 §4.1-44, §11.3.3-1
-    let mut accepts = fields.all("sec-websocket-accept");
-    match (accepts.next(), accepts.count()) {
-        (Some(value), 0) if value == expected.accept.as_bytes() => {}
+    match fields.only("sec-websocket-accept") {
+        Ok(Some(value)) if value == expected.accept.as_bytes() => {}
         _ => return Err(Rejection::Accept),
     }
     // RFC 6455 §4.1-45
-    if fields.all("sec-websocket-extensions").any(|value| !value.is_empty()) {
-        return Err(Rejection::Extension);
-    }
+    let (extension, extensions) =
+        extension::confirm(&fields, policy).ok_or(Rejection::Extension)?;
     // RFC 6455 §4.1-46, §11.3.4-2
-    let mut chosen = fields.all("sec-websocket-protocol");
-    match (chosen.next(), chosen.count()) {
-        (None, _) => Ok(None),
-        (Some(value), 0) => {
-            let offered = expected.subprotocols.iter().find(|name| name.as_bytes() == value);
-            offered.cloned().map(Some).ok_or(Rejection::Subprotocol)
+    let subprotocol = match fields.only("sec-websocket-protocol") {
+        Ok(None) => None,
+        Ok(Some(chosen)) => {
+            let offered = expected.subprotocols.iter().find(|name| name.as_bytes() == chosen);
+            Some(offered.ok_or(Rejection::Subprotocol)?.clone())
         }
-        _ => Err(Rejection::Subprotocol),
-    }
+        Err(_) => return Err(Rejection::Subprotocol),
+    };
+    Ok((Negotiated { subprotocol, extensions }, extension))
 }
 
-/// The status of a line such as `HTTP/1.1 101 Switching Protocols`.
+/// Parses the status code from a line such as `HTTP/1.1 101 Switching Protocols`.
 fn status(line: &[u8]) -> Option<u16> {
     let rest = line.strip_prefix(b"HTTP/1.1 ")?;
     let (digits, after) = rest.split_at_checked(3)?;
@@ -215,9 +259,11 @@ mod tests {
         ClientRequest::new(Url::parse("ws://server.example.com/chat").expect("valid"))
     }
 
-    fn answer(line: &str, headers: &str) -> Result<Option<String>, Rejection> {
+    fn verified(line: &str, headers: &str) -> Result<Option<String>, Rejection> {
         let expected = request().subprotocol("chat").expect("valid").expected(NONCE);
-        verify(format!("{line}\r\n{headers}\r\n").as_bytes(), &expected)
+        let head = format!("{line}\r\n{headers}\r\n");
+        verify(head.as_bytes(), &expected, &HandshakePolicy::default())
+            .map(|(negotiated, _)| negotiated.subprotocol)
     }
 
     const LINE: &str = "HTTP/1.1 101 Switching Protocols";
@@ -226,10 +272,10 @@ mod tests {
 
     /// RFC 6455 §4.1-19 to §4.1-34
     #[test]
-    fn writes_the_request() {
+    fn encodes_the_request() {
         let request =
             request().subprotocol("chat").and_then(|request| request.header("Origin", "http://e"));
-        let text = String::from_utf8(request.expect("valid").encode(NONCE)).expect("ASCII");
+        let text = String::from_utf8(request.expect("valid").encode(NONCE, None)).expect("ASCII");
         assert_eq!(
             text,
             "GET /chat HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\n\
@@ -240,7 +286,7 @@ mod tests {
 
     /// RFC 6455 §4.1-36, §4.1-37
     #[test]
-    fn refuses_to_write_nonsense() {
+    fn rejects_what_cannot_be_sent() {
         assert!(request().subprotocol("a b").is_err());
         assert!(request().subprotocol("a").and_then(|request| request.subprotocol("a")).is_err());
         assert!(request().header("Host", "x").is_err());
@@ -250,9 +296,9 @@ mod tests {
 
     /// RFC 6455 §4.1-41 to §4.1-46
     #[test]
-    fn verifies_the_answer() {
-        assert_eq!(answer(LINE, GOOD), Ok(None));
-        let with = |more: &str| answer(LINE, &format!("{GOOD}{more}\r\n"));
+    fn verifies_the_response() {
+        assert_eq!(verified(LINE, GOOD), Ok(None));
+        let with = |more: &str| verified(LINE, &format!("{GOOD}{more}\r\n"));
         assert_eq!(with("Sec-WebSocket-Protocol: chat"), Ok(Some("chat".to_owned())));
         assert_eq!(with("Sec-WebSocket-Protocol: other"), Err(Rejection::Subprotocol));
         assert_eq!(with("Sec-WebSocket-Extensions: permessage-deflate"), Err(Rejection::Extension));
@@ -260,15 +306,15 @@ mod tests {
         let without = |name: &str| {
             let kept: String =
                 GOOD.split_inclusive("\r\n").filter(|line| !line.starts_with(name)).collect();
-            answer(LINE, &kept)
+            verified(LINE, &kept)
         };
         assert_eq!(without("upgrade"), Err(Rejection::Upgrade));
         assert_eq!(without("CONNECTION"), Err(Rejection::Connection));
         assert_eq!(without("Sec"), Err(Rejection::Accept));
-        assert_eq!(answer("HTTP/1.1 200 OK", GOOD), Err(Rejection::Status(200)));
-        assert_eq!(answer("HTTP/1.1 1010", GOOD), Err(Rejection::StatusLine));
-        assert_eq!(answer("hello", GOOD), Err(Rejection::StatusLine));
+        assert_eq!(verified("HTTP/1.1 200 OK", GOOD), Err(Rejection::Status(200)));
+        assert_eq!(verified("HTTP/1.1 1010", GOOD), Err(Rejection::StatusLine));
+        assert_eq!(verified("hello", GOOD), Err(Rejection::StatusLine));
         let wrong = GOOD.replace("s3pP", "S3pP");
-        assert_eq!(answer(LINE, &wrong), Err(Rejection::Accept));
+        assert_eq!(verified(LINE, &wrong), Err(Rejection::Accept));
     }
 }

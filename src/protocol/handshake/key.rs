@@ -1,4 +1,4 @@
-//! RFC 6455 §4.2.2 step 5: `Sec-WebSocket-Key` and the `Sec-WebSocket-Accept` that answers it.
+//! RFC 6455 §4.2.2 step 5: `Sec-WebSocket-Key`, and how `Sec-WebSocket-Accept` is computed from it.
 //!
 //! ```text
 //! dGhlIHNhbXBsZSBub25jZQ==  +  258EAFA5-E914-47DA-95CA-C5AB0DC85B11
@@ -7,40 +7,56 @@
 //!        in base64:                   s3pPLMBiTxaQ9kYGzzhZRbK+xOo=
 //! ```
 //!
-//! It proves nothing about who the peer is. It shows that the answer was made for this very request by
-//! something that knows WebSocket, so that no cache or unsuspecting server can produce it.
+//! The key does not authenticate anybody: every client and server can compute these values. It shows that the response
+//! was made for this request by a server that speaks WebSocket. A cache or an ordinary HTTP server cannot produce it by
+//! accident.
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use sha1::{Digest, Sha1};
 
-/// The fixed text that the key is joined with.
+/// The fixed text that is appended to every key (§1.3).
 pub const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Standard alphabet, padding required. The bits that the last character leaves over are not compared:
-/// the standard's own example of a key (§4.1) sets one of them.
+/// The standard alphabet; padding is required. The last character of a key has bits that belong to no byte. They may
+/// have any value, because the standard's own example of a key (§4.1) sets one of them.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-/// The SHA-1 of key and GUID, 20 bytes.
+/// Returns the SHA-1 of the key followed by [`GUID`]: 20 bytes. See [`accept_key`].
 pub fn digest(key: &str) -> [u8; 20] {
     Sha1::new().chain_update(key).chain_update(GUID).finalize().into()
 }
 
-/// The value of `Sec-WebSocket-Accept` for a key: 28 characters.
+/// Returns the value of `Sec-WebSocket-Accept` for a key: 28 characters (§4.2.2).
+///
+/// ```
+/// use framewise::protocol::handshake::key::accept_key;
+///
+/// // The example of the standard, §1.3.
+/// assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// ```
 pub fn accept_key(key: &str) -> String {
     BASE64.encode(digest(key))
 }
 
-/// The bytes that a key stands for; `None` if it is not base64.
+/// Returns the bytes that a key decodes to, 16 if it is valid, or `None` if it is not base64. See [`encode_key`].
 pub fn decode_key(key: &[u8]) -> Option<Vec<u8>> {
     BASE64.decode(key).ok()
 }
 
-/// The key of a client: 16 random bytes in base64 (§4.1-29).
+/// Returns the key of a client: 16 random bytes in base64 (§4.1-29).
+///
+/// ```
+/// use framewise::protocol::handshake::key::{decode_key, encode_key};
+///
+/// let key = encode_key(*b"the sample nonce");
+/// assert_eq!(key, "dGhlIHNhbXBsZSBub25jZQ==");
+/// assert_eq!(decode_key(key.as_bytes()), Some(b"the sample nonce".to_vec()));
+/// ```
 pub fn encode_key(nonce: [u8; 16]) -> String {
     BASE64.encode(nonce)
 }
@@ -49,14 +65,14 @@ pub fn encode_key(nonce: [u8; 16]) -> String {
 mod tests {
     use super::*;
 
-    /// RFC 6455 §1.3, §4.2.2: the standard's example, and one that classrooms type.
+    /// RFC 6455 §1.3, §4.2.2: the example of the standard, and the key of a `curl` command that classes often type.
     #[test]
     fn computes_the_accept_key() {
         assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(accept_key("SGVsbG8sIHdvcmxkIQ=="), "qGEgH3En71di5rrssAZTmtRTyFk=");
     }
 
-    /// RFC 6455 §4.1-29: the example in the text leaves a bit set in its last character.
+    /// RFC 6455 §4.1-29: the example in §4.1 sets a bit of its last character that belongs to no byte.
     #[test]
     fn decodes_keys() {
         assert_eq!(decode_key(b"AQIDBAUGBwgJCgsMDQ4PEC==").map(|key| key.len()), Some(16));

@@ -1,72 +1,103 @@
-//! RFC 6455 §4.2: a server reads the opening handshake and answers it.
+//! RFC 6455 §4.2: a server reads the opening handshake and responds to it.
 //!
 //! ```text
-//! head -> Request::parse -> validate -> the dispatcher decides -> 101, or a Response and the end
+//! head -> Request::parse -> validate -> the application decides -> 101, or another Response
 //!             |                |
-//!             '--- Refusal ----'-> status and a body that teaches
+//!             '--- Refusal ----'-> status code and a body that explains the rule
 //! ```
 //!
-//! Rules of this file: each requirement of §4.2.1 is one `check_*` function, called in the order of the
-//! standard; nothing is accepted by default.
+//! Rules of this file: each requirement of §4.2.1 is one `check_*` function, and they are called in the order of the
+//! standard. A request is accepted only after all of them have passed.
 
 use crate::config::{Config, KeyPolicy, OriginPolicy};
 use crate::lang::Lang;
+use crate::protocol::extension::{self, Extension, Negotiated};
 use crate::protocol::handshake::key::{accept_key, decode_key};
+use crate::protocol::http::authority::Authority;
 use crate::protocol::http::fields::{Fields, is_extension_list, token_list};
-use crate::protocol::http::request::{Request, is_authority};
+use crate::protocol::http::request::Request;
 use crate::protocol::http::response::Response;
 use crate::protocol::refusal::{Found, Refusal, Rule};
 
-/// What the application says to a request that the protocol found valid.
+/// What the application decides about a request.
+///
+/// `T` is the type of a value that the application passes to itself: it gets the value back when the WebSocket is open.
+///
+/// ```
+/// use framewise::{Decision, Request, Response};
+///
+/// fn decide(request: &Request<'_>) -> Decision {
+///     match request.path() {
+///         "/chat" => Decision::Accept(()),
+///         _ => Decision::Respond(Response::new(404, "text/plain", "try /chat\n")),
+///     }
+/// }
+///
+/// let request = Request::parse(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")?;
+/// assert!(matches!(decide(&request), Decision::Respond(response) if response.status() == 404));
+/// # Ok::<(), framewise::protocol::refusal::Refusal>(())
+/// ```
 #[derive(Clone, Debug)]
-pub enum Answer {
-    /// Open a WebSocket, with the first offered subprotocol that the config lists, or none. To a plain GET
-    /// this answers 426: there is nothing to open.
-    Accept,
-    /// Open a WebSocket with this subprotocol, which must be one that the client offered.
-    AcceptAs(String),
-    /// Answer over HTTP and close: a page, a redirect, a 404.
+#[non_exhaustive]
+pub enum Decision<T = ()> {
+    /// Open a WebSocket, with the first offered subprotocol that the config lists, or with none. A plain GET gets 426,
+    /// because it does not ask for a WebSocket.
+    Accept(T),
+    /// Open a WebSocket with this subprotocol. A subprotocol that the client did not offer is an error of the
+    /// application: the client gets 500.
+    AcceptAs(String, T),
+    /// Send an HTTP response: a page, a redirect, a 404.
     Respond(Response),
-    /// Refuse, with a status and a body that teaches.
+    /// Refuse the request, with the status code of the rule and a body that explains it.
     Refuse(Refusal),
-    /// The application could not decide: 500.
+    /// The application failed: the client gets 500.
     Fail,
 }
 
-/// What became of a request.
+impl Decision {
+    /// Open a WebSocket. A plain GET gets 426.
+    pub const ACCEPT: Decision = Decision::Accept(());
+}
+
+/// The result of a request: see [`Decision`] for what the application can do about it.
 #[derive(Debug)]
-pub enum Outcome<'a> {
-    /// The connection is open.
-    Opened(Opened<'a>),
-    /// The application answered with this status.
+#[non_exhaustive]
+pub enum Outcome<'a, T = ()> {
+    /// The WebSocket is open. The application gets its value back.
+    Opened(Opened<'a>, T),
+    /// The application responded with this status code.
     Responded(u16),
-    /// A rule was broken.
+    /// The request was refused.
     Refused(Refusal),
 }
 
-/// An opening handshake that succeeded.
+/// An opening handshake that succeeded, as [`Dispatcher::on_open`] gets it.
+///
+/// [`Dispatcher::on_open`]: crate::Dispatcher::on_open
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Opened<'a> {
     /// The request, as the client sent it.
     pub request: Request<'a>,
-    /// The chosen subprotocol.
-    pub subprotocol: Option<String>,
-    /// Bytes that the key decodes to: 16, unless the policy is lenient.
+    /// The subprotocol and the extensions that both sides agreed on.
+    pub negotiated: Negotiated,
+    /// How many bytes the key decodes to: 16, unless the policy is [`KeyPolicy::Lenient`].
     pub key_bytes: usize,
 }
 
-/// Reads a head and answers it: the bytes to send, and what became of the request.
+/// Responds to a head. Returns the bytes to send, the result, and the extension that was negotiated.
 ///
-/// `unix_seconds` becomes the `Date` of an answer other than 101.
-pub fn respond<'h>(
+/// `unix_seconds` becomes the `Date` field of a response other than 101.
+pub(crate) fn respond<'h, T>(
     head: Result<&'h [u8], &Refusal>,
     config: &Config,
     unix_seconds: Option<u64>,
-    decide: impl FnOnce(&Request<'_>) -> Answer,
-) -> (Vec<u8>, Outcome<'h>) {
-    match examine(head, config, decide) {
-        Ok(Verdict::Open(handshake, opened)) => {
-            (switching_protocols(&handshake, &opened), Outcome::Opened(opened))
+    decide: impl FnOnce(&Request<'_>) -> Decision<T>,
+) -> (Vec<u8>, Outcome<'h, T>, Extension) {
+    let (bytes, outcome) = match examine(head, config, decide) {
+        Ok(Verdict::Open(handshake, opened, ticket, extension)) => {
+            let bytes = switching_protocols(&handshake, &opened);
+            return (bytes, Outcome::Opened(opened, ticket), extension);
         }
         Ok(Verdict::Respond(response)) => {
             let bytes = response.encode(unix_seconds, is_head(head));
@@ -76,45 +107,59 @@ pub fn respond<'h>(
             let response = explain(&refusal, language(head).unwrap_or(config.lang));
             (response.encode(unix_seconds, is_head(head)), Outcome::Refused(refusal))
         }
-    }
+    };
+    (bytes, outcome, Extension::default())
 }
 
-enum Verdict<'h> {
-    Open(Handshake<'h>, Opened<'h>),
+/// Returns the response to a client that is refused before its request is read.
+pub(crate) fn refuse(refusal: &Refusal, lang: Lang, unix_seconds: Option<u64>) -> Vec<u8> {
+    explain(refusal, lang).encode(unix_seconds, false)
+}
+
+enum Verdict<'h, T> {
+    Open(Handshake<'h>, Opened<'h>, T, Extension),
     Respond(Response),
 }
 
-fn examine<'h>(
+fn examine<'h, T>(
     head: Result<&'h [u8], &Refusal>,
     config: &Config,
-    decide: impl FnOnce(&Request<'_>) -> Answer,
-) -> Result<Verdict<'h>, Refusal> {
+    decide: impl FnOnce(&Request<'_>) -> Decision<T>,
+) -> Result<Verdict<'h, T>, Refusal> {
     let request = Request::parse(head.map_err(Refusal::clone)?)?;
     if !request.is_handshake() {
         return match decide(&request) {
-            Answer::Respond(response) => Ok(Verdict::Respond(response)),
-            Answer::Refuse(refusal) => Err(refusal),
-            Answer::Fail => Err(Refusal::measured(Rule::Internal, Found::Nothing)),
-            Answer::Accept | Answer::AcceptAs(_) => {
+            Decision::Respond(response) => Ok(Verdict::Respond(response)),
+            Decision::Refuse(refusal) => Err(refusal),
+            Decision::Fail => Err(Refusal::measured(Rule::Internal, Found::Nothing)),
+            Decision::Accept(_) | Decision::AcceptAs(..) => {
                 Err(Refusal::of(Rule::UpgradeRequired, request.path().as_bytes()))
             }
         };
     }
     let handshake = validate(&request, config)?;
-    let subprotocol = match decide(&request) {
-        Answer::Respond(response) => return Ok(Verdict::Respond(response)),
-        Answer::Refuse(refusal) => return Err(refusal),
-        Answer::Fail => return Err(Refusal::measured(Rule::Internal, Found::Nothing)),
-        Answer::Accept => handshake.choose(&config.subprotocols),
+    let (subprotocol, ticket) = match decide(&request) {
+        Decision::Respond(response) => return Ok(Verdict::Respond(response)),
+        Decision::Refuse(refusal) => return Err(refusal),
+        Decision::Fail => return Err(Refusal::measured(Rule::Internal, Found::Nothing)),
+        Decision::Accept(ticket) => (handshake.choose(&config.handshake.subprotocols), ticket),
         // RFC 6455 §4.2.2-8: only what the client offered.
-        Answer::AcceptAs(name) if handshake.offered.contains(&name.as_str()) => Some(name),
-        Answer::AcceptAs(name) => return Err(Refusal::of(Rule::Internal, name.as_bytes())),
+        Decision::AcceptAs(name, ticket) if handshake.offered.contains(&name.as_str()) => {
+            (Some(name), ticket)
+        }
+        Decision::AcceptAs(name, _) => return Err(Refusal::of(Rule::Internal, name.as_bytes())),
     };
-    let opened = Opened { request, subprotocol, key_bytes: handshake.key_bytes };
-    Ok(Verdict::Open(handshake, opened))
+    // RFC 6455 §4.2.2-11, §9.1-4: unknown offers are ignored.
+    let (extension, extensions) = match extension::accept(request.fields(), &config.handshake) {
+        Some((extension, value)) => (extension, Some(value)),
+        None => (Extension::default(), None),
+    };
+    let negotiated = Negotiated { subprotocol, extensions };
+    let opened = Opened { request, negotiated, key_bytes: handshake.key_bytes };
+    Ok(Verdict::Open(handshake, opened, ticket, extension))
 }
 
-/// What a valid opening handshake asks for.
+/// What a valid opening handshake asks for, as [`validate`] returns it.
 #[derive(Clone, Debug)]
 pub struct Handshake<'a> {
     key: &'a str,
@@ -123,14 +168,26 @@ pub struct Handshake<'a> {
 }
 
 impl Handshake<'_> {
-    /// The first offered subprotocol that is spoken here: the client's order is its preference.
-    fn choose(&self, spoken: &[String]) -> Option<String> {
-        let chosen = self.offered.iter().find(|offer| spoken.iter().any(|name| name == *offer));
+    /// Returns the first offered subprotocol that the server supports. The order of the offers is the client's
+    /// preference.
+    fn choose(&self, supported: &[String]) -> Option<String> {
+        let chosen = self.offered.iter().find(|offer| supported.iter().any(|name| name == *offer));
         chosen.map(|&name| name.to_owned())
     }
 }
 
-/// Checks a request against §4.2.1, item by item.
+/// Checks a request against §4.2.1, item by item, and its origin against the policy of `config`.
+///
+/// ```
+/// use framewise::protocol::handshake::server::validate;
+/// use framewise::protocol::refusal::Rule;
+/// use framewise::{Config, Request};
+///
+/// let head = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+/// let refusal = validate(&Request::parse(head)?, &Config::default()).expect_err("it is incomplete");
+/// assert_eq!(refusal.rule, Rule::Version);
+/// # Ok::<(), framewise::protocol::refusal::Refusal>(())
+/// ```
 ///
 /// # Errors
 ///
@@ -141,8 +198,8 @@ pub fn validate<'a>(request: &Request<'a>, config: &Config) -> Result<Handshake<
     check_has_token(fields, "upgrade", "websocket", Rule::Upgrade)?;
     check_has_token(fields, "connection", "upgrade", Rule::Connection)?;
     check_websocket_version(fields)?;
-    let (key, key_bytes) = check_key(fields, config.key_policy)?;
-    check_origin(request, &config.origin_policy)?;
+    let (key, key_bytes) = check_key(fields, config.handshake.keys)?;
+    check_origin(request, &config.handshake.origins)?;
     let offered = check_subprotocols(fields)?;
     check_extensions(fields)?;
     Ok(Handshake { key, key_bytes, offered })
@@ -174,21 +231,19 @@ fn check_has_token(
 
 /// RFC 6455 §4.2.1 item 6; §4.4-1, §4.2.2-6, §11.3.5-2
 fn check_websocket_version(fields: &Fields<'_>) -> Result<(), Refusal> {
-    let mut versions = fields.all("sec-websocket-version");
-    match (versions.next(), versions.count()) {
-        (Some(b"13"), 0) => Ok(()),
-        (version, 0) => Err(Refusal::of(Rule::Version, version.unwrap_or_default())),
-        (_, more) => Err(Refusal::measured(Rule::VersionOnce, Found::Times(more + 1))),
+    match fields.only("sec-websocket-version") {
+        Ok(Some(b"13")) => Ok(()),
+        Ok(version) => Err(Refusal::of(Rule::Version, version.unwrap_or_default())),
+        Err(times) => Err(Refusal::measured(Rule::VersionOnce, Found::Times(times))),
     }
 }
 
 /// RFC 6455 §4.2.1 item 5; §4.1-29, §11.3.1-1
 fn check_key<'a>(fields: &Fields<'a>, policy: KeyPolicy) -> Result<(&'a str, usize), Refusal> {
-    let mut keys = fields.all("sec-websocket-key");
-    let key = match (keys.next(), keys.count()) {
-        (None, _) => return Err(Refusal::measured(Rule::KeyMissing, Found::Nothing)),
-        (Some(key), 0) => key,
-        (_, more) => return Err(Refusal::measured(Rule::KeyOnce, Found::Times(more + 1))),
+    let key = match fields.only("sec-websocket-key") {
+        Ok(Some(key)) => key,
+        Ok(None) => return Err(Refusal::measured(Rule::KeyMissing, Found::Nothing)),
+        Err(times) => return Err(Refusal::measured(Rule::KeyOnce, Found::Times(times))),
     };
     let not_base64 = || Refusal::of(Rule::KeyBase64, key);
     let bytes = decode_key(key).ok_or_else(not_base64)?.len();
@@ -202,12 +257,11 @@ fn check_key<'a>(fields: &Fields<'a>, policy: KeyPolicy) -> Result<(&'a str, usi
 
 /// RFC 6455 §4.2.2 step 4; §4.2.2-5, §10.2-1, §10.2-2
 fn check_origin(request: &Request<'_>, policy: &OriginPolicy) -> Result<(), Refusal> {
-    let mut origins = request.fields().all("origin");
-    let origin = match (origins.next(), origins.count()) {
-        // RFC 6455 §4.2.1-2: not a browser, so there is no page to protect anyone from.
-        (None, _) => return Ok(()),
-        (Some(origin), 0) => origin,
-        (_, more) => return Err(Refusal::measured(Rule::OriginOnce, Found::Times(more + 1))),
+    let origin = match request.fields().only("origin") {
+        Ok(Some(origin)) => origin,
+        // RFC 6455 §4.2.1-2: browsers always send Origin, so this client is not a page that misuses its user's cookies.
+        Ok(None) => return Ok(()),
+        Err(times) => return Err(Refusal::measured(Rule::OriginOnce, Found::Times(times))),
     };
     let parsed = Origin::parse(origin);
     let is_own = |origin: &Origin| {
@@ -228,8 +282,8 @@ fn check_origin(request: &Request<'_>, policy: &OriginPolicy) -> Result<(), Refu
     if allowed { Ok(()) } else { Err(Refusal::of(Rule::Origin, origin)) }
 }
 
-/// The serialized form of an origin (RFC 6454 6.2), compared without regard to case.
-#[derive(PartialEq, Eq)]
+/// An origin, parsed from its serialized form (RFC 6454 6.2) and in lower case.
+#[derive(Debug, PartialEq, Eq)]
 struct Origin {
     scheme: String,
     host: String,
@@ -240,21 +294,17 @@ impl Origin {
     fn parse(bytes: &[u8]) -> Option<Origin> {
         let text = str::from_utf8(bytes).ok()?.to_ascii_lowercase();
         let (scheme, authority) = text.split_once("://")?;
-        // A backquote is a token byte and a host byte of some parsers; no real origin has one.
-        if !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-            || !is_authority(authority.as_bytes())
-        {
+        // RFC 3986 §3.1 allows no other bytes. A more tolerant check would accept a backquote, for example.
+        if !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) {
             return None;
         }
+        let authority = Authority::parse(authority.as_bytes())?;
         let default = match scheme {
             "https" | "wss" => 443,
             _ => 80,
         };
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(default)),
-            _ => (authority, default),
-        };
-        Some(Origin { scheme: scheme.to_owned(), host: host.to_owned(), port })
+        let port = authority.port.unwrap_or(default);
+        Some(Origin { scheme: scheme.to_owned(), host: authority.host.to_owned(), port })
     }
 }
 
@@ -269,7 +319,7 @@ fn check_subprotocols<'a>(fields: &Fields<'a>) -> Result<Vec<&'a str>, Refusal> 
     if repeated { Err(refused()) } else { Ok(offered) }
 }
 
-/// RFC 6455 §4.2.1 item 9; §9.1-1, §4.2.2-11: offers are checked and, as none is known here, passed over.
+/// RFC 6455 §4.2.1 item 9; §9.1-1. Checks only the grammar of the offers; `extension.rs` chooses among them.
 fn check_extensions(fields: &Fields<'_>) -> Result<(), Refusal> {
     match fields.all("sec-websocket-extensions").find(|value| !is_extension_list(value)) {
         Some(value) => Err(Refusal::of(Rule::Extension, value)),
@@ -279,30 +329,34 @@ fn check_extensions(fields: &Fields<'_>) -> Result<(), Refusal> {
 
 /// RFC 6455 §4.2.2 step 5; §4.2.2-12
 fn switching_protocols(handshake: &Handshake<'_>, opened: &Opened<'_>) -> Vec<u8> {
-    let mut answer = format!(
+    let mut response = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: {}\r\n",
         accept_key(handshake.key)
     );
-    // RFC 6455 §4.2.2-9: no subprotocol, no header.
-    if let Some(subprotocol) = &opened.subprotocol {
-        answer += &format!("Sec-WebSocket-Protocol: {subprotocol}\r\n");
+    // RFC 6455 §4.2.2-9: without a subprotocol the field is left out.
+    if let Some(subprotocol) = &opened.negotiated.subprotocol {
+        response += &format!("Sec-WebSocket-Protocol: {subprotocol}\r\n");
+    }
+    if let Some(extensions) = &opened.negotiated.extensions {
+        response += &format!("Sec-WebSocket-Extensions: {extensions}\r\n");
     }
     if opened.key_bytes != 16 {
-        answer += &format!(
+        response += &format!(
             "Framewise-Note: Sec-WebSocket-Key decodes to {} bytes; \
              RFC 6455 section 4.2.1 asks for 16\r\n",
             opened.key_bytes
         );
     }
-    answer += "\r\n";
-    answer.into_bytes()
+    response += "\r\n";
+    response.into_bytes()
 }
 
-/// Seconds after which a crowded server may have room again.
+/// The seconds after which a client may try again when the server is full.
 const RETRY_AFTER: &str = "5";
 
-/// The answer to a refused request: a status, what HTTP wants beside it, and the body that teaches.
+/// Returns the response to a refused request: a status code, the header fields that HTTP requires with it, and a body
+/// that explains the rule.
 fn explain(refusal: &Refusal, lang: Lang) -> Response {
     let mut headers = vec![("Content-Language", lang.tag()), ("Vary", "Accept-Language")];
     match refusal.rule.status() {
@@ -315,11 +369,11 @@ fn explain(refusal: &Refusal, lang: Lang) -> Response {
     let plain = "text/plain; charset=utf-8";
     let response = Response::new(refusal.rule.status(), plain, refusal.body(lang));
     headers.into_iter().fold(response, |response, (name, value)| {
-        response.header(name, value).expect("these headers are one line each")
+        response.header(name, value).expect("these fields are well-formed")
     })
 }
 
-/// The language that the request asks for, if so much of it can be read.
+/// Returns the language that the request asks for, if its header fields are well-formed.
 fn language(head: Result<&[u8], &Refusal>) -> Option<Lang> {
     let head = head.ok()?;
     let line = head.iter().position(|&byte| byte == b'\n')?;
@@ -355,19 +409,20 @@ mod tests {
         }
     }
 
-    /// RFC 6455 §4.2.2-8: a subprotocol that nobody offered is the application's fault, not the client's.
+    /// RFC 6455 §4.2.2-8: choosing a subprotocol that was not offered is an error of the application, so the client
+    /// gets 500.
     #[test]
     fn an_application_cannot_choose_what_was_not_offered() {
         let head = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
             Sec-WebSocket-Protocol: a, b\r\n\r\n";
         let config = Config::default();
-        let answer = |name: &str| {
+        let response = |name: &str| {
             let name = name.to_owned();
-            let (bytes, _) = respond(Ok(head), &config, None, |_| Answer::AcceptAs(name));
+            let (bytes, ..) = respond(Ok(head), &config, None, |_| Decision::AcceptAs(name, ()));
             String::from_utf8(bytes).expect("ASCII")
         };
-        assert!(answer("b").contains("\r\nSec-WebSocket-Protocol: b\r\n"));
-        assert!(answer("c").starts_with("HTTP/1.1 500 "));
+        assert!(response("b").contains("\r\nSec-WebSocket-Protocol: b\r\n"));
+        assert!(response("c").starts_with("HTTP/1.1 500 "));
     }
 }

@@ -1,20 +1,30 @@
 //! RFC 9110 §5: the header fields of a head, and the lists inside their values.
 //!
-//! A value is bytes: what lies between 80 and FF is opaque here and escaped wherever a person sees it.
+//! A value is bytes, not text: the bytes 80 to FF have no meaning here, and are escaped wherever a person sees them.
 
 use crate::config::{is_token, is_token_byte};
 use crate::protocol::refusal::{Refusal, Rule};
 
-/// The header fields of one head, borrowed from it, in the order they came.
+/// The header fields of one head, borrowed from it, in the order in which they were sent.
+///
+/// ```
+/// use framewise::protocol::http::fields::Fields;
+///
+/// let fields = Fields::parse(b"Host: localhost\r\nConnection: keep-alive, Upgrade\r\n\r\n")?;
+/// assert_eq!(fields.first("host"), Some(&b"localhost"[..]));
+/// assert!(fields.has_token("connection", "upgrade"));
+/// assert_eq!(fields.only("origin"), Ok(None));
+/// # Ok::<(), framewise::protocol::refusal::Refusal>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Fields<'a>(Vec<(&'a str, &'a [u8])>);
 
 impl<'a> Fields<'a> {
-    /// Takes the lines after the start line apart; `lines` ends with the empty line.
+    /// Parses the lines after the start line of a head, up to the empty line.
     ///
     /// # Errors
     ///
-    /// A line without a colon, or a name that is not a token.
+    /// A line has no colon, or a name is not a token.
     pub fn parse(lines: &'a [u8]) -> Result<Fields<'a>, Refusal> {
         let mut fields = Vec::new();
         for line in lines.split(|&byte| byte == b'\n') {
@@ -32,22 +42,37 @@ impl<'a> Fields<'a> {
         Ok(Fields(fields))
     }
 
-    /// All fields: name as sent, value without the white space around it.
+    /// Returns all fields: the name as it was sent, the value without the white space around it.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + '_ {
         self.0.iter().copied()
     }
 
-    /// The values of every field of this name, whatever its case.
+    /// Returns the values of all fields with this name. Names are compared without regard to case.
     pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
         self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|field| field.1)
     }
 
-    /// The value of the first field of this name.
+    /// Returns the value of the first field with this name.
     pub fn first(&self, name: &str) -> Option<&'a [u8]> {
         self.all(name).next()
     }
 
-    /// Whether the comma-separated list in the fields of this name has `token`, whatever its case.
+    /// Returns the value of the only field with this name, or `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Several fields have this name: the error is how many. A recipient that took one of them could choose another one
+    /// than a proxy before it.
+    pub fn only(&self, name: &str) -> Result<Option<&'a [u8]>, usize> {
+        let mut values = self.all(name);
+        match (values.next(), values.count()) {
+            (value, 0) => Ok(value),
+            (_, more) => Err(1 + more),
+        }
+    }
+
+    /// Reports whether `token` is in the comma-separated list that all fields with this name form together. Names and
+    /// tokens are compared without regard to case.
     pub fn has_token(&self, name: &str, token: &str) -> bool {
         self.all(name)
             .flat_map(|value| value.split(|&byte| byte == b','))
@@ -55,12 +80,27 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The tokens of a list such as `chat, superchat`; `None` if some item is no token or none is there.
+/// Reports whether a value can be sent in a header field: it has no control character, and so no line break that would
+/// begin another field (RFC 9110 §5.5).
+pub(crate) fn is_field_value(value: &str) -> bool {
+    !value.bytes().any(|byte| byte.is_ascii_control())
+}
+
+/// Parses a comma-separated list such as `chat, superchat`, which may be spread over several fields. Returns `None` if
+/// an item is not a token, or if there is no item.
+///
+/// ```
+/// use framewise::protocol::http::fields::token_list;
+///
+/// let values = [&b"chat, superchat"[..], b"mqtt"];
+/// assert_eq!(token_list(values.into_iter()), Some(vec!["chat", "superchat", "mqtt"]));
+/// assert_eq!(token_list([&b"a b"[..]].into_iter()), None);
+/// ```
 pub fn token_list<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Vec<&'a str>> {
     let mut tokens = Vec::new();
     for item in values.flat_map(|value| value.split(|&byte| byte == b',')) {
         match trim(item) {
-            // RFC 9110 5.6.1.2: a recipient passes over empty items.
+            // RFC 9110 5.6.1.2: a recipient ignores empty items.
             [] => {}
             item if is_token(item) => tokens.push(str::from_utf8(item).ok()?),
             _ => return None,
@@ -69,11 +109,18 @@ pub fn token_list<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Vec<&'a 
     (!tokens.is_empty()).then_some(tokens)
 }
 
-/// Whether a value follows the grammar of `Sec-WebSocket-Extensions` (§9.1), in one walk over it.
+/// Reports whether a value follows the grammar of `Sec-WebSocket-Extensions` (§9.1). Looks at each byte once.
 ///
 /// ```text
-/// list       item *( , item )            at least one item; empty ones are passed over
+/// list       item *( , item )            at least one item; empty items are ignored
 /// item       token *( ; token [ = token or quoted token ] )
+/// ```
+///
+/// ```
+/// use framewise::protocol::http::fields::is_extension_list;
+///
+/// assert!(is_extension_list(b"permessage-deflate; client_max_window_bits=15"));
+/// assert!(!is_extension_list(b"permessage-deflate;"));
 /// ```
 pub fn is_extension_list(value: &[u8]) -> bool {
     let mut rest = value;
@@ -93,7 +140,7 @@ pub fn is_extension_list(value: &[u8]) -> bool {
     }
 }
 
-/// One extension with its parameters; answers what follows it.
+/// Parses one extension with its parameters. Returns the bytes after it.
 fn extension(bytes: &[u8]) -> Option<&[u8]> {
     let mut rest = trim_start(token(bytes)?);
     while let Some(after) = rest.strip_prefix(b";") {
@@ -110,18 +157,18 @@ fn extension(bytes: &[u8]) -> Option<&[u8]> {
     Some(rest)
 }
 
-/// A token at the start of `bytes`; answers what follows it.
+/// Parses a token at the start of `bytes`. Returns the bytes after it.
 fn token(bytes: &[u8]) -> Option<&[u8]> {
     let end = bytes.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(bytes.len());
     (end > 0).then(|| &bytes[end..])
 }
 
-/// The rest of a quoted string, after its first quote; what it says must be a token.
+/// Parses the rest of a quoted string, after its first quote. Its content must be a token. Returns the bytes after it.
 fn quoted_token(bytes: &[u8]) -> Option<&[u8]> {
     let mut length = 0;
     let mut at = 0;
     loop {
-        // RFC 6455 §9.1-2: after the backslashes are taken away, a token must be left.
+        // RFC 6455 §9.1-2: without the backslashes, the content must be a token.
         match *bytes.get(at)? {
             b'"' => return (length > 0).then(|| &bytes[at + 1..]),
             b'\\' if is_token_byte(*bytes.get(at + 1)?) => at += 2,
@@ -148,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_lines_apart() {
+    fn parses_lines() {
         let fields = Fields::parse(b"Host:x\r\nA: \t b c \r\na:\xff\r\n\r\n").expect("valid");
         let all: Vec<_> = fields.iter().collect();
         assert_eq!(all, [("Host", &b"x"[..]), ("A", b"b c"), ("a", b"\xff")]);
@@ -157,7 +204,26 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_a_field() {
+    fn only_returns_a_field_that_is_not_repeated() {
+        let fields = Fields::parse(b"A: 1\r\nB: 2\r\na: 3\r\nC:\r\nA: 4\r\n\r\n").expect("valid");
+        assert_eq!(fields.only("b"), Ok(Some(&b"2"[..])));
+        assert_eq!(fields.only("c"), Ok(Some(&b""[..])), "an empty value is a value");
+        assert_eq!(fields.only("d"), Ok(None));
+        assert_eq!(fields.only("a"), Err(3));
+    }
+
+    #[test]
+    fn a_value_to_send_has_no_control_characters() {
+        for valid in ["", "a b", "text/html; charset=utf-8", "olá"] {
+            assert!(is_field_value(valid), "{valid:?}");
+        }
+        for invalid in ["a\r\nSet-Cookie: x", "a\n", "a\rb", "\0", "\t", "\x7f"] {
+            assert!(!is_field_value(invalid), "{invalid:?}");
+        }
+    }
+
+    #[test]
+    fn rejects_malformed_fields() {
         let rule = |lines| Fields::parse(lines).map(|_| ()).map_err(|refusal| refusal.rule);
         assert_eq!(rule(b"no colon\r\n\r\n"), Err(Rule::NoColon));
         assert_eq!(rule(b"A : b\r\n\r\n"), Err(Rule::HeaderName));
@@ -167,7 +233,7 @@ mod tests {
 
     /// RFC 6455 §9.1-1, §9.1-2, §4.3-1
     #[test]
-    fn knows_the_grammar_of_extensions() {
+    fn checks_the_grammar_of_extensions() {
         for valid in
             ["a", "a; b", "a;b=c , d", "constructor", "a; b=\"\\c\\c\"", ",a,,b", "a; b=\"c\""]
         {
@@ -183,7 +249,7 @@ mod tests {
 
     /// RFC 6455 §4.1-36
     #[test]
-    fn knows_token_lists() {
+    fn parses_token_lists() {
         let list = |value: &'static [u8]| token_list([value].into_iter());
         assert_eq!(list(b"chat, superchat"), Some(vec!["chat", "superchat"]));
         assert_eq!(list(b",chat,,"), Some(vec!["chat"]));

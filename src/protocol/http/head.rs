@@ -1,15 +1,14 @@
 //! RFC 9112 §2: finds the end of a request or response head as the bytes arrive.
 //!
 //! ```text
-//!  GET /chat HTTP/1.1 CR LF        start line, limited on its own
-//!  Host: localhost CR LF           header fields, counted
-//!  CR LF                           the empty line: the head is whole
-//!  81 85 37 fa ...                 not ours: stays in `unread`
+//!  GET /chat HTTP/1.1 CR LF        start line, with a limit of its own
+//!  Host: localhost CR LF           header fields, which are counted
+//!  CR LF                           the empty line: the head is complete
+//!  81 85 37 fa ...                 the first frame: stays in `unread`
 //! ```
 //!
-//! Rules of this file: each byte is looked at once, when it arrives, however many pieces the head comes
-//! in; a limit is judged at the byte that crosses it, not after buffering; a byte that no head may
-//! contain ends the reading at once.
+//! Rules of this file: each byte is examined once, when it arrives, no matter how many pieces the head arrives in. The
+//! byte that crosses a limit is refused when it arrives, before it is stored. So is a byte that no head may contain.
 
 use std::borrow::Cow;
 use std::mem;
@@ -17,25 +16,25 @@ use std::mem;
 use crate::config::Config;
 use crate::protocol::refusal::{Found, Refusal, Rule};
 
-/// Collects a head. What arrives in one piece is borrowed; only an unfinished head is stored.
+/// Reads a head. A head that arrives in one piece is borrowed; only an incomplete head is stored.
 #[derive(Debug, Default)]
 pub struct HeadReader {
     stored: Vec<u8>,
-    /// Bytes looked at so far, over all pieces.
+    /// Bytes examined so far, over all pieces.
     examined: usize,
-    /// Bytes of the current line so far, CR included.
+    /// Bytes of the current line so far, including its CR.
     line: usize,
-    /// Lines that ended so far, the start line included.
+    /// Complete lines so far, including the start line.
     lines: usize,
     last_was_cr: bool,
 }
 
 impl HeadReader {
-    /// Takes bytes from `unread` up to the end of the head; `None` means that more are needed.
+    /// Takes bytes from `unread` up to the end of the head and returns the head, or `None` if more bytes are needed.
     ///
     /// # Errors
     ///
-    /// A limit of `config` is crossed, or a byte cannot be part of a head.
+    /// The head exceeds a limit of `config`, or has a byte that no head may contain.
     pub fn read<'b>(
         &mut self,
         unread: &mut &'b mut [u8],
@@ -48,30 +47,47 @@ impl HeadReader {
                 if self.stored.is_empty() {
                     return Ok(Some(Cow::Borrowed(head)));
                 }
-                self.stored.extend_from_slice(head);
+                self.store(head)?;
                 return Ok(Some(Cow::Owned(mem::take(&mut self.stored))));
             }
         }
-        self.stored.extend_from_slice(&*mem::take(unread));
+        self.store(&*mem::take(unread))?;
         Ok(None)
     }
 
-    /// How many bytes were looked at so far: each byte of the head once.
+    fn store(&mut self, piece: &[u8]) -> Result<(), Refusal> {
+        let no_memory = |_| Refusal::measured(Rule::Internal, Found::Nothing);
+        self.stored.try_reserve(piece.len()).map_err(no_memory)?;
+        self.stored.extend_from_slice(piece);
+        Ok(())
+    }
+
+    /// Returns how many bytes of capacity are held for an incomplete head.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        self.stored.capacity()
+    }
+
+    /// Returns how many bytes were examined so far: each byte of the head once.
     pub fn examined(&self) -> usize {
         self.examined
     }
 
-    /// Looks at the next byte; true when it ends the head.
+    /// Examines the next byte. Returns whether it ends the head.
     #[inline]
     fn examine(&mut self, byte: u8, config: &Config) -> Result<bool, Refusal> {
         self.examined += 1;
-        if self.lines == 0 && self.line >= config.max_request_line && byte != b'\r' && byte != b'\n'
+        if self.lines == 0
+            && self.line >= config.limits.max_request_line
+            && byte != b'\r'
+            && byte != b'\n'
         {
-            let found = Found::Length { bytes: self.line + 1, limit: config.max_request_line };
+            let found =
+                Found::Length { bytes: self.line + 1, limit: config.limits.max_request_line };
             return Err(Refusal::measured(Rule::RequestLineTooLong, found));
         }
-        if self.examined > config.max_head {
-            let found = Found::Length { bytes: self.examined, limit: config.max_head };
+        if self.examined > config.limits.max_head {
+            let found = Found::Length { bytes: self.examined, limit: config.limits.max_head };
             return Err(Refusal::measured(Rule::HeadTooLarge, found));
         }
         let after_cr = mem::replace(&mut self.last_was_cr, byte == b'\r');
@@ -88,15 +104,15 @@ impl HeadReader {
         Ok(false)
     }
 
-    /// Counts a line that just ended; true when it was the empty one.
+    /// Counts a line that is complete. Returns whether it is the empty line, which ends the head.
     fn end_line(&mut self, config: &Config) -> Result<bool, Refusal> {
         let empty = mem::take(&mut self.line) == 1;
         if empty {
             return Ok(true);
         }
         self.lines += 1;
-        if self.lines > config.max_headers + 1 {
-            let found = Found::Headers(config.max_headers);
+        if self.lines > config.limits.max_headers + 1 {
+            let found = Found::Headers(config.limits.max_headers);
             return Err(Refusal::measured(Rule::TooManyHeaders, found));
         }
         Ok(false)
@@ -110,7 +126,7 @@ mod tests {
     const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
     #[test]
-    fn borrows_a_whole_head_and_leaves_the_rest() {
+    fn borrows_a_complete_head_and_leaves_the_rest() {
         let mut bytes = [HEAD, b"\x81\x85"].concat();
         let mut unread = bytes.as_mut_slice();
         let head = HeadReader::default().read(&mut unread, &Config::default());
@@ -119,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn stores_what_arrives_in_pieces() {
+    fn stores_a_head_that_arrives_in_pieces() {
         for cut in 0..HEAD.len() {
             let mut reader = HeadReader::default();
             let (mut first, mut second) = (HEAD[..cut].to_vec(), HEAD[cut..].to_vec());
@@ -129,11 +145,11 @@ mod tests {
         }
     }
 
-    /// CVE-2023-43669: a head that arrives in small pieces is not read again from its start each time.
+    /// CVE-2023-43669: a head that arrives in small pieces is not examined again from its start with each piece.
     #[test]
     fn cve_2023_43669_each_byte_is_examined_once() {
         let cost = |length: usize| {
-            let config = Config { max_head: 1 << 20, ..Config::default() };
+            let config = Config::default().limits(|limits| limits.max_head = 1 << 20);
             let mut reader = HeadReader::default();
             let mut head = b"GET / HTTP/1.1\r\nA: ".to_vec();
             head.resize(length, b'a');
@@ -146,9 +162,9 @@ mod tests {
         assert_eq!(cost(200_000), 2 * cost(100_000));
     }
 
-    /// What is kept of a head never grows past the limit.
+    /// A head never uses more memory than its limit.
     #[test]
-    fn the_limit_is_judged_at_the_byte_that_crosses_it() {
+    fn the_byte_that_crosses_the_limit_is_refused() {
         let mut reader = HeadReader::default();
         let mut flood = b"GET / HTTP/1.1\r\nA: ".to_vec();
         flood.resize(8 << 20, b'a');

@@ -1,9 +1,11 @@
-//! HTTP/1.1 as far as an opening handshake needs it: a head, never a body.
+//! The part of HTTP/1.1 that an opening handshake needs: request heads, and responses to requests that are no
+//! handshake.
 //!
-//! In reading order: `head` finds the end of a head byte by byte, `fields` takes its lines apart,
-//! `request` is what a server reads, `response` what it writes.
+//! In reading order: `head` finds the end of a head, `fields` parses its header fields, `authority` host and port,
+//! `request` a request, and `response` encodes a response.
 
+pub(crate) mod authority;
 pub mod fields;
-pub mod head;
+pub(crate) mod head;
 pub mod request;
 pub mod response;

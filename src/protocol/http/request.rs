@@ -1,9 +1,24 @@
-//! RFC 9112 §3: the head of a request, taken apart.
+//! RFC 9112 §3: the head of a request, parsed.
+//!
+//! ```text
+//! GET /chat?room=7a HTTP/1.1      method, target (path and query), version
+//! Host: localhost:8765            header fields
+//! ```
 
+use crate::protocol::http::authority::Authority;
 use crate::protocol::http::fields::Fields;
 use crate::protocol::refusal::{Found, Refusal, Rule};
 
-/// A request as a server reads it, borrowed from its head.
+/// A request that a server can respond to, borrowed from its head.
+///
+/// ```
+/// use framewise::Request;
+///
+/// let request = Request::parse(b"GET /chat?room=7a HTTP/1.1\r\nHost: localhost:8765\r\n\r\n")?;
+/// assert_eq!((request.path(), request.query()), ("/chat", Some("room=7a")));
+/// assert_eq!(request.header("host"), Some("localhost:8765"));
+/// # Ok::<(), framewise::protocol::refusal::Refusal>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     method: &'a str,
@@ -12,21 +27,21 @@ pub struct Request<'a> {
     fields: Fields<'a>,
 }
 
-/// The two forms of a request target that are served.
+/// A request target, in one of the two forms that are supported: `/path?query` and `http://host/path?query`.
 #[derive(Clone, Copy, Debug)]
 struct Target<'a> {
-    /// Only of the absolute form: replaces the Host field (RFC 9112 3.2.2).
+    /// Host and port of the second form. They replace the Host field (RFC 9112 3.2.2).
     authority: Option<&'a str>,
     path: &'a str,
     query: Option<&'a str>,
 }
 
 impl<'a> Request<'a> {
-    /// Takes a whole head apart, as [`HeadReader`](super::head::HeadReader) delivers it.
+    /// Parses a complete head, from the request line to the empty line (RFC 9112 §3, §5).
     ///
     /// # Errors
     ///
-    /// The head is not a request of HTTP/1.1 that a server without bodies can answer.
+    /// The head is malformed, the method is neither GET nor HEAD, or the request has a body.
     pub fn parse(head: &'a [u8]) -> Result<Request<'a>, Refusal> {
         let end = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len());
         let line = head[..end].strip_suffix(b"\r").unwrap_or(&head[..end]);
@@ -47,44 +62,45 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    /// `GET` or `HEAD`.
+    /// Returns the method: `GET` or `HEAD`.
     pub fn method(&self) -> &'a str {
         self.method
     }
 
-    /// The path, as sent: percent-encoding is not taken away.
+    /// Returns the path as it was sent, with its percent-encoding.
     pub fn path(&self) -> &'a str {
         self.target.path
     }
 
-    /// What follows the `?`, as sent.
+    /// Returns the part of the target after the `?` as it was sent, or `None` if there is no `?`.
     pub fn query(&self) -> Option<&'a str> {
         self.target.query
     }
 
-    /// Host and optional port that the client asked for.
+    /// Returns the host that the client asked for, with a port if the client wrote one.
     pub fn host(&self) -> &'a str {
         let field = self.fields.first("host").and_then(|value| str::from_utf8(value).ok());
         self.target.authority.or(field).unwrap_or_default()
     }
 
-    /// All header fields.
+    /// Returns the header fields.
     pub fn fields(&self) -> &Fields<'a> {
         &self.fields
     }
 
-    /// The first value of a header field as text, if it is ASCII.
+    /// Returns the value of the first field with this name, or `None` if there is none or the value is not ASCII.
     pub fn header(&self, name: &str) -> Option<&'a str> {
         let value = self.fields.first(name)?;
-        value.is_ascii().then(|| str::from_utf8(value).ok()).flatten()
+        str::from_utf8(value).ok().filter(|value| value.is_ascii())
     }
 
-    /// Whether HTTP/1.0 was spoken, which a handshake may not (§4.1-21).
+    /// Reports whether the version is HTTP/1.0, in which there is no opening handshake (§4.1-21).
     pub(crate) fn is_http_1_0(&self) -> bool {
         self.minor == 0
     }
 
-    /// Whether this wants to become a WebSocket, well or badly; anything else is a plain GET or HEAD.
+    /// Reports whether the request asks for a WebSocket, even if its handshake is invalid. All other requests are plain
+    /// HTTP.
     pub fn is_handshake(&self) -> bool {
         self.fields.has_token("upgrade", "websocket")
             || self.fields.has_token("connection", "upgrade")
@@ -93,28 +109,27 @@ impl<'a> Request<'a> {
             })
     }
 
-    /// One Host, syntactically possible, whatever the target says (RFC 9112 3.2).
+    /// Checks that there is exactly one Host and that it is well-formed, also if the target replaces it (RFC 9112 3.2).
     fn check_host(&self) -> Result<(), Refusal> {
-        let mut hosts = self.fields.all("host");
-        match (hosts.next(), hosts.count()) {
-            (Some(host), 0) if is_authority(host) => Ok(()),
-            (Some(host), 0) => Err(Refusal::of(Rule::Host, host)),
-            (Some(_), more) => Err(Refusal::measured(Rule::Host, Found::Times(more + 1))),
-            (None, _) if self.is_http_1_0() && !self.is_handshake() => Ok(()),
-            (None, _) => Err(Refusal::measured(Rule::Host, Found::Nothing)),
+        match self.fields.only("host") {
+            Ok(Some(host)) if Authority::parse(host).is_some() => Ok(()),
+            Ok(Some(host)) => Err(Refusal::of(Rule::Host, host)),
+            Ok(None) if self.is_http_1_0() && !self.is_handshake() => Ok(()),
+            Ok(None) => Err(Refusal::measured(Rule::Host, Found::Nothing)),
+            Err(times) => Err(Refusal::measured(Rule::Host, Found::Times(times))),
         }
     }
 
-    /// A body would be read as frames by one side and as HTTP by the other: request smuggling.
+    /// Checks that the request has no body. A proxy would take the bytes after the head for a body and this server for
+    /// frames, and a client could hide a request in them (request smuggling).
     fn check_no_body(&self) -> Result<(), Refusal> {
         if let Some(coding) = self.fields.first("transfer-encoding") {
             return Err(Refusal::of(Rule::Body, coding));
         }
-        let mut lengths = self.fields.all("content-length");
-        match (lengths.next(), lengths.count()) {
-            (None, _) | (Some(b"0"), 0) => Ok(()),
-            (Some(length), 0) => Err(Refusal::of(Rule::Body, length)),
-            (Some(_), more) => Err(Refusal::measured(Rule::Body, Found::Times(more + 1))),
+        match self.fields.only("content-length") {
+            Ok(None | Some(b"0")) => Ok(()),
+            Ok(Some(length)) => Err(Refusal::of(Rule::Body, length)),
+            Err(times) => Err(Refusal::measured(Rule::Body, Found::Times(times))),
         }
     }
 }
@@ -122,7 +137,7 @@ impl<'a> Request<'a> {
 impl<'a> Target<'a> {
     fn parse(target: &'a str) -> Result<Target<'a>, Refusal> {
         let bad = || Refusal::of(Rule::Target, target.as_bytes());
-        // RFC 6455 §3-2: no fragment; beyond that, whatever is visible ASCII.
+        // RFC 6455 §3-2: no fragment. All other visible ASCII characters are allowed.
         if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
             return Err(bad());
         }
@@ -132,7 +147,7 @@ impl<'a> Target<'a> {
         } else if scheme.starts_with("http://") || scheme == "https://" {
             let after = &target[if scheme == "https://" { 8 } else { 7 }..];
             let end = after.find(['/', '?']).unwrap_or(after.len());
-            if !is_authority(&after.as_bytes()[..end]) {
+            if Authority::parse(&after.as_bytes()[..end]).is_none() {
                 return Err(bad());
             }
             (Some(&after[..end]), &after[end..])
@@ -147,7 +162,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Method, target and version, with one space between them.
+/// Splits the request line into method, target and version.
 fn three_words(line: &[u8]) -> Result<(&str, &str, &str), Refusal> {
     let bad = || Refusal::of(Rule::RequestLine, line);
     let Ok(text) = str::from_utf8(line) else {
@@ -164,7 +179,7 @@ fn three_words(line: &[u8]) -> Result<(&str, &str, &str), Refusal> {
     }
 }
 
-/// The minor version of HTTP/1.x.
+/// Returns the minor version of HTTP/1.x.
 fn http_version(version: &str) -> Result<u8, Refusal> {
     match version.strip_prefix("HTTP/").map(str::as_bytes) {
         Some([b'1', b'.', minor @ b'0'..=b'9']) => Ok(minor - b'0'),
@@ -173,30 +188,6 @@ fn http_version(version: &str) -> Result<u8, Refusal> {
         }
         _ => Err(Refusal::of(Rule::RequestLine, version.as_bytes())),
     }
-}
-
-/// Whether this can be `host`, `host:port` or `[v6]:port` (RFC 3986 3.2, without user information).
-pub(crate) fn is_authority(bytes: &[u8]) -> bool {
-    let Ok(text) = str::from_utf8(bytes) else { return false };
-    let (host, port) = match text.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
-        Some((address, "")) => (address, ""),
-        Some((address, after)) => match after.strip_prefix(':') {
-            Some(port) => (address, port),
-            None => return false,
-        },
-        None => {
-            let (host, port) = text.split_once(':').unwrap_or((text, ""));
-            let name =
-                |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
-            return !host.is_empty() && host.bytes().all(name) && is_port(port);
-        }
-    };
-    host.parse::<core::net::Ipv6Addr>().is_ok() && is_port(port)
-}
-
-fn is_port(port: &str) -> bool {
-    port.is_empty()
-        || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]
@@ -208,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_parts_of_a_request() {
+    fn parses_a_request() {
         let head = b"GET /chat?room=7a HTTP/1.1\r\nHost: localhost:8765\r\nX: \xff\r\n\r\n";
         let request = parse(head).expect("valid");
         assert_eq!((request.method(), request.path()), ("GET", "/chat"));
@@ -224,21 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_hosts() {
-        for host in
-            ["localhost", "localhost:8765", "127.0.0.1:1", "[::1]", "[::1]:80", "a.b-c", "a:"]
-        {
-            assert!(is_authority(host.as_bytes()), "{host}");
-        }
-        for host in
-            ["", ":80", "a b", "u@h", "h:port", "h:65536", "[::1", "[::1]x", "[1]", "h/p", "h:1:2"]
-        {
-            assert!(!is_authority(host.as_bytes()), "{host}");
-        }
-    }
-
-    #[test]
-    fn refuses_request_lines() {
+    fn rejects_malformed_request_lines() {
         let rule = |line: &str| parse(format!("{line}\r\nHost: x\r\n\r\n").as_bytes()).map(|_| ());
         assert_eq!(rule("GET  / HTTP/1.1"), Err(Rule::RequestLine));
         assert_eq!(rule("GET /"), Err(Rule::RequestLine));

@@ -1,10 +1,20 @@
-//! RFC 9110 §15: what a server answers over HTTP, whole and with its length known.
+//! RFC 9110 §15: an HTTP response to a request that does not open a WebSocket.
 
 use std::fmt;
 
 use crate::config::is_token;
+use crate::protocol::http::fields::is_field_value;
 
-/// An answer that is not an upgrade. The connection closes after it.
+/// A complete HTTP response that is not an upgrade. The server closes the connection after it.
+///
+/// ```
+/// use framewise::Response;
+///
+/// let response = Response::new(404, "text/plain; charset=utf-8", "no such room\n")
+///     .header("Cache-Control", "no-store")?;
+/// assert_eq!(response.status(), 404);
+/// # Ok::<(), framewise::protocol::http::response::InvalidHeader>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     status: u16,
@@ -12,51 +22,65 @@ pub struct Response {
     body: Vec<u8>,
 }
 
-/// A header that would not arrive as it was meant: a line break or another control byte in its value, or
-/// a name that is no token.
+/// The error of [`Response::header`]: the name is not a token, or the value has a line break or another control
+/// character.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidHeader(String);
+#[non_exhaustive]
+pub struct InvalidHeader {
+    /// The name of the field.
+    pub name: String,
+}
+
+/// Fields that describe the connection and the length of the body.
+const RESERVED: [&str; 4] = ["Connection", "Content-Length", "Date", "Transfer-Encoding"];
 
 impl fmt::Display for InvalidHeader {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "header {:?} cannot be sent", self.0)
+        write!(
+            out,
+            "header {:?} cannot be set: name or value is malformed, or the server writes it",
+            self.name
+        )
     }
 }
 
 impl std::error::Error for InvalidHeader {}
 
 impl Response {
-    /// An answer with a body; `status` from 200 to 599.
+    /// Creates a response with a status code from 200 to 599, the value of `Content-Type`, and a body.
     ///
     /// # Panics
     ///
-    /// `status` is outside that range: such an answer cannot have a body.
+    /// `status` is not from 200 to 599, or `content_type` has a control character.
+    #[must_use]
     pub fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Response {
-        assert!((200..600).contains(&status), "status {status} cannot answer a request");
+        assert!((200..600).contains(&status), "status {status} is not from 200 to 599");
         let response = Response { status, headers: Vec::new(), body: body.into() };
         response.header("Content-Type", content_type).expect("a content type is one line")
     }
 
-    /// Adds a header.
+    /// Adds a header field.
     ///
     /// # Errors
     ///
-    /// The name is not a token, or the value has a control byte.
+    /// The name is not a token, the value has a control character, or [`encode`](Response::encode) writes this field
+    /// itself.
     pub fn header(mut self, name: &str, value: &str) -> Result<Response, InvalidHeader> {
-        if !is_token(name.as_bytes()) || value.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
-            return Err(InvalidHeader(name.to_owned()));
+        let is_reserved = RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name));
+        if is_reserved || !is_token(name.as_bytes()) || !is_field_value(value) {
+            return Err(InvalidHeader { name: name.to_owned() });
         }
         self.headers.push((name.to_owned(), value.to_owned()));
         Ok(self)
     }
 
-    /// The status code.
+    /// Returns the status code.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The answer as bytes. `unix_seconds` becomes the `Date`; without a clock there is none. The answer
-    /// to HEAD has every header and no body.
+    /// Encodes the response. `unix_seconds` becomes its `Date` field, which is omitted for `None`. If `to_head` is
+    /// true, the request was a HEAD, and the response has all header fields but no body.
     pub fn encode(&self, unix_seconds: Option<u64>, to_head: bool) -> Vec<u8> {
         let mut text = format!("HTTP/1.1 {} {}\r\n", self.status, reason_phrase(self.status));
         if let Some(seconds) = unix_seconds {
@@ -66,16 +90,27 @@ impl Response {
             text += &format!("{name}: {value}\r\n");
         }
         let connection = if self.status == 426 { "Upgrade, close" } else { "close" };
-        text += &format!("Content-Length: {}\r\nConnection: {connection}\r\n\r\n", self.body.len());
+        // RFC 9110 8.6, 15.4.5: a 204 or a 304 has no body, and a 204 no length.
+        let has_body = !matches!(self.status, 204 | 304);
+        if has_body {
+            text += &format!("Content-Length: {}\r\n", self.body.len());
+        }
+        text += &format!("Connection: {connection}\r\n\r\n");
         let mut bytes = text.into_bytes();
-        if !to_head {
+        if has_body && !to_head {
             bytes.extend_from_slice(&self.body);
         }
         bytes
     }
 }
 
-/// The date as HTTP writes it (RFC 9110 5.6.7), for example `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// Formats seconds since 1970-01-01 (UTC) as an HTTP date (RFC 9110 5.6.7).
+///
+/// ```
+/// use framewise::protocol::http::response::http_date;
+///
+/// assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+/// ```
 pub fn http_date(unix_seconds: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =
@@ -137,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn writes_dates() {
+    fn formats_dates() {
         assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(http_date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(http_date(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
@@ -145,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_head_has_the_length_but_not_the_body() {
+    fn a_response_to_head_has_the_length_but_not_the_body() {
         let response = Response::new(200, "text/plain", "hello");
         let get = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\
             Connection: close\r\n\r\nhello";
@@ -153,9 +188,26 @@ mod tests {
         assert_eq!(response.encode(None, true), get[..get.len() - 5]);
     }
 
-    /// CVE-2026-47072: a value with CR LF would add a header, or a whole response.
+    /// RFC 9110 8.6: a 204 has neither a body nor its length.
     #[test]
-    fn cve_2026_47072_no_line_break_in_an_emitted_header() {
+    fn a_204_has_no_body() {
+        let bytes = Response::new(204, "text/plain", "hello").encode(None, false);
+        let expected =
+            "HTTP/1.1 204 No Content\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n";
+        assert_eq!(String::from_utf8_lossy(&bytes), expected);
+    }
+
+    /// A second length or `Transfer-Encoding` would let two readers see different bodies.
+    #[test]
+    fn fields_of_the_server_cannot_be_set() {
+        for name in ["content-length", "Transfer-Encoding", "Connection", "Date"] {
+            assert!(Response::new(200, "text/plain", "").header(name, "1").is_err(), "{name}");
+        }
+    }
+
+    /// CVE-2026-47072: a value with CR LF could inject a header field or a whole response.
+    #[test]
+    fn cve_2026_47072_a_line_break_in_a_header_is_an_error() {
         let response = Response::new(200, "text/plain", "");
         for value in ["a\r\nSet-Cookie: x", "a\n", "a\rb", "\0"] {
             assert!(response.clone().header("X-A", value).is_err(), "{value:?}");

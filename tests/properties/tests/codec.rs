@@ -1,12 +1,12 @@
-//! Encoding, decoding, masking and UTF-8: what goes in comes out, and the fast way agrees with the slow one.
+//! Encoding, decoding, masking and UTF-8: decoding reverses encoding, and fast routines agree with simple ones.
 
+use framewise::Event;
 use framewise::Message;
 use framewise::config::Config;
 use framewise::protocol::close::{self, CloseCode};
-use framewise::protocol::connection::Event;
-use framewise::protocol::frame::{Header, MAX_HEADER, Opcode, Role};
+use framewise::protocol::frame::{Header, MAX_HEADER, Opcode, Role, Rsv};
 use framewise::protocol::mask;
-use framewise::protocol::utf8::TextBuffer;
+use framewise::protocol::utf8::Utf8Check;
 use framewise_properties::{bytes, cases, cuts, frame, open, pieces, text};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -18,27 +18,27 @@ fn role() -> impl Strategy<Value = Role> {
 proptest! {
     #![proptest_config(cases(500))]
 
-    /// RFC 6455 §5.2: the header of any frame, and nothing of it before its last byte.
+    /// RFC 6455 §5.2: decoding an encoded header returns it, and an incomplete header returns nothing.
     #[test]
-    fn a_header_survives(
+    fn decoding_reverses_encoding_a_header(
         fin: bool,
         opcode in select(vec![Opcode::Continuation, Opcode::Text, Opcode::Binary]),
         key: Option<[u8; 4]>,
         length in prop_oneof![0u64..200, 65_000u64..66_000, 0u64..1 << 63],
     ) {
-        let header = Header { fin, opcode, key, length };
+        let header = Header { fin, rsv: Rsv::NONE, opcode, key, length };
         let sender = if key.is_some() { Role::Client } else { Role::Server };
         let mut wire = [0; MAX_HEADER];
         let taken = header.encode(&mut wire);
-        prop_assert_eq!(Header::decode(&wire[..taken], sender), Ok(Some((header, taken))));
+        prop_assert_eq!(Header::decode(&wire[..taken], sender, Rsv::NONE), Ok(Some((header, taken))));
         for short in 0..taken {
-            prop_assert_eq!(Header::decode(&wire[..short], sender), Ok(None));
+            prop_assert_eq!(Header::decode(&wire[..short], sender, Rsv::NONE), Ok(None));
         }
     }
 
-    /// RFC 6455 §5.5.1
+    /// RFC 6455 §5.5.1: decoding an encoded body returns its code and reason.
     #[test]
-    fn a_close_body_survives(code in 0u16..6000, reason in text()) {
+    fn decoding_reverses_encoding_a_close_body(code in 0u16..6000, reason in text()) {
         let mut body = [0; close::MAX_BODY];
         match close::encode(CloseCode(code), &reason, &mut body) {
             Ok(length) => {
@@ -49,9 +49,9 @@ proptest! {
         }
     }
 
-    /// RFC 6455 §5.3: byte by byte, at any place of a payload.
+    /// RFC 6455 §5.3: masking agrees with a loop over single bytes, at any offset of a payload.
     #[test]
-    fn masking_agrees_with_its_naive_twin(
+    fn masking_agrees_with_a_simple_loop(
         mut fast in bytes(), key: [u8; 4], before in 0u64..1000, cuts in cuts(),
     ) {
         let slow: Vec<u8> = (before..)
@@ -60,15 +60,17 @@ proptest! {
             .collect();
         let (mut at, whole) = (0, fast.clone());
         for piece in pieces(&whole, &cuts) {
-            mask::apply(&mut fast[at..at + piece.len()], key, before + at as u64);
+            let here = at..at + piece.len();
+            let is_ascii = mask::apply(&mut fast[here.clone()], key, before + at as u64);
+            prop_assert_eq!(is_ascii, slow[here].is_ascii());
             at += piece.len();
         }
         prop_assert!(fast == slow);
     }
 
-    /// RFC 6455 §8.1: any bytes in any pieces: an error comes at the first piece after which no ending would help.
+    /// RFC 6455 §8.1: the check reports an error at the first piece after which the text cannot become valid any more.
     #[test]
-    fn text_in_pieces_agrees_with_its_naive_twin(
+    fn checking_pieces_of_text_agrees_with_the_standard_library(
         good in text(),
         spoil in proptest::option::of((any::<prop::sample::Index>(), any::<u8>())),
         cuts in proptest::collection::vec(1usize..9, 1..5),
@@ -77,22 +79,23 @@ proptest! {
         if let Some((place, byte)) = spoil {
             wire.insert(place.index(wire.len() + 1), byte);
         }
-        let mut buffer = TextBuffer::default();
+        let mut check = Utf8Check::default();
         let mut so_far = Vec::new();
         for piece in pieces(&wire, &cuts) {
             so_far.extend_from_slice(piece);
             let hopeless = std::str::from_utf8(&so_far).is_err_and(|error| error.error_len().is_some());
-            prop_assert_eq!(buffer.push(piece).is_err(), hopeless);
+            prop_assert_eq!(check.push(piece).is_err(), hopeless);
             if hopeless {
                 return Ok(());
             }
         }
-        prop_assert_eq!(buffer.finish().ok(), String::from_utf8(wire).ok());
+        prop_assert_eq!(check.finish().is_ok(), String::from_utf8(wire).is_ok());
     }
 
-    /// RFC 6455 §5.4, §6.2: any message in any fragments, with control frames between them, any keys, any reads.
+    /// RFC 6455 §5.4, §6.2: a message arrives once and complete, with any fragments, control frames between them,
+    /// masking keys and reads.
     #[test]
-    fn a_message_arrives_once_and_whole(
+    fn a_message_arrives_once_and_complete(
         receiver in role(),
         text in proptest::option::of(text()),
         binary in bytes(),
@@ -102,7 +105,7 @@ proptest! {
         reads in cuts(),
     ) {
         let message = match &text {
-            Some(text) => Message::Text(text),
+            Some(text) => Message::from(text),
             None => Message::Binary(&binary),
         };
         let mut parts = pieces(message.bytes(), &fragments);
@@ -119,7 +122,7 @@ proptest! {
                 wire.extend(frame(true, 9, b"between", key()));
             }
         }
-        let config = Config { max_fragments: 100_000, ..Config::default() };
+        let config = Config::default().limits(|limits| limits.max_fragments = 100_000);
         let mut end = open(receiver, &config.validate().expect("valid"));
         let (mut arrived, mut pinged) = (0, 0);
         for read in pieces(&wire, &reads) {
@@ -138,9 +141,9 @@ proptest! {
         prop_assert_eq!((arrived, pinged), (1, if pings { last } else { 0 }));
     }
 
-    /// RFC 6455 §6: what one end sends the other receives, in either direction.
+    /// RFC 6455 §6: all messages that one side sends arrive at the other, in both directions.
     #[test]
-    fn what_a_sender_writes_a_receiver_reads(
+    fn all_sent_messages_are_received(
         sender in role(),
         messages in proptest::collection::vec(prop_oneof![
             text().prop_map(Ok),
@@ -151,17 +154,17 @@ proptest! {
         let config = Config::default().validate().expect("valid");
         let (mut from, mut to) = (open(sender, &config), open(sender.other(), &config));
         for message in &messages {
-            from.sender_mut().message(match message {
-                Ok(text) => Message::Text(text),
+            from.output_mut().send(match message {
+                Ok(text) => Message::from(text),
                 Err(bytes) => Message::Binary(bytes),
             });
         }
-        let wire = from.sender_mut().take();
+        let wire = from.output_mut().take();
         let mut seen = Vec::new();
         for read in pieces(&wire, &reads) {
             to.receive(&mut read.to_vec(), |event, _| match event {
                 Event::Message(message) => seen.push(match message.as_message() {
-                    Message::Text(text) => Ok(text.to_owned()),
+                    Message::Text(text) => Ok(text.as_str().to_owned()),
                     Message::Binary(bytes) => Err(bytes.to_vec()),
                 }),
                 other => panic!("{other:?}"),

@@ -1,13 +1,13 @@
-//! Random schedules of clients that open, speak, fall silent, close and break, over the whole logic of the loop.
+//! Random sequences of events: clients open, send, stop reading, close and reset, while the server publishes.
 
 #[path = "../../support/script.rs"]
 mod script;
 
 use std::time::Duration;
 
+use framewise::Snapshot;
 use framewise::config::{Config, OriginPolicy};
-use framewise::net::turns::Snapshot;
-use framewise::{CloseCode, Dispatcher, Message, Outbox, Request};
+use framewise::{CloseCode, Dispatcher, Message, Opened, Outbox};
 use framewise_properties::{cases, frame};
 use proptest::prelude::*;
 use script::{Actor, Stage};
@@ -16,11 +16,11 @@ const REQUEST: &[u8] =
     b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Everybody is in one group; what a client says is "go", and then it leaves the group.
+/// Every peer is in one group until it sends a message.
 struct Group;
 
 impl Dispatcher for Group {
-    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Request<'_>) {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
         outbox.join("all").expect("joins");
     }
 
@@ -33,15 +33,15 @@ impl Dispatcher for Group {
 enum Step {
     Open,
     Publish(u16),
-    /// The client speaks, and leaves the group.
+    /// The client sends a message, and the server removes it from the group.
     Leave(usize),
-    /// The client closes.
+    /// The client sends a Close.
     Close(usize),
-    /// The server closes.
+    /// The server sends a Close.
     Dismiss(usize),
     Finish(usize),
     Reset(usize),
-    /// The client's socket takes so many bytes more, or any number.
+    /// The socket of the client takes this many more bytes, or any number.
     Room(usize, Option<usize>),
     Wait(u64),
 }
@@ -62,7 +62,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..120)
 }
 
-/// A client, what it has heard, and the number of the first message that is meant for it.
+/// A client, the bytes that it got, and the number of the first message that is published after it opened.
 struct Member {
     actor: Actor,
     first: u32,
@@ -72,15 +72,11 @@ struct Member {
 proptest! {
     #![proptest_config(cases(400))]
 
-    /// R2, C8 to C10, CVE-2022-25762: whatever happens to the others, each member hears every message from its opening
-    /// on, in order and without a gap, until it leaves or its connection ends; and in the end nothing is left.
+    /// R2, C8 to C10, CVE-2022-25762: whatever happens to the others, each member gets every message from its opening
+    /// on, in order and without a gap, until it leaves or its connection closes. In the end everything is released.
     #[test]
-    fn every_stream_is_contiguous_and_everything_is_given_back(steps in steps()) {
-        let config = Config {
-            origin_policy: OriginPolicy::Any,
-            max_output: 4096,
-            ..Config::default()
-        };
+    fn every_stream_is_contiguous_and_everything_is_released(steps in steps()) {
+        let config = Config::default().handshake(|handshake| handshake.origins = OriginPolicy::Any).limits(|limits| limits.max_output = 4096);
         let mut stage = Stage::new(config.validate().expect("valid"), Group);
         let (mut members, mut number) = (Vec::<Member>::new(), 0u32);
         for step in steps {
@@ -92,11 +88,11 @@ proptest! {
         for member in &members {
             is_contiguous(&member.heard, member.first, number);
         }
-        stage.turns.close_all();
+        stage.event_loop.close_all();
         stage.wait(Duration::from_secs(20));
         stage.wait(Duration::from_secs(20));
-        prop_assert_eq!(stage.turns.snapshot(), Snapshot::default());
-        prop_assert_eq!(stage.turns.next_deadline(), None);
+        prop_assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
+        prop_assert_eq!(stage.event_loop.next_deadline(), None);
     }
 }
 
@@ -113,7 +109,7 @@ fn act(stage: &mut Stage<Group>, members: &mut Vec<Member>, number: &mut u32, st
             let mut payload = number.to_be_bytes().to_vec();
             payload.resize(4 + usize::from(length), *number as u8);
             *number += 1;
-            stage.turns.act(|outbox| outbox.publish("all", Message::Binary(&payload), &[]));
+            stage.event_loop.act(|_, outbox| outbox.publish("all", &payload, &[]));
         }
         Step::Leave(n) => {
             with(of(n), |actor| stage.send(actor, &frame(true, 1, b"go", Some([0; 4]))))
@@ -122,9 +118,9 @@ fn act(stage: &mut Stage<Group>, members: &mut Vec<Member>, number: &mut u32, st
             with(of(n), |actor| stage.send(actor, &frame(true, 8, b"", Some([0; 4]))))
         }
         Step::Dismiss(n) => with(of(n), |actor| {
-            let close =
-                |outbox: &mut Outbox<'_>| outbox.close_peer(actor.id, CloseCode::NORMAL, "");
-            stage.turns.act(close).expect("a valid close");
+            stage.event_loop.act(|_, outbox| {
+                outbox.close_peer(actor.id, CloseCode::NORMAL, "").expect("a valid close")
+            });
         }),
         Step::Finish(n) => with(of(n), |actor| stage.finish(actor)),
         Step::Reset(n) => with(of(n), |actor| stage.reset(actor)),
@@ -140,8 +136,8 @@ fn with(actor: Option<Actor>, act: impl FnOnce(&Actor)) {
     }
 }
 
-/// An answer to the handshake, then messages `first`, `first + 1`, ..., pings among them, perhaps a Close, and
-/// nothing after it.
+/// Checks the bytes of a client: a response to the handshake, then messages `first`, `first + 1`, ..., with pings
+/// between them. There may be a Close, and nothing after it.
 fn is_contiguous(heard: &[u8], first: u32, end: u32) {
     let Some(head) = heard.windows(4).position(|four| four == b"\r\n\r\n") else { return };
     let (mut rest, mut expected) = (&heard[head + 4..], first);

@@ -1,4 +1,4 @@
-//! Any bytes at all: whole and in pieces they mean the same, and each has exactly one label.
+//! Arbitrary bytes: their meaning does not depend on how they are split, and each byte has exactly one label.
 
 use framewise::config::{Config, OriginPolicy};
 use framewise::protocol::connection::{Connection, Event, State};
@@ -8,7 +8,7 @@ use framewise_properties::{cases, cuts, frame, open, pieces, small, text};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// Frames, most of them in order, some broken, and now and then noise.
+/// Generates frames: most of them valid, some that break a rule, and a few random bytes between them.
 fn frames() -> impl Strategy<Value = Vec<u8>> {
     let opcode = prop_oneof![6 => select(vec![0u8, 1, 2, 9, 10]), 1 => Just(8), 1 => 0u8..16];
     let payload = prop_oneof![
@@ -24,7 +24,7 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(one, 0..12).prop_map(|frames| frames.concat())
 }
 
-/// Heads, most of them nearly right.
+/// Generates request heads, most of them almost valid, with frames after them.
 fn heads() -> impl Strategy<Value = Vec<u8>> {
     let line = select(vec![
         "Host: h",
@@ -52,22 +52,22 @@ fn heads() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// Everything that comes out of a connection: events, bytes, and how it stands at last.
+/// Returns everything that a connection makes of some bytes: its events, its output and its final state.
 fn run(mut end: Connection, wire: &[u8], cuts: &[usize]) -> (Vec<String>, Vec<u8>, State) {
     let mut seen = Vec::new();
     for piece in pieces(wire, cuts) {
         end.receive(&mut piece.to_vec(), |event, sender| {
             if let Event::Message(message) = &event {
-                sender.message(message.as_message());
+                sender.send(message.as_message());
             }
             seen.push(format!("{:?}", event.into_owned()));
         });
     }
     let state = end.state();
-    (seen, end.sender_mut().take(), state)
+    (seen, end.output_mut().take(), state)
 }
 
-/// The labels, with neighbours of the kinds that may come in pieces put together.
+/// Returns the labelled bytes and the labels. Consecutive labels of parts that are reported in pieces are joined.
 fn labels(mut dissector: Dissector, wire: &[u8], cuts: &[usize]) -> (Vec<u8>, Vec<String>) {
     let (mut covered, mut told) = (Vec::new(), Vec::<String>::new());
     let mut show = |finding: &Finding<'_>| {
@@ -91,9 +91,9 @@ fn labels(mut dissector: Dissector, wire: &[u8], cuts: &[usize]) -> (Vec<u8>, Ve
 proptest! {
     #![proptest_config(cases(600))]
 
-    /// RFC 6455 §5, §7: how the bytes were cut on their way changes nothing.
+    /// RFC 6455 §5, §7: how reads split the bytes makes no difference.
     #[test]
-    fn frames_mean_the_same_however_they_are_cut(
+    fn frames_mean_the_same_however_they_are_split(
         role in select(vec![Role::Client, Role::Server]), wire in frames(), cuts in cuts(),
     ) {
         let whole = run(open(role, &small()), &wire, &[usize::MAX]);
@@ -101,16 +101,16 @@ proptest! {
         prop_assert_eq!(run(open(role, &small()), &wire, &[1]), whole);
     }
 
-    /// RFC 6455 §4.2: the same for the opening handshake and what is glued to it.
+    /// RFC 6455 §4.2: the same for the opening handshake and the frames that arrive with it.
     #[test]
-    fn heads_mean_the_same_however_they_are_cut(wire in heads(), cuts in cuts()) {
-        let config = Config { max_message: 300, ..Config::default() }.validate().expect("valid");
+    fn heads_mean_the_same_however_they_are_split(wire in heads(), cuts in cuts()) {
+        let config = Config::default().limits(|limits| limits.max_message = 300).validate().expect("valid");
         let whole = run(Connection::server(config.clone()), &wire, &[usize::MAX]);
         prop_assert_eq!(run(Connection::server(config.clone()), &wire, &cuts), whole.clone());
         prop_assert_eq!(run(Connection::server(config), &wire, &[1]), whole);
     }
 
-    /// Every byte has one label, and the labels do not depend on the cuts.
+    /// Every byte has one label, and the labels do not depend on how the bytes are split.
     #[test]
     fn labels_cover_every_byte_once(
         sender in select(vec![Role::Client, Role::Server]),
@@ -118,7 +118,7 @@ proptest! {
         with_head: bool,
         cuts in cuts(),
     ) {
-        let config = Config { max_message: 300, origin_policy: OriginPolicy::Any, ..Config::default() };
+        let config = Config::default().handshake(|handshake| handshake.origins = OriginPolicy::Any).limits(|limits| limits.max_message = 300);
         let config = config.validate().expect("valid");
         let dissector = || match with_head {
             true => Dissector::new(sender, config.clone()),

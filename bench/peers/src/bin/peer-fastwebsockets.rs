@@ -1,4 +1,4 @@
-//! fastwebsockets: masks taken off in place, and replies gathered until the next read, so that many go out in one write.
+//! fastwebsockets: unmasks in place, and collects replies until the next read, so that many are sent with one write.
 
 use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket};
 use framewise_bench_peers::{Gathering, serve, shake_hands};

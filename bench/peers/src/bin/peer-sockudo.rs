@@ -1,4 +1,4 @@
-//! sockudo-ws: its protocol without its stream, so that the replies to one read go out in one write.
+//! sockudo-ws: its protocol without its stream, so that the replies to one read are sent with one write.
 
 use bytes::BytesMut;
 use framewise_bench_peers::{serve, shake_hands};

@@ -1,4 +1,4 @@
-//! tokio-tungstenite: messages that are there already are answered together, with one flush.
+//! tokio-tungstenite: replies to all messages that have arrived with one flush.
 
 use framewise_bench_peers::{read_buffer, serve, shake_hands};
 use futures_util::{FutureExt, SinkExt, StreamExt};
@@ -14,7 +14,7 @@ async fn echo(mut stream: TcpStream) {
     if shake_hands(&mut stream).await.is_err() {
         return;
     }
-    // It fills its read buffer with zeros for each read: no larger than the shape needs.
+    // The read buffer is only as large as the shape needs, because tungstenite fills it with zeros before each read.
     let config = WebSocketConfig::default().read_buffer_size(read_buffer());
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     while let Some(Ok(message)) = socket.next().await {

@@ -1,12 +1,11 @@
-//! The console of the example servers: one line per event, and with `--trace` every byte explained.
+//! The console of the example servers: one line for each event, and with `--trace` an explanation of every byte.
 //!
 //! ```text
-//! loop ── line ──> [ at most 1,024 lines wait ] ──> writer thread ──> stdout
-//!            '── full: the line is dropped and counted, never waited for
+//! event loop ── line ──> [ queue of at most 1,024 lines ] ──> writer thread ──> stdout
+//!                  '── queue full: the line is dropped and counted, and the loop goes on
 //! ```
 //!
-//! What was sent is read back from the bytes that the kernel took: the console shows what went over the
-//! wire, not what somebody meant to send.
+//! Sent messages are decoded from the bytes that the kernel took. So the console shows what was really sent.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,19 +15,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use crate::config::{Config, ValidConfig};
-use crate::lang::{self, Lang};
-use crate::observe::{Direction, Notice, Observer};
-use crate::peers::PeerId;
-use crate::protocol::connection::{Cause, Closed};
-use crate::protocol::frame::{Opcode, Role};
-use crate::protocol::message::Message;
-use crate::trace::{Lane, Part, printable};
+use framewise::config::{Config, ValidConfig};
+use framewise::lang::{Lang, Text};
+use framewise::observe::{Direction, Notice, Observer};
+use framewise::protocol::frame::{Opcode, Role};
+use framewise::trace::{Lane, Part, printable};
+use framewise::{Cause, Closed, Message, PeerId};
 
-/// Lines that may wait for a slow terminal.
+use crate::common::texts;
+
+/// How many lines may wait for a slow terminal.
 const MAX_WAITING: usize = 1024;
 
-/// Prints lines from a thread of its own, so that whoever prints never waits for a terminal.
+/// Prints lines from a separate thread, so that the event loop never waits for a terminal.
 #[derive(Clone, Debug)]
 pub struct Printer {
     lines: SyncSender<String>,
@@ -36,7 +35,7 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// Starts the thread, which ends when the last clone of the printer is gone.
+    /// Starts the thread, which ends after the last clone of the printer is dropped.
     pub fn start(lang: Lang) -> Printer {
         let (printer, waiting) = Printer::new();
         let dropped = Arc::clone(&printer.dropped);
@@ -44,12 +43,13 @@ impl Printer {
         printer
     }
 
+    /// Returns a printer and the receiver of its lines.
     fn new() -> (Printer, Receiver<String>) {
         let (lines, waiting) = sync_channel(MAX_WAITING);
         (Printer { lines, dropped: Arc::default() }, waiting)
     }
 
-    /// Prints a line, unless too many wait already: then it is counted.
+    /// Queues a line, or counts it as dropped if the queue is full.
     pub fn line(&self, line: impl fmt::Display) {
         if self.lines.try_send(line.to_string()).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -57,7 +57,8 @@ impl Printer {
     }
 }
 
-/// Writes each line as it comes. A closed or full stdout costs lines, never the server.
+/// Writes the lines from the queue, and how many were dropped. Ignores errors: if stdout is closed the lines are lost,
+/// and the server goes on.
 fn print_lines(
     waiting: &Receiver<String>,
     dropped: &AtomicUsize,
@@ -68,33 +69,35 @@ fn print_lines(
         let _ = writeln!(out, "{line}");
         let missed = dropped.swap(0, Ordering::Relaxed);
         if missed > 0 {
-            let _ = writeln!(out, "{}", lang::LINES_DROPPED.with(lang, &[&missed]));
+            let _ = writeln!(out, "{}", texts::LINES_DROPPED.with(lang, &[&missed]));
         }
         let _ = out.flush();
     }
 }
 
-/// The observer that the example servers share.
+/// The observer of the example servers.
+#[derive(Debug)]
 pub struct Console {
     lang: Lang,
     printer: Printer,
     traces: bool,
     replies: bool,
-    /// The limits of what clients send.
+    /// The limits for what clients send.
     inward: ValidConfig,
-    /// The limits of what this server sends: none but the standard's.
+    /// The limits for what the server sends: only those of the standard.
     outward: ValidConfig,
     lanes: HashMap<PeerId, Lanes>,
 }
 
 /// Both directions of one peer.
+#[derive(Debug)]
 struct Lanes {
     inward: Lane,
     outward: Lane,
 }
 
 impl Console {
-    /// A console that prints a line per event.
+    /// Returns a console that prints a line for each event.
     pub fn new(lang: Lang, printer: Printer) -> Console {
         let valid = |config: Config| config.validate().expect("these limits are possible");
         Console {
@@ -103,40 +106,40 @@ impl Console {
             traces: false,
             replies: false,
             inward: valid(Config::default()),
-            outward: valid(Config { max_message: 1 << 30, ..Config::default() }),
+            outward: valid(Config::default().limits(|limits| limits.max_message = 1 << 30)),
             lanes: HashMap::new(),
         }
     }
 
-    /// Also prints what is sent.
+    /// Also prints the messages that are sent.
     pub fn with_replies(self) -> Console {
         Console { replies: true, ..self }
     }
 
-    /// Also prints every byte, explained; `config` is the server's, so that its limits are the ones judged by.
+    /// Also explains every byte. `config` is the server's, because the trace applies the same limits.
     pub fn with_trace(self, config: ValidConfig) -> Console {
         Console { traces: true, inward: config, ..self }
     }
 
-    fn say(&self, text: lang::Text, values: &[&dyn fmt::Display]) {
+    fn say(&self, text: Text, values: &[&dyn fmt::Display]) {
         self.printer.line(text.with(self.lang, values));
     }
 
     fn shown(&self, message: Message<'_>) -> String {
         match message {
-            Message::Text(text) => printable(text),
-            Message::Binary(bytes) => lang::BINARY_MESSAGE.with(self.lang, &[&bytes.len()]),
+            Message::Text(text) => printable(text.as_str()),
+            Message::Binary(bytes) => texts::BINARY_MESSAGE.with(self.lang, &[&bytes.len()]),
         }
     }
 
     fn say_closed(&self, closed: &Closed) {
         match &closed.cause {
-            Cause::Peer => self.say(lang::CLOSED_BY_CLIENT, &[]),
-            Cause::Lost => self.say(lang::CONNECTION_LOST, &[]),
+            Cause::Peer => self.say(texts::CLOSED_BY_CLIENT, &[]),
+            Cause::Lost => self.say(texts::CONNECTION_LOST, &[]),
             Cause::Violation(_) | Cause::Internal => {
-                self.say(lang::CONNECTION_FAILED, &[&closed.reason, &closed.code]);
+                self.say(texts::CONNECTION_FAILED, &[&closed.reason, &closed.code]);
             }
-            _ => self.say(lang::CLOSED_BY_SERVER, &[]),
+            _ => self.say(texts::CLOSED_BY_SERVER, &[]),
         }
     }
 
@@ -153,11 +156,11 @@ impl Console {
         {
             match header.opcode {
                 Opcode::Text => {
-                    self.say(lang::SENT, &[&printable(&String::from_utf8_lossy(clear))]);
+                    self.say(texts::SENT, &[&printable(&String::from_utf8_lossy(clear))]);
                 }
                 Opcode::Binary => {
-                    let size = lang::BINARY_MESSAGE.with(self.lang, &[&header.length]);
-                    self.say(lang::SENT, &[&size]);
+                    let size = texts::BINARY_MESSAGE.with(self.lang, &[&header.length]);
+                    self.say(texts::SENT, &[&size]);
                 }
                 _ => {}
             }
@@ -170,8 +173,8 @@ impl Observer for Console {
         let Some(mut lanes) = self.lanes.remove(&peer) else { return };
         if self.traces {
             let size = match direction {
-                Direction::In => lang::TRACE_READ,
-                Direction::Out => lang::TRACE_WRITTEN,
+                Direction::In => texts::TRACE_READ,
+                Direction::Out => texts::TRACE_WRITTEN,
             };
             let size = size.with(self.lang, &[&bytes.len()]);
             self.printer.line(format_args!("[{peer}] {} {size}", arrow(direction)));
@@ -189,7 +192,7 @@ impl Observer for Console {
     fn notice(&mut self, peer: Option<PeerId>, notice: &Notice<'_>) {
         match notice {
             Notice::Connected(address) => {
-                self.say(lang::CONNECTION_FROM, &[&address.ip(), &address.port()]);
+                self.say(texts::CONNECTION_FROM, &[&address.ip(), &address.port()]);
                 if let Some(peer) = peer {
                     let lanes = Lanes {
                         inward: Lane::new(Role::Client, self.inward.clone()),
@@ -199,9 +202,9 @@ impl Observer for Console {
                 }
             }
             Notice::Opened { key_bytes, .. } => {
-                self.say(lang::HANDSHAKE_DONE, &[]);
+                self.say(texts::HANDSHAKE_DONE, &[]);
                 if *key_bytes != 16 {
-                    self.say(lang::LENIENT_KEY, &[key_bytes]);
+                    self.say(texts::LENIENT_KEY, &[key_bytes]);
                 }
             }
             Notice::Refused(refusal) => {
@@ -211,19 +214,19 @@ impl Observer for Console {
                     refusal.rule.text().get(self.lang),
                     refusal.rule.section()
                 );
-                self.say(lang::HANDSHAKE_REFUSED, &[&why]);
+                self.say(texts::HANDSHAKE_REFUSED, &[&why]);
             }
-            Notice::Responded(status) => self.say(lang::RESPONDED, &[status]),
-            Notice::Message(message) => self.say(lang::RECEIVED, &[&self.shown(*message)]),
+            Notice::Responded(status) => self.say(texts::RESPONDED, &[status]),
+            Notice::Message(message) => self.say(texts::RECEIVED, &[&self.shown(*message)]),
             Notice::Closed(closed) => self.say_closed(closed),
             Notice::Disconnected => {
-                self.say(lang::CONNECTION_ENDED, &[]);
+                self.say(texts::CONNECTION_ENDED, &[]);
                 if let Some(peer) = peer {
                     self.lanes.remove(&peer);
                 }
             }
-            Notice::AcceptPaused(error) => self.say(lang::ACCEPT_PAUSED, &[error]),
-            Notice::Ping(_) | Notice::Pong(_) => {}
+            Notice::AcceptPaused(error) => self.say(texts::ACCEPT_PAUSED, &[error]),
+            _ => {}
         }
     }
 }

@@ -1,0 +1,408 @@
+//! The byte stream of one connection: the socket of the operating system, and a transport on top of it.
+//!
+//! ```text
+//! connection ── clear bytes ── Stream ── bytes on the wire ── socket ── kernel
+//!                                '-- passes them on (TCP), or changes them on the way (TLS)
+//! ```
+//!
+//! The event loop owns the socket and its registration, and a [`Stream`] borrows the socket for each call. A transport
+//! therefore needs no polling library, and none of its types appear in the traits of this file.
+//!
+//! Readiness is *edge-triggered*: the operating system reports it once, when it begins. A [`Link`] remembers it until a
+//! read shows that the socket is empty.
+
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::mem;
+
+use crate::protocol::output::MAX_SLICES;
+
+/// Whether more bytes may be available after a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// There is nothing more to read until the operating system reports new readiness.
+    Yes,
+    /// More bytes are available.
+    No,
+    /// The stream cannot tell, or holds bytes that no new readiness will announce. It is read again.
+    Unknown,
+}
+
+/// The result of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadOutcome {
+    /// The number of bytes that were read. 0 means that the peer has closed its sending side.
+    pub count: usize,
+    /// Whether more bytes may be available.
+    pub drained: Drained,
+}
+
+/// What the operating system reports about a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Bytes, or the end of the stream, can be read.
+    pub readable: bool,
+    /// The socket accepts output again.
+    pub writable: bool,
+    /// The peer has shut down its sending side, so only bytes that have already arrived can be read.
+    pub ends: bool,
+}
+
+/// The transport of one connection, which passes bytes between the WebSocket and the socket and may change them.
+///
+/// The methods never block: `io` returns [`WouldBlock`](ErrorKind::WouldBlock) where it would have to wait.
+///
+/// *Unstable until 1.0:* a method may be added.
+pub trait Stream {
+    /// Reads clear bytes into `into`.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`: nothing can be read now. Any other error closes the connection.
+    fn read(&mut self, io: &mut impl Read, into: &mut [u8]) -> io::Result<ReadOutcome>;
+
+    /// Writes clear bytes, one slice after the other, and returns how many the stream accepted. A stream may accept
+    /// more bytes than the socket does and queue them, up to a limit of its own. [`queued`](Stream::queued) counts
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`: nothing can be accepted now. Any other error closes the connection.
+    fn write(&mut self, io: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Returns how many bytes the stream has queued, including bytes of its own, and not written to the socket.
+    fn queued(&self) -> usize {
+        0
+    }
+
+    /// Reports whether the stream has queued bytes to write.
+    fn wants_write(&self) -> bool {
+        self.queued() > 0
+    }
+
+    /// Lets the stream make progress: it writes its queued bytes, for example those of its own handshake.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` is not treated as an error. Any other error closes the connection.
+    fn drive(&mut self, io: &mut (impl Read + Write), readiness: Readiness) -> io::Result<()> {
+        let _ = (io, readiness);
+        Ok(())
+    }
+
+    /// Announces that no more clear bytes will be written. A transport with its own closing message, such as
+    /// `close_notify` in TLS, queues it now. Called at most once.
+    fn end_output(&mut self) {}
+}
+
+/// Makes a [`Stream`] for each connection that a server accepts.
+///
+/// *Unstable until 1.0:* a method may be added.
+pub trait Transport {
+    /// The transport of one connection.
+    type Stream: Stream;
+
+    /// Returns the stream of a connection that was just accepted.
+    fn accept(&mut self) -> Self::Stream;
+}
+
+/// TCP as it is: bytes go to the socket unchanged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tcp;
+
+impl Transport for Tcp {
+    type Stream = Tcp;
+
+    fn accept(&mut self) -> Tcp {
+        Tcp
+    }
+}
+
+impl Stream for Tcp {
+    #[inline]
+    fn read(&mut self, io: &mut impl Read, into: &mut [u8]) -> io::Result<ReadOutcome> {
+        let count = io.read(into)?;
+        // On Linux a short read means that the socket is empty. The kernel reports new readiness when more bytes
+        // arrive.
+        let drained = match cfg!(target_os = "linux") && count < into.len() {
+            true => Drained::Yes,
+            false => Drained::Unknown,
+        };
+        Ok(ReadOutcome { count, drained })
+    }
+
+    #[inline]
+    fn write(&mut self, io: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match slices {
+            [one] => io.write(one),
+            many => io.write_vectored(many),
+        }
+    }
+}
+
+/// A non-blocking socket: TCP, or a script in a test.
+pub trait Socket: Read + Write {
+    /// Shuts down the sending side.
+    ///
+    /// # Errors
+    ///
+    /// The socket is broken.
+    fn end_output(&mut self) -> io::Result<()>;
+}
+
+impl Socket for mio::net::TcpStream {
+    fn end_output(&mut self) -> io::Result<()> {
+        self.shutdown(std::net::Shutdown::Write)
+    }
+}
+
+/// The result of a read from the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// This many bytes.
+    Bytes(usize),
+    /// No bytes are available now.
+    Nothing,
+    /// The peer has closed its sending side.
+    End,
+    /// The socket is broken.
+    Broken,
+}
+
+/// The result of a write to the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// This many bytes were accepted, at least one.
+    Bytes(usize),
+    /// No bytes are accepted now.
+    Refused,
+    /// The socket is broken.
+    Broken,
+}
+
+/// The result of shutting down the sending side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OutputEnd {
+    /// The sending side of TCP is shut down.
+    Done,
+    /// The stream still has bytes to write.
+    Waits,
+    /// The socket is broken.
+    Broken,
+}
+
+/// A socket, its transport, and the readiness that was reported and not used up yet.
+pub(crate) struct Link<S, L> {
+    socket: S,
+    stream: L,
+    /// Bytes, or the end of the stream, may be available to read.
+    readable: bool,
+    /// The operating system has reported that the peer shut down its sending side. The socket is read until that end.
+    end_announced: bool,
+    /// Nothing more will be read, because the peer has closed its sending side or the socket is broken.
+    ended: bool,
+    /// The socket is broken.
+    broken: bool,
+    /// The stream refused output although the socket did not. It needs input first, for example during its own
+    /// handshake.
+    waits_for_input: bool,
+    /// `Stream::end_output` was called.
+    output_ended: bool,
+}
+
+/// A socket wrapper that records whether the socket refused output.
+struct Watched<'s, S> {
+    socket: &'s mut S,
+    refused: bool,
+}
+
+impl<S: Write> Watched<'_, S> {
+    #[inline]
+    fn note(&mut self, result: io::Result<usize>) -> io::Result<usize> {
+        self.refused |= matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock);
+        result
+    }
+}
+
+impl<S: Write> Write for Watched<'_, S> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.socket.write(bytes);
+        self.note(result)
+    }
+
+    #[inline]
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let result = self.socket.write_vectored(slices);
+        self.note(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+impl<S: Socket, L: Stream> Link<S, L> {
+    pub(crate) fn new(socket: S, stream: L) -> Link<S, L> {
+        Link {
+            socket,
+            stream,
+            readable: false,
+            end_announced: false,
+            ended: false,
+            broken: false,
+            waits_for_input: false,
+            output_ended: false,
+        }
+    }
+
+    pub(crate) fn socket(&self) -> &S {
+        &self.socket
+    }
+
+    /// Reports whether there may be something to read.
+    #[inline]
+    pub(crate) fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// Reports whether nothing more will be read.
+    #[inline]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Reports whether the socket is broken.
+    #[inline]
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Reports whether the transport refused output because it needed input, and clears the flag. After a read, such
+    /// output can be tried again.
+    #[inline]
+    pub(crate) fn take_waits_for_input(&mut self) -> bool {
+        mem::take(&mut self.waits_for_input)
+    }
+
+    /// Reports whether the transport has bytes to write.
+    #[inline]
+    pub(crate) fn wants_write(&self) -> bool {
+        self.stream.wants_write()
+    }
+
+    /// Returns how many bytes the transport holds that the kernel has not accepted.
+    #[inline]
+    pub(crate) fn queued(&self) -> usize {
+        self.stream.queued()
+    }
+
+    /// Records the readiness of the socket.
+    #[inline]
+    pub(crate) fn note(&mut self, now: Readiness) {
+        self.readable |= now.readable && !self.ended;
+        self.end_announced |= now.ends;
+    }
+
+    /// Marks the socket as broken.
+    pub(crate) fn give_up(&mut self) {
+        (self.readable, self.ended, self.broken) = (false, true, true);
+    }
+
+    /// Reads once.
+    #[inline]
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> Received {
+        let received = match self.stream.read(&mut self.socket, into) {
+            Ok(ReadOutcome { count: 0, .. }) => {
+                (self.readable, self.ended) = (false, true);
+                Received::End
+            }
+            Ok(ReadOutcome { count, drained }) => {
+                self.readable = drained != Drained::Yes || self.end_announced;
+                Received::Bytes(count)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                Received::Nothing
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Received::Nothing,
+            Err(_) => {
+                self.give_up();
+                Received::Broken
+            }
+        };
+        // The transport may have to respond to what it has read.
+        if self.stream.wants_write() && !self.drive(Readiness::default()) {
+            return Received::Broken;
+        }
+        received
+    }
+
+    /// Writes slices, one after the other, as far as the socket accepts them. Calls `taken` for each part that was
+    /// accepted.
+    #[inline]
+    pub(crate) fn write(&mut self, slices: &[&[u8]], mut taken: impl FnMut(&[u8])) -> Written {
+        let mut vector = [IoSlice::new(&[]); MAX_SLICES];
+        let filled = slices.len().min(MAX_SLICES);
+        for (into, slice) in vector.iter_mut().zip(slices) {
+            *into = IoSlice::new(slice);
+        }
+        loop {
+            let mut socket = Watched { socket: &mut self.socket, refused: false };
+            match self.stream.write(&mut socket, &vector[..filled]) {
+                Ok(0) => return Written::Broken,
+                Ok(count) => {
+                    let mut left = count;
+                    for slice in slices {
+                        let seen = left.min(slice.len());
+                        if seen > 0 {
+                            taken(&slice[..seen]);
+                        }
+                        left -= seen;
+                    }
+                    return Written::Bytes(count);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.waits_for_input = !socket.refused;
+                    return Written::Refused;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Written::Broken,
+            }
+        }
+    }
+
+    /// Lets the transport make progress. Returns false if the socket is broken.
+    pub(crate) fn drive(&mut self, readiness: Readiness) -> bool {
+        loop {
+            match self.stream.drive(&mut self.socket, readiness) {
+                Ok(()) => return true,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.give_up();
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Shuts down the sending side of the socket, once the transport has written its queued bytes.
+    pub(crate) fn end_output(&mut self) -> OutputEnd {
+        if !mem::replace(&mut self.output_ended, true) {
+            self.stream.end_output();
+        }
+        if self.stream.wants_write() && !self.drive(Readiness::default()) {
+            return OutputEnd::Broken;
+        }
+        if self.stream.wants_write() {
+            return OutputEnd::Waits;
+        }
+        match self.socket.end_output() {
+            Ok(()) => OutputEnd::Done,
+            Err(_) => {
+                self.give_up();
+                OutputEnd::Broken
+            }
+        }
+    }
+}

@@ -1,0 +1,543 @@
+//! The actions of an application: send, join, leave, pause, close.
+//!
+//! ```text
+//! your callback ── Outbox ──┬── own: the connection that has its turn
+//!                           └── board: all other peers ── groups ── peers ── Output of each
+//! ```
+//!
+//! An [`Outbox`] only queues, and the event loop writes. Output for the peer of the turn is written at the end of the
+//! turn, and output for other peers at the end of the pass, so that many messages become one write. There are two
+//! exceptions: an output that reaches 128 KiB is written at once, and a large message for an empty output is written
+//! directly, without a copy.
+
+use std::fmt;
+use std::mem;
+use std::time::Instant;
+
+use crate::config::Limits;
+use crate::flow::{Flow, Recipients};
+use crate::groups::{GroupId, Groups, JoinError};
+use crate::peers::{PeerId, Peers};
+use crate::protocol::close::{CloseCode, InvalidClose};
+use crate::protocol::connection::{Connection, State};
+use crate::protocol::encode::{EncodedFrame, SharedCount};
+use crate::protocol::extension::EncoderKind;
+use crate::protocol::message::{Message, Payload};
+use crate::protocol::output::{FLUSH_AT, Output};
+use crate::protocol::violation::Violation;
+
+/// The operations on sockets that sending needs. The event loop implements them.
+pub(crate) trait Wire {
+    /// Writes the queued output of a connection, as far as its socket accepts it.
+    fn flush(&mut self, peer: PeerId, connection: &mut Connection);
+
+    /// Writes a message without copying it, if no other output is queued. Queues the bytes that the socket does not
+    /// accept.
+    fn write_through(&mut self, peer: PeerId, connection: &mut Connection, message: Message<'_>);
+}
+
+/// Everything that an outbox acts on, besides the connection that has its turn.
+pub(crate) struct Switchboard {
+    pub(crate) peers: Peers,
+    pub(crate) groups: Groups,
+    pub(crate) flow: Flow,
+    pub(crate) dirty: Dirty,
+    pub(crate) pool: Pool,
+    /// Bytes of frames that several outputs share.
+    pub(crate) shared: SharedCount,
+    /// How many more frames the current turn may process.
+    pub(crate) budget: u32,
+    /// Recipients that became congested, for the event loop to watch.
+    pub(crate) newly_congested: Vec<PeerId>,
+}
+
+impl Switchboard {
+    pub(crate) fn new(limits: &Limits) -> Switchboard {
+        Switchboard {
+            peers: Peers::default(),
+            groups: Groups::new(limits.max_groups_per_peer, limits.max_group_name),
+            flow: Flow::default(),
+            dirty: Dirty::default(),
+            pool: Pool::default(),
+            shared: SharedCount::default(),
+            budget: 0,
+            newly_congested: Vec::new(),
+        }
+    }
+
+    /// Records a recipient that has become congested.
+    #[inline]
+    fn check_congestion(&mut self, to: PeerId, is_congested: bool) {
+        if is_congested && !self.groups.is_congested(to) {
+            self.groups.set_congested(to, true);
+            self.newly_congested.push(to);
+        }
+    }
+}
+
+/// The *dirty* peers: they have new output or are closing, so the event loop has to settle them.
+#[derive(Default)]
+pub(crate) struct Dirty {
+    ids: Vec<PeerId>,
+    /// Indexed by slot.
+    is_marked: Vec<bool>,
+}
+
+impl Dirty {
+    /// Marks a peer.
+    #[inline]
+    pub(crate) fn mark(&mut self, id: PeerId) {
+        if self.is_marked.len() <= id.slot() {
+            self.is_marked.resize(id.slot() + 1, false);
+        }
+        if !mem::replace(&mut self.is_marked[id.slot()], true) {
+            self.ids.push(id);
+        }
+    }
+
+    /// Reports whether the peer in a slot is marked.
+    #[inline]
+    pub(crate) fn is_marked(&self, slot: usize) -> bool {
+        self.is_marked.get(slot).copied().unwrap_or(false)
+    }
+
+    /// Returns a marked peer and unmarks it. The peer may no longer be connected.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<PeerId> {
+        let id = self.ids.pop()?;
+        self.is_marked[id.slot()] = false;
+        Some(id)
+    }
+}
+
+/// Empty output buffers, which the event loop owns and lends to one output after the other.
+#[derive(Default)]
+pub(crate) struct Pool {
+    buffers: Vec<Vec<u8>>,
+    /// The total capacity of the buffers.
+    bytes: usize,
+}
+
+/// The most bytes that the pool keeps.
+const MAX_POOL: usize = 512 * 1024;
+
+/// The largest buffer that the pool keeps, in bytes. Larger ones are freed.
+const MAX_POOLED: usize = 2 * FLUSH_AT;
+
+impl Pool {
+    /// Lends a buffer to an output that needs one, if the pool has one.
+    #[inline]
+    pub(crate) fn lend(&mut self, output: &mut Output) {
+        if output.wants_buffer()
+            && let Some(buffer) = self.buffers.pop()
+        {
+            self.bytes -= buffer.capacity();
+            output.lend(buffer);
+        }
+    }
+
+    /// Takes a buffer back from an output that is empty or has moved its bytes elsewhere.
+    #[inline]
+    pub(crate) fn reclaim(&mut self, output: &mut Output) {
+        if let Some(buffer) = output.reclaim()
+            && buffer.capacity() <= MAX_POOLED
+            && self.bytes + buffer.capacity() <= MAX_POOL
+        {
+            self.bytes += buffer.capacity();
+            self.buffers.push(buffer);
+        }
+    }
+}
+
+/// Sends messages, joins groups, pauses reading and closes connections. Each callback gets an outbox for the peer that
+/// it is about.
+///
+/// ```
+/// use framewise::{Dispatcher, Message, Outbox};
+///
+/// struct Shout;
+///
+/// impl Dispatcher for Shout {
+///     fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+///         if let Some(text) = message.as_str() {
+///             outbox.reply(text.to_uppercase());
+///         }
+///     }
+/// }
+/// ```
+pub struct Outbox<'a> {
+    /// The connection of `peer`, which is out of the table during its turn.
+    own: Option<&'a mut Connection>,
+    board: &'a mut Switchboard,
+    wire: &'a mut dyn Wire,
+    peer: PeerId,
+}
+
+impl<'a> Outbox<'a> {
+    /// Returns an outbox for a callback about a peer, whose connection is out of the table during its turn.
+    #[inline(always)]
+    pub(crate) fn about(
+        peer: PeerId,
+        own: &'a mut Connection,
+        board: &'a mut Switchboard,
+        wire: &'a mut dyn Wire,
+    ) -> Outbox<'a> {
+        Outbox { own: Some(own), board, wire, peer }
+    }
+
+    /// Returns an outbox for a command from another thread, which is about no peer.
+    pub(crate) fn from_outside(board: &'a mut Switchboard, wire: &'a mut dyn Wire) -> Outbox<'a> {
+        Outbox { own: None, board, wire, peer: PeerId::NOBODY }
+    }
+
+    /// Returns the peer that the callback is about.
+    #[inline]
+    pub fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// Returns the number of connections, in any state.
+    pub fn connections(&self) -> usize {
+        self.board.peers.len()
+    }
+
+    /// Reports whether the connection of a peer is open, so that messages can be sent to it.
+    pub fn is_open(&mut self, peer: PeerId) -> bool {
+        self.connection(peer).is_some_and(|connection| connection.state() == State::Open)
+    }
+
+    /// Returns how many bytes of output are queued for a peer.
+    pub fn queued(&mut self, peer: PeerId) -> usize {
+        self.connection(peer).map_or(0, |connection| connection.output().queued())
+    }
+
+    // Sending.
+
+    /// Sends a message to the peer of this callback. Returns false if the connection is not open, or if its output is
+    /// full.
+    #[inline(always)]
+    pub fn reply(&mut self, message: impl Payload) -> bool {
+        let message = message.as_message();
+        let own = self.own.as_mut();
+        own.is_some_and(|own| own.output_mut().send_fast(message))
+            || self.send_message(self.peer, message)
+    }
+
+    /// Sends a message to one peer. Returns false if its connection is not open, or if its output is full.
+    pub fn send(&mut self, to: PeerId, message: impl Payload) -> bool {
+        self.send_message(to, message.as_message())
+    }
+
+    #[inline(never)]
+    fn send_message(&mut self, to: PeerId, message: Message<'_>) -> bool {
+        let length = message.bytes().len();
+        let is_own = to == self.peer;
+        let Some((connection, dirty, wire)) = self.open_connection(to, length) else {
+            return false;
+        };
+        let output = connection.output();
+        // A payload of this length is written at once in any case, and without a copy if no other output is queued.
+        if length >= FLUSH_AT && output.sends_plain() && !output.is_masking() {
+            wire.flush(to, connection);
+            wire.write_through(to, connection, message);
+        } else {
+            connection.output_mut().send(message);
+            if connection.output().queued() >= FLUSH_AT {
+                wire.flush(to, connection);
+            }
+        }
+        if !is_own {
+            dirty.mark(to);
+            let is_congested = is_congested(connection);
+            self.board.check_congestion(to, is_congested);
+            self.wait_for(Recipients::Peer(to), is_congested);
+        }
+        true
+    }
+
+    /// Sends a message to every member of a group except those in `except`. Returns the number of members for which it
+    /// was queued.
+    ///
+    /// The frame is encoded once. If a member reads too slowly, reading from the peer of this callback is paused until
+    /// that member has caught up or was closed.
+    pub fn publish(&mut self, group: &str, message: impl Payload, except: &[PeerId]) -> usize {
+        let Some(group) = self.board.groups.find(group) else { return 0 };
+        match EncodedFrame::counted(message.as_message(), &self.board.shared) {
+            Some(frame) => self.publish_to(group, &frame, except),
+            None => self.fail_for_memory(),
+        }
+    }
+
+    /// Fails the connection of the peer of this callback, because there is no memory for its message. Otherwise the
+    /// recipients would miss the message without noticing.
+    #[cold]
+    fn fail_for_memory(&mut self) -> usize {
+        if let Some(own) = &mut self.own {
+            own.fail(Violation::MessageMemory);
+        }
+        0
+    }
+
+    /// Sends a frame that is encoded and not counted yet, as [`publish`](Outbox::publish) does.
+    pub(crate) fn publish_encoded(
+        &mut self,
+        group: &str,
+        mut frame: EncodedFrame,
+        except: &[PeerId],
+    ) -> usize {
+        let Some(group) = self.board.groups.find(group) else { return 0 };
+        frame.count_in(&self.board.shared);
+        self.publish_to(group, &frame, except)
+    }
+
+    /// Sends a frame that is encoded and not counted yet, as [`send`](Outbox::send) does.
+    pub(crate) fn send_encoded(&mut self, to: PeerId, mut frame: EncodedFrame) -> bool {
+        frame.count_in(&self.board.shared);
+        self.deliver(to, &frame, &mut Vec::new())
+    }
+
+    fn publish_to(&mut self, group: GroupId, frame: &EncodedFrame, except: &[PeerId]) -> usize {
+        let mut sent = 0;
+        let mut encoded = Vec::new();
+        // No peer joins or leaves during this loop, so the places do not change.
+        for place in 0.. {
+            let Some(member) = self.board.groups.member(group, place) else { break };
+            if !except.contains(&member) && self.deliver(member, frame, &mut encoded) {
+                sent += 1;
+            }
+        }
+        let is_congested = self.board.groups.has_congested(group);
+        self.wait_for(Recipients::Group(group), is_congested);
+        sent
+    }
+
+    /// Queues a frame for one recipient. `encoded` holds the frames that extensions have encoded for earlier
+    /// recipients.
+    #[inline]
+    fn deliver(
+        &mut self,
+        to: PeerId,
+        frame: &EncodedFrame,
+        encoded: &mut Vec<(EncoderKind, EncodedFrame)>,
+    ) -> bool {
+        let is_own = to == self.peer;
+        let shared = self.board.shared.clone();
+        let Some((connection, dirty, wire)) = self.open_connection(to, frame.bytes().len()) else {
+            return false;
+        };
+        let output = connection.output_mut();
+        if output.sends_plain() {
+            output.send_encoded(frame);
+        } else {
+            send_through_extension(output, frame, encoded, &shared);
+        }
+        if connection.output().queued() >= FLUSH_AT {
+            wire.flush(to, connection);
+        }
+        if !is_own {
+            dirty.mark(to);
+            let is_congested = is_congested(connection);
+            self.board.check_congestion(to, is_congested);
+        }
+        true
+    }
+
+    /// Sends a ping with a payload of at most 125 bytes to the peer of this callback. Returns false if it was not
+    /// queued. The event loop handles the pong.
+    pub fn ping(&mut self, payload: &[u8]) -> bool {
+        match self.open_connection(self.peer, payload.len()) {
+            Some((connection, ..)) => connection.output_mut().ping(payload),
+            None => false,
+        }
+    }
+
+    // Groups.
+
+    /// Adds the peer of this callback to a group. Returns false if it was already a member.
+    ///
+    /// # Errors
+    ///
+    /// The peer is no longer connected or is in too many groups, or the name is too long.
+    pub fn join(&mut self, group: &str) -> Result<bool, JoinError> {
+        self.join_peer(self.peer, group)
+    }
+
+    /// Adds any peer to a group, as [`join`](Outbox::join) does.
+    ///
+    /// # Errors
+    ///
+    /// The peer is no longer connected or is in too many groups, or the name is too long.
+    pub fn join_peer(&mut self, peer: PeerId, group: &str) -> Result<bool, JoinError> {
+        // A peer whose connection has closed has left its groups and cannot join again.
+        match self.connection(peer).map(|connection| connection.state()) {
+            None | Some(State::Closed) => Err(JoinError::NoSuchPeer),
+            Some(_) => self.board.groups.join(peer, group),
+        }
+    }
+
+    /// Removes the peer of this callback from a group. Returns false if it was not a member.
+    pub fn leave(&mut self, group: &str) -> bool {
+        self.leave_peer(self.peer, group)
+    }
+
+    /// Removes any peer from a group. Returns false if it was not a member.
+    pub fn leave_peer(&mut self, peer: PeerId, group: &str) -> bool {
+        let has_left = self.board.peers.contains(peer) && self.board.groups.leave(peer, group);
+        if has_left && self.board.groups.is_congested(peer) {
+            // The peers that wait for this group may continue.
+            self.board.flow.relieve();
+        }
+        has_left
+    }
+
+    /// Returns the members of a group, in no particular order.
+    pub fn members(&self, group: &str) -> &[PeerId] {
+        self.board.groups.members(group)
+    }
+
+    // Pausing and closing.
+
+    /// Pauses reading from a peer until the given time, so that TCP slows it down. No data is lost.
+    ///
+    /// If it is the peer of this callback, no message after the current one is processed until then. Unprocessed input
+    /// stays within [`read_buffer`](crate::config::Limits::read_buffer). A paused peer is not closed because of a late
+    /// pong or idleness.
+    pub fn pause_reading(&mut self, peer: PeerId, until: Instant) {
+        // A closed connection is still read to the end of the stream, so that its file descriptor can be closed.
+        if self.connection(peer).is_some_and(|connection| connection.state() != State::Closed) {
+            self.board.flow.pause(peer, until);
+            if peer == self.peer {
+                self.board.budget = 0;
+            }
+        }
+    }
+
+    /// Starts the closing handshake with the peer of this callback. Returns false if it was already closing.
+    ///
+    /// # Errors
+    ///
+    /// The code must not be sent, or the reason is longer than 123 bytes. Nothing was queued.
+    pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<bool, InvalidClose> {
+        self.close_peer(self.peer, code, reason)
+    }
+
+    /// Starts the closing handshake with any peer. Returns false if it was already closing or is no longer connected.
+    ///
+    /// # Errors
+    ///
+    /// The code must not be sent, or the reason is longer than 123 bytes. Nothing was queued.
+    pub fn close_peer(
+        &mut self,
+        peer: PeerId,
+        code: CloseCode,
+        reason: &str,
+    ) -> Result<bool, InvalidClose> {
+        let Some(connection) = self.connection(peer) else { return Ok(false) };
+        let closing = connection.close(code, reason)?;
+        self.board.dirty.mark(peer);
+        Ok(closing)
+    }
+
+    // Finding connections.
+
+    /// Returns the connection with this id, which is the one of this callback or is in the table.
+    fn connection(&mut self, id: PeerId) -> Option<&mut Connection> {
+        match &mut self.own {
+            Some(own) if id == self.peer => Some(own),
+            _ => self.board.peers.get_mut(id),
+        }
+    }
+
+    /// Returns an open connection with space for `length` more bytes and with an output buffer, and the other parts
+    /// that sending needs. Fails the connection if its output is full.
+    #[inline]
+    fn open_connection(
+        &mut self,
+        to: PeerId,
+        length: usize,
+    ) -> Option<(&mut Connection, &mut Dirty, &mut dyn Wire)> {
+        let Switchboard { peers, pool, dirty, .. } = &mut *self.board;
+        let is_own = to == self.peer;
+        let connection = match &mut self.own {
+            Some(own) if is_own => own,
+            _ => peers.get_mut(to)?,
+        };
+        if !has_room(connection, is_own, length) {
+            if connection.state() == State::Open {
+                connection.fail(Violation::OutputLimit);
+            }
+            dirty.mark(to);
+            return None;
+        }
+        pool.lend(connection.output_mut());
+        Some((connection, dirty, self.wire))
+    }
+
+    /// Pauses the peer of this callback if the recipients of its message are congested.
+    #[inline]
+    fn wait_for(&mut self, recipients: Recipients, are_congested: bool) {
+        let goes_on = |own: &&mut Connection| own.state() != State::Closed;
+        if self.own.as_ref().is_some_and(goes_on) {
+            self.board.flow.sent(self.peer, recipients);
+            if are_congested {
+                self.board.flow.wait_for(self.peer, recipients);
+                self.board.budget = 0;
+            }
+        }
+    }
+}
+
+/// Queues a frame through the extension of an output. Each kind of encoder encodes the frame only once.
+#[cold]
+fn send_through_extension(
+    output: &mut Output,
+    frame: &EncodedFrame,
+    encoded: &mut Vec<(EncoderKind, EncodedFrame)>,
+    shared: &SharedCount,
+) {
+    let kind = output.encoder_kind();
+    let found = encoded.iter().find(|(other, _)| Some(*other) == kind);
+    let frame = match found {
+        Some((_, frame)) => Some(frame.clone()),
+        None => output.encode_shared(frame, shared),
+    };
+    let Some(frame) = frame else { return output.exhaust_for_memory() };
+    output.send_encoded(&frame);
+    if let Some(kind) = kind
+        && encoded.iter().all(|(other, _)| *other != kind)
+    {
+        encoded.push((kind, frame));
+    }
+}
+
+/// Reports whether a peer is congested: its socket is full, and more than half of its output limit is queued.
+#[inline]
+pub(crate) fn is_congested(connection: &Connection) -> bool {
+    let output = connection.output();
+    output.is_blocked() && output.queued() > connection.config().limits.max_output / 2
+}
+
+/// Reports whether a connection is open and its output has space for `length` more bytes.
+///
+/// A reply to the peer itself may exceed the limit by one message, because a peer whose output is half full is held
+/// back. A message from another peer may exceed it only while the output is at most half full, because beyond that the
+/// senders are paused.
+#[inline]
+fn has_room(connection: &Connection, is_own: bool, length: usize) -> bool {
+    if connection.state() != State::Open {
+        return false;
+    }
+    let output = connection.output();
+    if !output.is_blocked() {
+        return true;
+    }
+    let bound = connection.config().limits.max_output;
+    let queued = output.queued();
+    if is_own { queued <= bound } else { queued <= bound / 2 || queued + length <= bound }
+}
+
+impl fmt::Debug for Outbox<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Outbox").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}

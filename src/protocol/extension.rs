@@ -1,0 +1,255 @@
+//! RFC 6455 §9: extensions, which may change messages when they are sent and received.
+//!
+//! ```text
+//! client                              server
+//! offer()   ── Sec-WebSocket-Extensions: a, b; x=1 ──>  accept()   the first offer that the server supports
+//! confirm() <── Sec-WebSocket-Extensions: b; x=1 ─────
+//!
+//! out:  message ── Encoder ──> payload data, RSV1 set        in:  payload data ── Decoder ──> message
+//! ```
+//!
+//! Rules of this file:
+//!
+//! - The set of extensions is fixed at compile time. A connection without one only pays for a comparison.
+//! - The message reader owns the [`Decoder`], and the output owns the [`Encoder`].
+//! - Limits and UTF-8 are checked on decoded data.
+
+use crate::config::HandshakePolicy;
+use crate::protocol::frame::Rsv;
+use crate::protocol::http::fields::Fields;
+use crate::protocol::violation::Violation;
+
+/// The header field in which the client offers extensions and the server accepts them (§11.3.2).
+pub(crate) const FIELD: &str = "sec-websocket-extensions";
+
+/// Both halves of a negotiated extension.
+#[derive(Debug, Default)]
+pub(crate) struct Extension {
+    pub(crate) decoder: Decoder,
+    pub(crate) encoder: Encoder,
+}
+
+/// The subprotocol and the extensions that the opening handshake negotiated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Negotiated {
+    /// The subprotocol that the server chose, if any.
+    pub subprotocol: Option<String>,
+    /// The accepted extensions with their parameters, as listed in the response.
+    pub extensions: Option<String>,
+}
+
+/// Restores messages that the peer's encoder has changed.
+#[derive(Debug, Default)]
+pub(crate) enum Decoder {
+    /// Messages are received unchanged.
+    #[default]
+    None,
+    #[cfg(test)]
+    Reverse(reverse::Decoder),
+}
+
+impl Decoder {
+    /// Returns the reserved bits that the first frame of a message may set.
+    #[inline]
+    pub(crate) fn allowed(&self) -> Rsv {
+        match self {
+            Decoder::None => Rsv::NONE,
+            #[cfg(test)]
+            Decoder::Reverse(_) => Rsv::RSV1,
+        }
+    }
+
+    /// Decodes the next piece of a message whose first frame has RSV1 set, and calls `emit` with the decoded data.
+    /// `last` marks the last piece.
+    ///
+    /// # Errors
+    ///
+    /// The payload data cannot be decoded, or `emit` fails because the decoded data exceeds a limit or is not UTF-8.
+    pub(crate) fn decode(
+        &mut self,
+        piece: &[u8],
+        last: bool,
+        emit: impl FnMut(&[u8]) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
+        match self {
+            Decoder::None => {
+                let _ = (piece, last, emit);
+                Err(Violation::ReservedBits)
+            }
+            #[cfg(test)]
+            Decoder::Reverse(reverse) => reverse.decode(piece, last, emit),
+        }
+    }
+
+    /// Returns the capacity in bytes of the decoder's buffers for an incomplete message.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Decoder::None => 0,
+            #[cfg(test)]
+            Decoder::Reverse(reverse) => reverse.held(),
+        }
+    }
+}
+
+/// Changes messages before they are sent.
+#[derive(Debug, Default)]
+pub(crate) enum Encoder {
+    /// Messages are sent unchanged.
+    #[default]
+    None,
+    #[cfg(test)]
+    Reverse(reverse::Encoder),
+}
+
+/// Identifies encoders that produce the same bytes for the same message. A message to many peers is encoded once for
+/// each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EncoderKind(u32);
+
+impl Encoder {
+    /// Reports whether messages are sent unchanged.
+    #[inline]
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self, Encoder::None)
+    }
+
+    /// Returns the payload data to send with RSV1 set, or `None` if the message should be sent unchanged.
+    pub(crate) fn encode(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Encoder::None => {
+                let _ = payload;
+                None
+            }
+            #[cfg(test)]
+            Encoder::Reverse(reverse) => Some(reverse.encode(payload)),
+        }
+    }
+
+    /// Returns the kind, or `None` if the encoded bytes depend on earlier messages.
+    pub(crate) fn kind(&self) -> Option<EncoderKind> {
+        match self {
+            Encoder::None => Some(EncoderKind(0)),
+            #[cfg(test)]
+            Encoder::Reverse(reverse) => Some(EncoderKind(1 + reverse.times())),
+        }
+    }
+}
+
+/// Returns the client's offers as the value of the header field, or `None` if it offers nothing.
+pub(crate) fn offer(policy: &HandshakePolicy) -> Option<String> {
+    #[cfg(test)]
+    if policy.reverse {
+        return Some(reverse::OFFER.to_owned());
+    }
+    let _ = policy;
+    None
+}
+
+/// Accepts the first of a client's offers that the server supports (§9.1). Returns the extension and the value of the
+/// response's header field.
+pub(crate) fn accept(fields: &Fields<'_>, policy: &HandshakePolicy) -> Option<(Extension, String)> {
+    #[cfg(test)]
+    if policy.reverse {
+        return fields.all(FIELD).find_map(reverse::accept);
+    }
+    let _ = (fields, policy);
+    None
+}
+
+/// Checks the server's choice against the client's offers. Returns the extension and the value of the response's header
+/// field.
+///
+/// Returns `None` if the response contains an extension or a parameter that the client did not offer (§4.1-45).
+pub(crate) fn confirm(
+    fields: &Fields<'_>,
+    policy: &HandshakePolicy,
+) -> Option<(Extension, Option<String>)> {
+    let mut values = fields.all(FIELD).filter(|value| !value.is_empty());
+    let Some(value) = values.next() else { return Some((Extension::default(), None)) };
+    if values.next().is_some() {
+        return None;
+    }
+    #[cfg(test)]
+    if policy.reverse {
+        let (extension, value) = reverse::accept(value)?;
+        return Some((extension, Some(value)));
+    }
+    let _ = (value, policy);
+    None
+}
+
+/// The extension of the unit tests: the encoder reverses the payload, and the decoder repeats it.
+///
+/// It resembles compression: it uses RSV1 and parameters, a message is only decoded at its end, and the decoded message
+/// is longer than its payload data.
+#[cfg(test)]
+mod reverse {
+    use crate::protocol::extension::{self, Extension};
+    use crate::protocol::violation::Violation;
+
+    pub(crate) const OFFER: &str = "reverse; times=3, reverse";
+
+    #[derive(Debug)]
+    pub(crate) struct Decoder {
+        times: u32,
+        kept: Vec<u8>,
+    }
+
+    impl Decoder {
+        pub(crate) fn decode(
+            &mut self,
+            piece: &[u8],
+            last: bool,
+            mut emit: impl FnMut(&[u8]) -> Result<(), Violation>,
+        ) -> Result<(), Violation> {
+            self.kept.extend_from_slice(piece);
+            if !last {
+                return Ok(());
+            }
+            let mut clear = std::mem::take(&mut self.kept);
+            clear.reverse();
+            (0..self.times).try_for_each(|_| emit(&clear))
+        }
+
+        pub(crate) fn held(&self) -> usize {
+            self.kept.capacity()
+        }
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Encoder {
+        times: u32,
+    }
+
+    impl Encoder {
+        pub(crate) fn times(&self) -> u32 {
+            self.times
+        }
+
+        pub(crate) fn encode(&self, payload: &[u8]) -> Vec<u8> {
+            payload.iter().rev().copied().collect()
+        }
+    }
+
+    /// Accepts `reverse` and `reverse; times=N` for N up to 9.
+    pub(crate) fn accept(value: &[u8]) -> Option<(Extension, String)> {
+        let value = str::from_utf8(value).ok()?;
+        value.split(',').map(str::trim).find_map(|offer| {
+            let times = match offer.split_once(';') {
+                None if offer == "reverse" => 1,
+                Some(("reverse", parameter)) => {
+                    parameter.trim().strip_prefix("times=")?.parse().ok().filter(|n| *n < 10)?
+                }
+                _ => return None,
+            };
+            let (decoder, encoder) = (Decoder { times, kept: Vec::new() }, Encoder { times });
+            let extension = Extension {
+                decoder: extension::Decoder::Reverse(decoder),
+                encoder: extension::Encoder::Reverse(encoder),
+            };
+            Some((extension, offer.to_owned()))
+        })
+    }
+}

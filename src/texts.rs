@@ -1,0 +1,158 @@
+//! Every text of the library that a person reads, in English and Portuguese.
+//!
+//! [`Text::with`](crate::lang::Text::with) replaces each `{}` by a value, in order. The reasons in Close frames are not
+//! here, because they are ASCII and the same in every language (`protocol/violation.rs`).
+
+/// Declares the constants, and the list of all of them for the test.
+macro_rules! table {
+    ($($name:ident: $en:literal, $pt:literal;)*) => {
+        $(pub(crate) const $name: Text = Text::new($en, $pt);)*
+        #[cfg(test)]
+        const ALL: &[(&str, Text)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+#[rustfmt::skip]
+mod table {
+use crate::lang::Text;
+table! {
+    // Errors that prevent a server from starting.
+    PORT_IN_USE: "address {} is already in use: stop the other program or choose another --port", "o endereço {} já está em uso: encerre o outro programa ou escolha outra --port";
+    BAD_HOST: "host '{}' is not an address of this machine", "o host '{}' não é um endereço desta máquina";
+    CANNOT_LISTEN: "cannot listen on {}: {}", "não foi possível ouvir em {}: {}";
+    BAD_SETTING: "setting '{}': {}", "configuração '{}': {}";
+    WANTED_NOT_EMPTY: "it must not be empty", "não pode ser vazio";
+    WANTED_AT_LEAST: "at least {} is needed", "o mínimo é {}";
+    WANTED_AT_MOST: "at most {} is allowed", "o máximo é {}";
+    WANTED_LONGER_THAN_ZERO: "it must be longer than zero", "deve ser maior que zero";
+    WANTED_TOKEN: "'{}' is not a token (RFC 6455 4.1)", "'{}' não é um token (RFC 6455 4.1)";
+    WANTED_ONCE: "'{}' is listed twice", "'{}' aparece duas vezes";
+    WANTED_ORIGIN: "'{}' is not an origin such as https://example.org", "'{}' não é uma origem como https://exemplo.org";
+
+    // Errors that prevent a client from connecting.
+    CANNOT_CONNECT: "cannot connect to {}: {}", "não foi possível conectar a {}: {}";
+    NO_ANSWER_IN_TIME: "the server did not respond in time", "o servidor não respondeu a tempo";
+    NO_ANSWER: "the server closed the connection without a response", "o servidor fechou a conexão sem responder";
+    NO_TLS: "wss:// needs TLS, which this client does not support: use ws://", "wss:// exige TLS, que este cliente não oferece: use ws://";
+    NO_RANDOMNESS: "the operating system provided no random numbers", "o sistema operacional não forneceu números aleatórios";
+    URL_SCHEME: "a WebSocket URL begins with ws:// or wss:// (RFC 6455 3)", "uma URL WebSocket começa com ws:// ou wss:// (RFC 6455 3)";
+    URL_AUTHORITY: "the host or the port of the URL is malformed (RFC 6455 3)", "o host ou a porta da URL é inválido (RFC 6455 3)";
+    URL_FRAGMENT: "a WebSocket URL has no #fragment (RFC 6455 3)", "uma URL WebSocket não tem #fragmento (RFC 6455 3)";
+    URL_RESOURCE: "the path or the query has a space or a control character: percent-encode it", "o caminho ou a query tem um espaço ou caractere de controle: codifique-o com %";
+    ANSWER_REJECTED: "the response does not open a WebSocket (RFC 6455 4.1): {}", "a resposta não abre um WebSocket (RFC 6455 4.1): {}";
+    ANSWER_STATUS_LINE: "the first line is not a status line of HTTP/1.1", "a primeira linha não é uma linha de status HTTP/1.1";
+    ANSWER_STATUS: "the status is {}, not 101", "o status é {}, e não 101";
+    ANSWER_UPGRADE: "Upgrade is not websocket", "Upgrade não é websocket";
+    ANSWER_CONNECTION: "Connection does not contain Upgrade", "Connection não contém Upgrade";
+    ANSWER_ACCEPT: "Sec-WebSocket-Accept does not match the key", "Sec-WebSocket-Accept não corresponde à chave";
+    ANSWER_EXTENSION: "the server chose an extension that was not offered", "o servidor escolheu uma extensão que não foi oferecida";
+    ANSWER_SUBPROTOCOL: "the server chose a subprotocol that was not offered", "o servidor escolheu um subprotocolo que não foi oferecido";
+
+    // The trace.
+    TRACE_KEY: "key + GUID: {}", "chave + GUID: {}";
+    TRACE_PAYLOAD: "payload data", "dados (payload)";
+    TRACE_UNMASKED: "payload data, unmasked: {}", "dados (payload) sem a máscara: {}";
+    TRACE_MORE: "... {} bytes in total", "... {} bytes no total";
+    TRACE_NOT_READ: "not read from here on: {}", "não lido daqui em diante: {}";
+
+    // The body of the response to a refused handshake: its labels, and what was found.
+    LABEL_RULE: "rule", "regra";
+    LABEL_SECTION: "section", "seção";
+    LABEL_FOUND: "found", "encontrado";
+    LABEL_FIX: "fix", "correção";
+    FOUND_NOTHING: "nothing", "nada";
+    FOUND_BYTES: "{} bytes, the limit is {}", "{} bytes; o limite é {}";
+    FOUND_HEADERS: "more than {} header fields", "mais de {} campos de cabeçalho";
+    FOUND_KEY_BYTES: "a key of {} bytes", "uma chave de {} bytes";
+    FOUND_TIMES: "{} fields of this name", "{} campos com este nome";
+
+    // The rule and the fix of each reason to refuse a handshake (protocol/refusal.rs).
+    REQUEST_LINE_TOO_LONG_RULE: "the request line has a limited length", "a linha de requisição tem tamanho limitado";
+    REQUEST_LINE_TOO_LONG_FIX: "shorten the path or the query", "encurte o caminho ou a query";
+    HEAD_TOO_LARGE_RULE: "the request head has a limited length", "o cabeçalho da requisição tem tamanho limitado";
+    HEAD_TOO_LARGE_FIX: "send fewer or shorter header fields (cookies are often the cause)", "envie menos campos, ou campos mais curtos (cookies costumam ser a causa)";
+    TOO_MANY_HEADERS_RULE: "the number of header fields is limited", "o número de campos de cabeçalho é limitado";
+    TOO_MANY_HEADERS_FIX: "send fewer header fields", "envie menos campos de cabeçalho";
+    BARE_LF_RULE: "each line of the head ends with CR LF", "cada linha do cabeçalho termina com CR LF";
+    BARE_LF_FIX: "end lines with \\r\\n, not with \\n alone", "termine as linhas com \\r\\n, não só com \\n";
+    BARE_CR_RULE: "a CR is only allowed before a LF", "um CR só pode vir antes de um LF";
+    BARE_CR_FIX: "remove the lone CR", "remova o CR isolado";
+    CONTROL_BYTE_RULE: "the head is text without control characters", "o cabeçalho é texto sem caracteres de controle";
+    CONTROL_BYTE_FIX: "use HTTP/1.1 without TLS: ws://, not wss://", "use HTTP/1.1 sem TLS: ws://, e não wss://";
+    REQUEST_LINE_RULE: "the first line has the form: method, one space, target, one space, HTTP/1.1", "a primeira linha tem a forma: método, um espaço, alvo, um espaço, HTTP/1.1";
+    REQUEST_LINE_FIX: "begin with a line like: GET /chat HTTP/1.1", "comece com uma linha como: GET /chat HTTP/1.1";
+    UNKNOWN_METHOD_RULE: "the method is one that HTTP defines", "o método é um dos que o HTTP define";
+    UNKNOWN_METHOD_FIX: "use GET", "use GET";
+    METHOD_NOT_ALLOWED_RULE: "this server only supports GET and HEAD", "este servidor só aceita GET e HEAD";
+    METHOD_NOT_ALLOWED_FIX: "use GET; a WebSocket begins with GET", "use GET; um WebSocket começa com GET";
+    NOT_GET_RULE: "the opening handshake uses the method GET", "o handshake de abertura usa o método GET";
+    NOT_GET_FIX: "use GET", "use GET";
+    HTTP_VERSION_RULE: "this server only supports HTTP/1.1", "este servidor só aceita HTTP/1.1";
+    HTTP_VERSION_FIX: "send the request as HTTP/1.1", "envie a requisição em HTTP/1.1";
+    HTTP_TOO_OLD_RULE: "the opening handshake needs HTTP/1.1 or later", "o handshake de abertura exige HTTP/1.1 ou posterior";
+    HTTP_TOO_OLD_FIX: "send the request as HTTP/1.1", "envie a requisição em HTTP/1.1";
+    TARGET_RULE: "the target is a path that begins with /, or an absolute http or https URL", "o alvo é um caminho que começa com /, ou uma URL absoluta http ou https";
+    TARGET_FIX: "use a path such as /chat; percent-encode other characters", "use um caminho como /chat; codifique os outros caracteres com %";
+    OBS_FOLD_RULE: "a header field is a single line", "um campo de cabeçalho ocupa uma só linha";
+    OBS_FOLD_FIX: "join this line to the one before it", "junte esta linha à anterior";
+    NO_COLON_RULE: "a header field is a name, a colon and a value", "um campo de cabeçalho é um nome, dois-pontos e um valor";
+    NO_COLON_FIX: "write the line as Name: value", "escreva a linha como Nome: valor";
+    HEADER_NAME_RULE: "a header name is a token, with no space before the colon", "o nome de um campo é um token, sem espaço antes dos dois-pontos";
+    HEADER_NAME_FIX: "use letters, digits and hyphens in the name", "use letras, dígitos e hifens no nome";
+    HOST_RULE: "a request has exactly one Host field, with a host and an optional port", "uma requisição tem exatamente um campo Host, com host e porta opcional";
+    HOST_FIX: "send one line like: Host: localhost:8765", "envie uma linha como: Host: localhost:8765";
+    BODY_RULE: "a request to this server has no body", "uma requisição a este servidor não tem corpo";
+    BODY_FIX: "remove Content-Length and Transfer-Encoding", "remova Content-Length e Transfer-Encoding";
+    UPGRADE_RULE: "Upgrade contains websocket", "Upgrade contém websocket";
+    UPGRADE_FIX: "add the line: Upgrade: websocket", "acrescente a linha: Upgrade: websocket";
+    CONNECTION_RULE: "Connection contains Upgrade", "Connection contém Upgrade";
+    CONNECTION_FIX: "add the line: Connection: Upgrade", "acrescente a linha: Connection: Upgrade";
+    VERSION_RULE: "Sec-WebSocket-Version is 13", "Sec-WebSocket-Version é 13";
+    VERSION_FIX: "add the line: Sec-WebSocket-Version: 13", "acrescente a linha: Sec-WebSocket-Version: 13";
+    VERSION_ONCE_RULE: "Sec-WebSocket-Version appears once", "Sec-WebSocket-Version aparece uma vez";
+    VERSION_ONCE_FIX: "send the field once, with the value 13", "envie o campo uma só vez, com o valor 13";
+    KEY_MISSING_RULE: "a handshake has the field Sec-WebSocket-Key", "um handshake tem o campo Sec-WebSocket-Key";
+    KEY_MISSING_FIX: "add Sec-WebSocket-Key with 16 random bytes in base64, for example from: openssl rand -base64 16", "acrescente Sec-WebSocket-Key com 16 bytes aleatórios em base64, por exemplo de: openssl rand -base64 16";
+    KEY_ONCE_RULE: "Sec-WebSocket-Key appears once", "Sec-WebSocket-Key aparece uma vez";
+    KEY_ONCE_FIX: "send the field once", "envie o campo uma só vez";
+    KEY_BASE64_RULE: "Sec-WebSocket-Key is base64", "Sec-WebSocket-Key é base64";
+    KEY_BASE64_FIX: "encode 16 random bytes, for example: openssl rand -base64 16", "codifique 16 bytes aleatórios, por exemplo: openssl rand -base64 16";
+    KEY_LENGTH_RULE: "Sec-WebSocket-Key decodes to 16 bytes", "Sec-WebSocket-Key decodificado tem 16 bytes";
+    KEY_LENGTH_FIX: "encode 16 random bytes, for example: openssl rand -base64 16", "codifique 16 bytes aleatórios, por exemplo: openssl rand -base64 16";
+    SUBPROTOCOL_RULE: "Sec-WebSocket-Protocol is a list of different tokens, separated by commas", "Sec-WebSocket-Protocol é uma lista de tokens diferentes, separados por vírgulas";
+    SUBPROTOCOL_FIX: "write it like: chat, superchat", "escreva assim: chat, superchat";
+    EXTENSION_RULE: "Sec-WebSocket-Extensions is a list of extensions with parameters", "Sec-WebSocket-Extensions é uma lista de extensões com parâmetros";
+    EXTENSION_FIX: "write it like: name; parameter=value, or leave the field out", "escreva assim: nome; parâmetro=valor, ou omita o campo";
+    ORIGIN_RULE: "this server only accepts pages from certain origins", "este servidor só aceita páginas de certas origens";
+    ORIGIN_FIX: "open the page from an allowed origin, or allow this one on the server", "abra a página a partir de uma origem permitida, ou permita esta no servidor";
+    ORIGIN_ONCE_RULE: "Origin appears once", "Origin aparece uma vez";
+    ORIGIN_ONCE_FIX: "send the field once", "envie o campo uma só vez";
+    UPGRADE_REQUIRED_RULE: "only WebSocket is served here", "aqui só se serve WebSocket";
+    UPGRADE_REQUIRED_FIX: "connect with a WebSocket client, for example: wscat -c ws://localhost:8765", "conecte-se com um cliente WebSocket, por exemplo: wscat -c ws://localhost:8765";
+    TOO_MANY_CONNECTIONS_RULE: "the number of connections to this server is limited", "o número de conexões a este servidor é limitado";
+    TOO_MANY_CONNECTIONS_FIX: "try again in a moment", "tente de novo daqui a pouco";
+    TOO_MANY_FROM_ADDRESS_RULE: "the number of connections from one address is limited", "o número de conexões de um mesmo endereço é limitado";
+    TOO_MANY_FROM_ADDRESS_FIX: "close another connection, or try again in a moment", "feche outra conexão ou tente de novo daqui a pouco";
+    INTERNAL_RULE: "the server failed while it handled this request", "o servidor falhou ao tratar esta requisição";
+    INTERNAL_FIX: "the error is in the server, not in the request: look at the console of the server", "o erro é do servidor, e não da requisição: veja o console do servidor";
+}
+#[cfg(test)]
+pub(crate) fn all() -> &'static [(&'static str, Text)] { ALL }
+}
+pub(crate) use table::*;
+
+#[cfg(test)]
+mod tests {
+    use crate::lang::Lang;
+
+    #[test]
+    fn every_text_exists_in_both_languages_with_the_same_values() {
+        for (name, text) in super::table::all() {
+            for lang in [Lang::En, Lang::Pt] {
+                assert!(!text.get(lang).trim().is_empty(), "{name} is empty in {lang:?}");
+            }
+            let places = |lang| text.get(lang).matches("{}").count();
+            assert_eq!(places(Lang::En), places(Lang::Pt), "{name}");
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! FAULTS "In total", T2 and T3: what newcomers and floods may cost the others.
+
+#[path = "support/script.rs"]
+mod script;
+mod support;
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::thread;
+use std::time::Duration;
+
+use framewise::config::Config;
+use framewise::{Dispatcher, Echo, Server};
+use script::{Actor, Stage};
+use support::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The defaults without pings, which would only blur what is counted.
+fn config() -> Config {
+    any_origin().timeouts(|timeouts| timeouts.ping_interval = None)
+}
+
+fn stage<D: Dispatcher>(config: Config, dispatcher: D) -> Stage<D> {
+    Stage::new(config.validate().expect("valid"), dispatcher)
+}
+
+fn open(stage: &mut Stage<impl Dispatcher>) -> Actor {
+    let actor = stage.connect();
+    stage.send(&actor, &request(""));
+    stage.pass();
+    assert_eq!(show(&stage.heard(&actor)), show(SWITCHING));
+    actor
+}
+
+/// Time-outs that no test lives to see: what a test waits for has to come without them.
+const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The most frames of one peer between two turns of another. 40 peers with so many each take about 10 ms in a release
+/// build, which keeps the median below 20 ms.
+const FRAMES_A_TURN: usize = 4_096;
+
+fn opened(stage: &mut Stage<impl Dispatcher>, count: usize) -> Vec<Actor> {
+    (0..count).map(|_| open(stage)).collect()
+}
+
+// T2: newcomers.
+
+/// T2: silent connections of one address beyond its cap keep nobody from another address out. The other address is that
+/// of IPv6.
+#[test]
+fn t2_silent_connections_of_one_address_keep_nobody_else_out() {
+    let config = config()
+        .listen("localhost", 0)
+        .limits(|limits| limits.max_per_address = Some(6))
+        .timeouts(|timeouts| (timeouts.handshake, timeouts.close) = (NEVER, NEVER));
+    let mut server = Server::bind(config, Echo::default()).expect("a free port");
+    if server.is_without_ipv6() {
+        return; // This machine has one loopback address that a socket gets without asking for it.
+    }
+    let addresses: Vec<SocketAddr> = server.local_addrs().collect();
+    let find = |v6| *addresses.iter().find(|address| address.is_ipv6() == v6).expect("both");
+    let (here, there) = (find(false), find(true));
+    let handle = server.handle();
+    let running = thread::spawn(move || server.run());
+    let mut silent: Vec<Client> = (0..80).map(|_| Client::connect(here)).collect();
+    let mut newcomers: Vec<Client> = (0..6).map(|_| Client::open(there)).collect();
+    assert!(newcomers[0].stream.peer_addr().is_ok_and(|peer| peer.ip() == Ipv6Addr::LOCALHOST));
+    for newcomer in &mut newcomers {
+        newcomer.send(&frame(0x81, b"hi"));
+        newcomer.expect(b"\x81\x02hi");
+    }
+    // Every one of the others has learned why, without a word of its own; six stay.
+    for client in &mut silent[6..] {
+        assert_eq!(client.answer().status, 429);
+    }
+    silent[5].send(&request(""));
+    silent[5].expect(SWITCHING);
+    drop((silent, newcomers));
+    handle.shutdown(Duration::ZERO).expect("it runs");
+    running.join().expect("no panic").expect("it ends well");
+}
+
+/// T2: more silent handshakes than may be under way: the oldest silent one makes room for a newcomer.
+#[test]
+fn t2_the_oldest_silent_handshake_makes_room() {
+    const CAP: usize = 16;
+    let config = config()
+        .limits(|limits| limits.max_handshakes = CAP)
+        .timeouts(|timeouts| timeouts.handshake = NEVER);
+    let server = TestServer::start(config, Echo::default());
+    let mut silent: Vec<Client> = (0..3 * CAP).map(|_| Client::connect(server.address)).collect();
+    let mut newcomer = Client::open(server.address);
+    newcomer.send(&frame(0x81, b"hi"));
+    newcomer.expect(b"\x81\x02hi");
+    assert!(server.snapshot().held.connecting <= CAP);
+    // The newest are still welcome; the oldest have ended, cleanly or not.
+    let mut last = silent.pop().expect("48 of them");
+    last.send(&request(""));
+    last.expect(SWITCHING);
+    let mut byte = [0; 1];
+    let end = std::io::Read::read(&mut silent[0].stream, &mut byte);
+    let is_reset = |kind| kind == std::io::ErrorKind::ConnectionReset;
+    assert!(end.as_ref().is_ok_and(|&count| count == 0) || end.is_err_and(|e| is_reset(e.kind())));
+    newcomer.leave();
+    last.leave();
+    drop(silent);
+    server.is_back_to_baseline();
+}
+
+/// T2, R8: whoever is one too many learns it at once, without a request; one more than the reserved places hold replaces
+/// the oldest, and accepting never pauses.
+#[test]
+fn t2_an_excess_connection_is_answered_without_a_request() {
+    let config = config()
+        .limits(|limits| limits.max_connections = Some(1))
+        .timeouts(|timeouts| (timeouts.handshake, timeouts.close) = (NEVER, NEVER));
+    let server = TestServer::start(config, Echo::default());
+    let mut first = Client::open(server.address);
+    let mut silent: Vec<Client> = (0..40).map(|_| Client::connect(server.address)).collect();
+    for client in &mut silent {
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.header("Retry-After")), (503, "5"));
+    }
+    assert!(server.handle.snapshot().expect("it runs").connections() <= 1 + 32);
+    first.send(&frame(0x81, b"hi"));
+    first.expect(b"\x81\x02hi");
+    first.leave();
+    drop(silent);
+    server.wait_for("all of them are gone", |now| now.peers == 0);
+    let mut next = Client::open(server.address);
+    next.send(&frame(0x81, b"hi"));
+    next.expect(b"\x81\x02hi");
+    next.leave();
+    server.is_back_to_baseline();
+}
+
+// T3: floods. Latency is counted in frames that are handled before the honest peer has its reply: a slow machine counts
+// the same.
+
+/// One pass while all flooders have far more to read than a turn may take: the frames that were handled before the honest
+/// peer, who spoke last, was answered.
+fn one_pass_among(flooders: usize, unit: &[u8], answer: usize) -> usize {
+    let mut stage = stage(config(), Echo::default());
+    let honest = open(&mut stage);
+    let flooders = opened(&mut stage, flooders);
+    for flooder in &flooders {
+        stage.send(flooder, &unit.repeat(20_000));
+    }
+    stage.send(&honest, &frame(0x81, b"hi"));
+    stage.event_loop.begin_pass(stage.now);
+    stage.event_loop.take_turns();
+    assert_eq!(show(&stage.heard(&honest)), "\\x81\\x02hi", "it had its turn in this pass");
+    let handled = flooders.iter().map(|flooder| stage.heard(flooder).len() / answer).sum();
+    assert_eq!(stage.event_loop.snapshot().open, 1 + flooders.len(), "a flooder is not closed");
+    handled
+}
+
+/// T3: pings and empty messages of forty peers.
+#[test]
+fn t3_a_turn_ends_after_a_number_of_frames() {
+    for (what, unit) in [("pings", frame(0x89, b"")), ("empty messages", frame(0x82, b""))] {
+        for flooders in [1, 40] {
+            let handled = one_pass_among(flooders, &unit, 2);
+            let most = flooders * FRAMES_A_TURN;
+            assert!((flooders..=most).contains(&handled), "{what}: {handled}, at most {most}");
+        }
+    }
+}
+
+/// T3: fragments have no answers to count, so their messages are counted: 100 fragments each.
+#[test]
+fn t3_a_turn_ends_after_a_number_of_fragments() {
+    let message = [frame(0x02, b"x"), frame(0x00, b"x").repeat(98), frame(0x80, b"x")].concat();
+    for flooders in [1, 10] {
+        let mut stage = stage(config(), Echo::default());
+        let honest = open(&mut stage);
+        let flooders = opened(&mut stage, flooders);
+        for flooder in &flooders {
+            stage.send(flooder, &message.repeat(400));
+        }
+        stage.send(&honest, &frame(0x81, b"hi"));
+        stage.event_loop.begin_pass(stage.now);
+        stage.event_loop.take_turns();
+        assert_eq!(show(&stage.heard(&honest)), "\\x81\\x02hi");
+        let replies: usize = flooders.iter().map(|flooder| stage.heard(flooder).len() / 102).sum();
+        let most = flooders.len() * FRAMES_A_TURN / 100;
+        assert!(replies <= most, "{replies} messages of 100 fragments, at most {most}");
+    }
+}
+
+/// Everything that an actor hears while the stage's clock goes on, second by second; nobody is closed.
+fn heard_second_by_second(stage: &mut Stage<Echo>, actor: &Actor, seconds: usize) -> Vec<usize> {
+    let mut heard = Vec::new();
+    for _ in 0..seconds {
+        let mut bytes = 0;
+        for _ in 0..10 {
+            stage.wait(SECOND / 10);
+            bytes += stage.heard(actor).len();
+        }
+        heard.push(bytes);
+        assert_eq!(
+            stage.event_loop.snapshot().open,
+            2,
+            "a flooder is read more slowly, not closed"
+        );
+    }
+    heard
+}
+
+/// T3, F15: beyond 10,000 control frames a second a peer is read more slowly; every ping is answered in the end.
+#[test]
+fn t3_pings_have_a_budget_per_second() {
+    const PINGS: usize = 60_000;
+    let mut stage = stage(config(), Echo::default());
+    let (flooder, honest) = (open(&mut stage), open(&mut stage));
+    stage.send(&flooder, &frame(0x89, b"").repeat(PINGS));
+    let heard = heard_second_by_second(&mut stage, &flooder, 12);
+    let pongs: Vec<usize> = heard.iter().map(|bytes| bytes / 2).collect();
+    // What is left of one second may be spent together with the next one's.
+    assert!(pongs.iter().all(|&pongs| pongs <= 2 * 10_000), "pongs a second: {pongs:?}");
+    assert_eq!(pongs.iter().sum::<usize>(), PINGS, "{pongs:?}");
+    stage.send(&honest, &frame(0x81, b"hi"));
+    stage.pass();
+    assert_eq!(show(&stage.heard(&honest)), "\\x81\\x02hi");
+}
+
+/// T3: beyond 100,000 fragments a second as well. Autobahn sends messages of 65,536.
+#[test]
+fn t3_fragments_have_a_budget_per_second() {
+    let message = [frame(0x02, b"x"), frame(0x00, b"x").repeat(3_998), frame(0x80, b"x")].concat();
+    let mut stage = stage(config(), Echo::default());
+    let (flooder, _honest) = (open(&mut stage), open(&mut stage));
+    stage.send(&flooder, &message.repeat(100));
+    let heard = heard_second_by_second(&mut stage, &flooder, 10);
+    let replies: Vec<usize> = heard.iter().map(|bytes| bytes / 4_004).collect();
+    assert!(replies.iter().all(|&replies| replies <= 2 * 25 + 1), "messages a second: {replies:?}");
+    assert_eq!(replies.iter().sum::<usize>(), 100, "{replies:?}");
+}
+
+/// T3: between floods of unmixed peers, one that speaks seldom keeps its budget: pings below the rate are never delayed.
+#[test]
+fn t3_pings_below_the_budget_are_answered_in_the_same_pass() {
+    let mut stage = stage(config(), Echo::default());
+    let honest = open(&mut stage);
+    for _ in 0..30 {
+        stage.send(&honest, &frame(0x89, b"").repeat(900));
+        stage.wait(SECOND / 10);
+        assert_eq!(stage.heard(&honest).len(), 2 * 900);
+    }
+}
+
+/// T3: the budgets are settings.
+#[test]
+fn t3_the_budgets_can_be_set() {
+    let config =
+        config().limits(|limits| (limits.max_control_rate, limits.max_fragment_rate) = (100, 100));
+    let mut stage = stage(config, Echo::default());
+    let message = [frame(0x02, b"x"), frame(0x00, b"x").repeat(8), frame(0x80, b"x")].concat();
+    // Pings; pongs count as well and have no answer; messages of ten fragments.
+    for (bytes, answer, in_all, a_second) in [
+        (frame(0x89, b"").repeat(1_000), 2, 1_000, 2 * 100),
+        ([frame(0x8a, b"").repeat(99), frame(0x89, b"")].concat().repeat(10), 2, 10, 2),
+        (message.repeat(100), 12, 100, 2 * 10 + 1),
+    ] {
+        let flooder = open(&mut stage);
+        stage.send(&flooder, &bytes);
+        let mut answers = Vec::new();
+        for _ in 0..12 {
+            stage.wait(SECOND);
+            // The pause ended with the last step of that pass.
+            stage.pass();
+            answers.push(stage.heard(&flooder).len() / answer);
+        }
+        assert!(answers.iter().all(|&answers| answers <= a_second), "{answers:?}");
+        assert_eq!(answers.iter().sum::<usize>(), in_all, "{answers:?}");
+    }
+    assert_eq!(stage.event_loop.snapshot().open, 3, "nobody is closed for it");
+}

@@ -1,0 +1,271 @@
+//! FAULTS "In total", T1 and T4: the memory that all connections hold together. T1 and T5 as the allocator counts them are
+//! in `tests/properties`; T6, the memory of the process after a storm, is in `tests/resources.rs`.
+
+#[path = "support/script.rs"]
+mod script;
+mod support;
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use framewise::config::Config;
+use framewise::{Broadcast, CloseCode, Closed, Dispatcher, Echo, Message, Opened, Outbox};
+use script::{Actor, Stage};
+use support::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The defaults without pings, which would only blur what is counted.
+fn config() -> Config {
+    any_origin().timeouts(|timeouts| timeouts.ping_interval = None)
+}
+
+fn stage<D: Dispatcher>(config: Config, dispatcher: D) -> Stage<D> {
+    Stage::new(config.validate().expect("valid"), dispatcher)
+}
+
+fn open(stage: &mut Stage<impl Dispatcher>) -> Actor {
+    let actor = stage.connect();
+    stage.send(&actor, &request(""));
+    stage.pass();
+    assert_eq!(show(&stage.heard(&actor)), show(SWITCHING));
+    actor
+}
+
+const KIB: usize = 1024;
+
+fn limited(max_memory: usize) -> Config {
+    config().limits(|limits| limits.max_memory = Some(max_memory))
+}
+
+/// The code of the Close at the end of what was heard.
+fn close_code(heard: &[u8]) -> Option<u16> {
+    at_most_one_close(heard);
+    let at = heard.windows(2).rposition(|two| two[0] == 0x88 && two[1] < 126)?;
+    let code = heard.get(at + 2..at + 4)?;
+    Some(u16::from_be_bytes(code.try_into().expect("two bytes")))
+}
+
+/// T4: half-sent messages of many peers: the sum is bounded after every pass, and who holds most goes first, with 1009.
+#[test]
+fn t4_half_sent_messages_have_a_bound_in_total() {
+    const LIMIT: usize = 1024 * KIB;
+    let mut stage = stage(limited(LIMIT), Echo::default());
+    let largest = open(&mut stage);
+    stage.send(&largest, &frame(0x02, &[7; 300_000]));
+    stage.pass();
+    let held = stage.event_loop.snapshot().held;
+    assert!((300_000..=LIMIT).contains(&held), "what is held counts: {held}");
+    let mut others = Vec::new();
+    while stage.event_loop.snapshot().open == 1 + others.len() {
+        let other = open(&mut stage);
+        stage.send(&other, &frame(0x02, &[7; 50_000]));
+        stage.pass();
+        others.push(other);
+        let held = stage.event_loop.snapshot().held;
+        assert!(held <= LIMIT, "{held} bytes are held");
+        assert!(others.len() < 100, "the limit never came");
+    }
+    assert!(others.len() >= 4, "nobody goes before the limit: {} came", others.len());
+    assert_eq!(close_code(&stage.heard(&largest)), Some(1009), "the largest goes");
+    assert!(others.iter().all(|other| stage.heard(other).is_empty()), "and nobody else");
+    // What was under way elsewhere goes on.
+    stage.send(&others[0], &frame(0x80, b"!"));
+    stage.pass();
+    let expected = server_frame(0x82, &[&[7; 50_000][..], b"!"].concat());
+    assert!(stage.heard(&others[0]) == expected);
+    // Peers without end: each one costs one of those that hold most, and newcomers are served.
+    for _ in 0..100 {
+        let other = open(&mut stage);
+        stage.send(&other, &frame(0x02, &[7; 60_000]));
+        stage.pass();
+        assert!(stage.event_loop.snapshot().held <= LIMIT);
+        others.push(other);
+    }
+    let honest = open(&mut stage);
+    stage.send(&honest, &frame(0x81, b"hi"));
+    stage.pass();
+    assert_eq!(show(&stage.heard(&honest)), "\\x81\\x02hi");
+    for actor in others.iter().chain([&honest, &largest]) {
+        stage.reset(actor);
+    }
+    stage.pass();
+    assert_eq!(stage.event_loop.snapshot(), Default::default(), "all of it is given back");
+}
+
+/// T4: replies that nobody reads, of many peers, and what is read of them and not processed.
+#[test]
+fn t4_unread_replies_have_a_bound_in_total() {
+    const LIMIT: usize = 1024 * KIB;
+    let config = limited(LIMIT)
+        .limits(|limits| (limits.max_output, limits.read_buffer) = (256 * KIB, 64 * KIB));
+    let mut stage = stage(config, Echo::default());
+    let honest = open(&mut stage);
+    let mut lazy = Vec::new();
+    for n in 0..40 {
+        let peer = open(&mut stage);
+        stage.make_room(&peer, Some(0));
+        stage.send(&peer, &frame(0x82, &[n; 10_000]).repeat(40));
+        stage.pass();
+        let held = stage.event_loop.snapshot().held;
+        assert!(held <= LIMIT, "{held} bytes are held by {n} peers");
+        lazy.push(peer);
+        stage.send(&honest, &frame(0x81, b"hi"));
+        stage.pass();
+        assert_eq!(show(&stage.heard(&honest)), "\\x81\\x02hi", "the honest one holds nothing");
+    }
+    assert!(stage.event_loop.snapshot().open < 41, "some had to go");
+    // A socket that refuses cannot be told; those that are left lose nothing.
+    let mut served = 0;
+    for (n, peer) in lazy.iter().enumerate() {
+        stage.make_room(peer, None);
+        stage.pass();
+        let heard = stage.heard(peer);
+        served += usize::from(heard == server_frame(0x82, &[n as u8; 10_000]).repeat(40));
+    }
+    assert!(served >= 1, "those that were not closed hear everything");
+    for actor in lazy.iter().chain([&honest]) {
+        stage.reset(actor);
+    }
+    stage.pass();
+    assert_eq!(stage.event_loop.snapshot(), Default::default());
+}
+
+/// Sends every message to all others, and keeps the code that each connection ended with.
+#[derive(Default)]
+struct Recorder {
+    ends: Vec<CloseCode>,
+}
+
+impl Dispatcher for Recorder {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
+        outbox.join("everyone").expect("joins");
+    }
+
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        outbox.publish("everyone", message, &[outbox.peer()]);
+    }
+
+    fn on_close(&mut self, _: &mut Outbox<'_>, closed: &Closed) {
+        self.ends.push(closed.code);
+    }
+}
+
+/// T4: what others sent to a peer that does not read costs that peer, with 1008, and not those who spoke.
+#[test]
+fn t4_a_member_that_others_fill_goes_first() {
+    const LIMIT: usize = 512 * KIB;
+    let config = limited(LIMIT).limits(|limits| limits.max_output = 4096 * KIB);
+    let mut stage = stage(config, Recorder::default());
+    let (slow, speaker, reader) = (open(&mut stage), open(&mut stage), open(&mut stage));
+    stage.make_room(&slow, Some(0));
+    let mut said = 0;
+    while stage.event_loop.snapshot().open == 3 {
+        stage.send(&speaker, &frame(0x82, &[7; 5_000]));
+        stage.pass();
+        said += 1;
+        let held = stage.event_loop.snapshot().held;
+        assert!(held <= LIMIT, "{held} bytes are held");
+        assert!(said < 1_000, "the limit never came");
+    }
+    assert!(said > 50, "nobody goes before the limit: {said} messages");
+    assert_eq!(stage.heard(&reader).len(), said * 5_004, "the reader heard everything");
+    assert!(stage.heard(&speaker).is_empty(), "the speaker stays");
+    let ends = stage.event_loop.act(|recorder, _| recorder.ends.clone());
+    assert_eq!(ends, Some(vec![CloseCode(1008)]));
+    // What waited was dropped, so not even the Close could come after it without a gap.
+    assert_eq!(stage.event_loop.snapshot().queued, 0);
+    stage.make_room(&slow, None);
+    stage.wait(5 * SECOND);
+    assert_eq!(stage.heard(&slow), b"");
+    assert!(!stage.holds(&slow) && stage.holds(&speaker) && stage.holds(&reader));
+}
+
+/// T4: frames that a `Handle` sends count as those of a callback do.
+#[test]
+fn t4_frames_from_other_threads_count() {
+    let config = config().limits(|limits| limits.max_output = 64 * KIB * KIB);
+    let server = TestServer::start(config, Broadcast);
+    let _silent = Client::open(server.address);
+    server.wait_for("it is a member", |now| now.memberships == 1);
+    let message = vec![7; 1 << 20];
+    // More than the kernel takes.
+    for _ in 0..32 {
+        server.handle.publish("everyone", &message, &[]).expect("it runs");
+        server.handle.snapshot().expect("the queue is empty again");
+    }
+    let now = server.handle.snapshot().expect("it runs");
+    assert!(now.queued > 4 << 20, "{now:?}");
+    assert!(now.held >= now.queued, "{now:?}");
+}
+
+/// Replies, and is busy with `wait` until the test says so.
+struct Busy {
+    begins: Sender<()>,
+    go_on: Receiver<()>,
+}
+
+impl Dispatcher for Busy {
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        outbox.reply(message);
+        if message.as_str() == Some("wait") {
+            self.begins.send(()).expect("the test waits");
+            self.go_on.recv().expect("the test says so");
+        }
+    }
+}
+
+/// T4: messages that wait in the queue of a `Handle` are no memory of the connections: they close nobody, even if there
+/// are more of them than the connections may hold.
+#[test]
+fn t4_the_queue_of_a_handle_closes_nobody() {
+    let ((begins, busy), (go, go_on)) = (channel(), channel());
+    let server = TestServer::start(limited(1 << 20), Busy { begins, go_on });
+    let (mut one, mut two) = (Client::open(server.address), Client::open(server.address));
+    one.send(&frame(0x81, b"wait"));
+    busy.recv().expect("the loop is busy");
+    for _ in 0..8 {
+        server.handle.publish("nobody", vec![7; 1 << 20], &[]).expect("there is room");
+    }
+    go.send(()).expect("the loop waits");
+    one.expect(b"\x81\x04wait");
+    assert_eq!(server.handle.snapshot().map(|now| (now.open, now.held)), Ok((2, 0)));
+    two.send(&frame(0x81, b"hi"));
+    two.expect(b"\x81\x02hi");
+    one.leave();
+    two.leave();
+    server.is_back_to_baseline();
+}
+
+/// T1: what is held follows what is queued, whatever buffers lie free; `t1_...` of `tests/properties` asks the allocator.
+#[test]
+fn t1_held_is_the_capacity_of_a_slow_reader() {
+    let config = config()
+        .limits(|limits| limits.max_output = 256 * KIB)
+        .timeouts(|timeouts| timeouts.write = 3600 * SECOND);
+    let mut stage = stage(config, Broadcast);
+    let slow = open(&mut stage);
+    let others: Vec<Actor> = (0..8).map(|_| open(&mut stage)).collect();
+    assert_eq!(stage.event_loop.snapshot().held, 0, "idle connections hold nothing");
+    stage.make_room(&slow, Some(0));
+    for _ in 0..100 {
+        stage.send(&others[0], &[frame(0x82, &[1; 20]), frame(0x82, &[2; 300])].concat());
+        // Own pongs: large buffers that are lent and come back.
+        for other in &others[1..] {
+            stage.send(other, &frame(0x89, &[3; 125]).repeat(1_000));
+        }
+        stage.wait(SECOND);
+        others.iter().for_each(|other| drop(stage.heard(other)));
+        let now = stage.event_loop.snapshot();
+        assert!(now.held <= 2 * now.queued + 128 * KIB, "{now:?}");
+    }
+    assert_eq!(stage.event_loop.snapshot().queued, 100 * (22 + 304));
+}
+
+/// `None` is found by `bind`, and is a number.
+#[test]
+fn t4_a_server_knows_its_limit_of_memory() {
+    let config = config().listen("127.0.0.1", 0);
+    let server = framewise::Server::bind(config, Echo::default()).expect("a free port");
+    assert!(server.max_memory() >= 1 << 20);
+}

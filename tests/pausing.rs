@@ -1,0 +1,217 @@
+//! `Outbox::pause_reading`: what stops, what stays bounded, which deadlines wait, and that no pause outlives its peer.
+
+#[path = "support/script.rs"]
+mod script;
+mod support;
+
+use std::time::{Duration, Instant};
+
+use framewise::config::Config;
+use framewise::{Application, Closed, Dispatcher, Message, Opened, Outbox, Snapshot};
+use script::{Actor, Stage};
+use support::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn stage<A: Application>(config: Config, application: A) -> Stage<A> {
+    Stage::new(config.validate().expect("valid"), application)
+}
+
+fn open<A: Application>(stage: &mut Stage<A>) -> Actor {
+    let actor = stage.connect();
+    stage.send(&actor, &request(""));
+    stage.pass();
+    assert!(stage.heard(&actor).starts_with(SWITCHING));
+    actor
+}
+
+/// Everybody answers a Close and leaves.
+fn leaves_nothing<A: Application>(stage: &mut Stage<A>, actors: &[&Actor]) {
+    for actor in actors {
+        stage.send(actor, &frame(0x88, b""));
+        stage.finish(actor);
+    }
+    stage.pass();
+    assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
+    assert_eq!(stage.event_loop.next_deadline(), None);
+}
+
+/// Echoes. `pause` pauses its sender, `pause all` everybody, both until the time in `until`.
+struct Pausing {
+    until: Instant,
+}
+
+impl Dispatcher for Pausing {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
+        outbox.join("all").expect("joins");
+    }
+
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        outbox.reply(message);
+        match message.as_str() {
+            Some("pause") => outbox.pause_reading(outbox.peer(), self.until),
+            Some("pause all") => {
+                for peer in outbox.members("all").to_vec() {
+                    outbox.pause_reading(peer, self.until);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A stage whose pauses last for `pause`.
+fn pausing(config: Config, pause: Duration) -> Stage<Pausing> {
+    let mut stage = stage(config, Pausing { until: Instant::now() });
+    let until = stage.now + pause;
+    stage.event_loop.act(|pausing, _| pausing.until = until);
+    stage
+}
+
+/// Processing stops after the message at hand, in the middle of what was read; nothing is lost, and a Close comes in its
+/// turn. What was read and not processed stays within the read buffer.
+#[test]
+fn a_pause_begins_after_the_message_at_hand() {
+    const BUFFER: usize = 4096;
+    let config = any_origin().limits(|limits| limits.read_buffer = BUFFER);
+    let mut stage = pausing(config, 10 * SECOND);
+    let (paused, other) = (open(&mut stage), open(&mut stage));
+    let backlog = frame(0x82, &[7; 100]).repeat(1_000);
+    let wire = [frame(0x81, b"one"), frame(0x81, b"pause"), frame(0x89, b"?"), backlog].concat();
+    stage.send(&paused, &[wire, frame(0x88, b"\x03\xe8")].concat());
+    stage.pass();
+    let before = b"\x81\x03one\x81\x05pause";
+    assert_eq!(show(&stage.heard(&paused)), show(before));
+    let now = stage.event_loop.snapshot();
+    assert_eq!((now.paused, now.open), (1, 2));
+    assert!((BUFFER - 500..=BUFFER).contains(&now.held), "{} bytes are kept", now.held);
+    // More that it sends stays with the kernel.
+    stage.send(&paused, b"");
+    stage.wait(10 * SECOND - Duration::from_millis(1));
+    assert_eq!(stage.event_loop.snapshot().held, now.held);
+    assert_eq!(stage.heard(&paused), b"");
+    stage.send(&other, &frame(0x81, b"hi"));
+    stage.pass();
+    assert_eq!(stage.heard(&other), b"\x81\x02hi", "nobody else is paused");
+
+    stage.wait(Duration::from_millis(1));
+    stage.pass();
+    let backlog = server_frame(0x82, &[7; 100]).repeat(1_000);
+    let after = [b"\x8a\x01?".to_vec(), backlog, b"\x88\x02\x03\xe8".to_vec()].concat();
+    assert!(stage.heard(&paused) == after, "everything, in order");
+    assert!(stage.is_shut(&paused));
+    stage.finish(&paused);
+    leaves_nothing(&mut stage, &[&other]);
+}
+
+/// A longer pause replaces a shorter one, not the other way round, and any peer can be paused.
+#[test]
+fn anybody_can_be_paused() {
+    let config = any_origin().timeouts(|timeouts| timeouts.ping_interval = None);
+    let mut stage = pausing(config, 10 * SECOND);
+    let (one, two) = (open(&mut stage), open(&mut stage));
+    stage.send(&one, &frame(0x81, b"pause all"));
+    stage.pass();
+    assert_eq!(stage.heard(&one), b"\x81\x09pause all");
+    let (longer, shorter) = (stage.now + 20 * SECOND, stage.now + SECOND);
+    stage.event_loop.act(|_, outbox| {
+        outbox.pause_reading(two.id, longer);
+        outbox.pause_reading(two.id, shorter);
+        outbox.pause_reading(one.id, shorter);
+    });
+    for actor in [&one, &two] {
+        stage.send(actor, &frame(0x81, b"hi"));
+    }
+    for (wait, heard) in [(1, [0, 0]), (9, [4, 0]), (9, [0, 0]), (1, [0, 4])] {
+        stage.wait(wait * SECOND);
+        stage.pass();
+        assert_eq!([&one, &two].map(|actor| stage.heard(actor).len()), heard);
+    }
+    // A pause until a time that has passed is over with the pass.
+    let past = stage.now - SECOND;
+    stage.event_loop.act(|_, outbox| outbox.pause_reading(one.id, past));
+    stage.send(&one, &frame(0x81, b"hi"));
+    stage.wait(Duration::ZERO);
+    stage.pass();
+    assert_eq!(stage.heard(&one), b"\x81\x02hi");
+    leaves_nothing(&mut stage, &[&one, &two]);
+}
+
+/// Neither a late pong nor idleness counts against a peer that is not read, and both do once it is read again.
+#[test]
+fn no_deadline_runs_against_a_paused_peer() {
+    let config = any_origin().timeouts(|timeouts| timeouts.idle = Some(60 * SECOND));
+    let mut stage = pausing(config, 1_000 * SECOND);
+    let (silent, alive) = (open(&mut stage), open(&mut stage));
+    for actor in [&silent, &alive] {
+        stage.send(actor, &frame(0x81, b"pause"));
+    }
+    stage.pass();
+    for _ in 0..99 {
+        stage.wait(10 * SECOND);
+        assert_eq!(stage.event_loop.snapshot().open, 2);
+    }
+    // The pong to the ping of the pause waits to be read; so does a message.
+    stage.send(&alive, &[frame(0x8a, b""), frame(0x81, b"hi")].concat());
+    stage.wait(10 * SECOND);
+    stage.pass();
+    let heard = stage.heard(&alive);
+    assert!(heard.ends_with(b"\x81\x02hi") && heard.windows(2).any(|two| two == b"\x89\0"));
+    for _ in 0..4 {
+        stage.wait(10 * SECOND);
+        stage.send(&alive, &[frame(0x8a, b""), frame(0x81, b"hi")].concat());
+        stage.pass();
+    }
+    let late = failure(1008, "RFC 6455 5.5.2: no pong in time");
+    assert!(stage.heard(&silent).ends_with(&late), "its time runs again");
+    stage.finish(&silent);
+    leaves_nothing(&mut stage, &[&alive]);
+}
+
+/// Says goodbye to the group in `on_close`, and pauses whom it can.
+struct Farewell;
+
+impl Dispatcher for Farewell {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
+        outbox.join("all").expect("joins");
+    }
+
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        outbox.publish("all", message, &[outbox.peer()]);
+    }
+
+    fn on_close(&mut self, outbox: &mut Outbox<'_>, _: &Closed) {
+        outbox.publish("all", "somebody left", &[]);
+        outbox.pause_reading(outbox.peer(), Instant::now() + 3_600 * SECOND);
+    }
+}
+
+/// A peer whose connection is over is read to its end, whatever its `on_close` did: it published to a congested group, or
+/// paused its own peer. No pause outlives its peer.
+#[test]
+fn a_connection_that_is_over_is_not_paused() {
+    let config = any_origin()
+        .limits(|limits| limits.max_output = 4096)
+        .timeouts(|timeouts| timeouts.congestion = 3_600 * SECOND);
+    let mut stage = stage(config, Farewell);
+    let (slow, speaker, leaver) = (open(&mut stage), open(&mut stage), open(&mut stage));
+    stage.make_room(&slow, Some(0));
+    for _ in 0..30 {
+        stage.send(&speaker, &frame(0x82, &[7; 200]));
+        stage.pass();
+    }
+    assert_eq!(stage.event_loop.snapshot().paused, 1, "the speaker waits for the slow one");
+    stage.send(&leaver, &frame(0x88, b""));
+    stage.pass();
+    let later = stage.now + 3_600 * SECOND;
+    stage.event_loop.act(|_, outbox| outbox.pause_reading(leaver.id, later));
+    assert_eq!(stage.event_loop.snapshot().paused, 1);
+    stage.finish(&leaver);
+    stage.pass();
+    assert!(!stage.holds(&leaver), "its end was read at once");
+    stage.reset(&slow);
+    stage.reset(&speaker);
+    stage.pass();
+    assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
+    assert_eq!(stage.event_loop.next_deadline(), None);
+}

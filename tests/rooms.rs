@@ -1,0 +1,198 @@
+//! FAULTS "In total", T7: a room on slow links. The talker is slowed, and nobody is closed for what others send.
+
+#[path = "support/script.rs"]
+mod script;
+mod support;
+
+use std::time::Duration;
+
+use framewise::config::Config;
+use framewise::{Broadcast, Dispatcher, Message, Opened, Outbox, PeerId};
+use script::{Actor, Stage};
+use support::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The defaults without pings, which would only blur what is counted.
+fn config() -> Config {
+    any_origin().timeouts(|timeouts| timeouts.ping_interval = None)
+}
+
+fn stage<D: Dispatcher>(config: Config, dispatcher: D) -> Stage<D> {
+    Stage::new(config.validate().expect("valid"), dispatcher)
+}
+
+fn open(stage: &mut Stage<impl Dispatcher>) -> Actor {
+    let actor = stage.connect();
+    stage.send(&actor, &request(""));
+    stage.pass();
+    assert_eq!(show(&stage.heard(&actor)), show(SWITCHING));
+    actor
+}
+
+/// Half of `max_output` is eight messages of 1 KiB.
+fn narrow() -> Config {
+    config().limits(|limits| (limits.max_output, limits.read_buffer) = (16 * 1024, 4 * 1024))
+}
+
+fn opened(stage: &mut Stage<impl Dispatcher>, count: usize) -> Vec<Actor> {
+    (0..count).map(|_| open(stage)).collect()
+}
+
+// T7: a room on slow links.
+
+/// T7: one peer talks faster than a room can read: it is read more slowly, and everybody hears everything.
+#[test]
+fn t7_a_talker_is_slowed_and_nobody_is_closed() {
+    const MESSAGES: u16 = 400;
+    let mut stage = stage(narrow(), Broadcast);
+    let (talker, readers) = (open(&mut stage), opened(&mut stage, 5));
+    for reader in &readers {
+        stage.make_room(reader, Some(0));
+    }
+    let payload = |n: u16| n.to_be_bytes().repeat(250);
+    let said: Vec<u8> = (0..MESSAGES).flat_map(|n| frame(0x82, &payload(n))).collect();
+    let expected: Vec<u8> = (0..MESSAGES).flat_map(|n| server_frame(0x82, &payload(n))).collect();
+    stage.send(&talker, &said);
+    let mut heard = vec![Vec::new(); readers.len()];
+    let mut steps = 0;
+    while heard.iter().any(|heard| heard.len() < expected.len()) {
+        stage.wait(Duration::from_millis(10));
+        assert_eq!(stage.event_loop.snapshot().open, 6, "nobody is closed, after {steps} steps");
+        let queued = stage.event_loop.snapshot().queued;
+        assert!(queued <= readers.len() * 16 * 1024, "{queued} bytes wait");
+        for (reader, heard) in readers.iter().zip(&mut heard) {
+            heard.extend(stage.heard(reader));
+            stage.make_room(reader, Some(700));
+        }
+        steps += 1;
+        assert!(steps < 3_000, "the talker is read again when the room has read");
+    }
+    assert!(heard.iter().all(|heard| *heard == expected), "whole, in order, without a gap");
+    // The talker is still served, and what it says now goes out at once.
+    for reader in &readers {
+        stage.make_room(reader, None);
+    }
+    stage.send(&talker, &[frame(0x89, b"?"), frame(0x81, b"end")].concat());
+    stage.pass();
+    assert_eq!(show(&stage.heard(&talker)), "\\x8a\\x01?");
+    assert!(readers.iter().all(|reader| stage.heard(reader) == b"\x81\x03end"));
+}
+
+/// T7: one reader that has stopped cannot stop the room: after five seconds above half of its bound it is closed with
+/// 1008, and until then the talker is paused rather than the reader closed.
+#[test]
+fn t7_a_stalled_reader_stops_the_room_for_five_seconds_at_most() {
+    let mut stage = stage(narrow(), Broadcast);
+    let (talker, reader, stalled) = (open(&mut stage), open(&mut stage), open(&mut stage));
+    stage.make_room(&stalled, Some(0));
+    stage.send(&talker, &frame(0x82, &[7; 500]).repeat(200));
+    stage.pass();
+    let before = stage.heard(&reader).len();
+    assert!(before < 200 * 504, "the talker is paused");
+    assert_eq!(stage.event_loop.snapshot().open, 3);
+    stage.wait(5 * SECOND - Duration::from_millis(100));
+    assert_eq!(stage.event_loop.snapshot().open, 3, "it has its time");
+    for _ in 0..10 {
+        stage.wait(Duration::from_millis(100));
+    }
+    assert_eq!(before + stage.heard(&reader).len(), 200 * 504, "the others lose nothing");
+    assert_eq!(stage.event_loop.snapshot().open, 2);
+    stage.make_room(&stalled, None);
+    stage.pass();
+    let stream = stage.heard(&stalled);
+    at_most_one_close(&stream);
+    assert!(stream.windows(4).any(|four| four[0] == 0x88 && four[2..] == 1008u16.to_be_bytes()));
+}
+
+/// T7: the pause ends with its reason: a reader that leaves, or is lost, holds nobody back.
+#[test]
+fn t7_a_reader_that_goes_frees_the_talker() {
+    let mut stage = stage(narrow(), Broadcast);
+    let (talker, reader, stalled) = (open(&mut stage), open(&mut stage), open(&mut stage));
+    stage.make_room(&stalled, Some(0));
+    stage.send(&talker, &frame(0x82, &[7; 500]).repeat(200));
+    stage.pass();
+    let before = stage.heard(&reader).len();
+    assert!(before < 200 * 504, "the talker is paused");
+    stage.reset(&stalled);
+    stage.pass();
+    assert_eq!(before + stage.heard(&reader).len(), 200 * 504);
+}
+
+/// Publishes to a room. The message `remove` removes the peer that joined last.
+#[derive(Default)]
+struct Moderated(Option<PeerId>);
+
+impl Dispatcher for Moderated {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
+        outbox.join("room").expect("joins");
+        self.0 = Some(outbox.peer());
+    }
+
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        match (message.bytes(), self.0) {
+            (b"remove", Some(last)) => assert!(outbox.leave_peer(last, "room")),
+            _ => assert!(outbox.publish("room", message, &[outbox.peer()]) > 0),
+        }
+    }
+}
+
+/// T7: a congested reader that is removed from the room holds nobody back.
+#[test]
+fn t7_a_reader_that_leaves_the_room_frees_the_talker() {
+    let mut stage = stage(narrow(), Moderated::default());
+    let (talker, reader, stalled) = (open(&mut stage), open(&mut stage), open(&mut stage));
+    stage.make_room(&stalled, Some(0));
+    stage.send(&talker, &frame(0x82, &[7; 500]).repeat(200));
+    stage.pass();
+    let before = stage.heard(&reader).len();
+    assert!(before < 200 * 504, "the talker is paused");
+    stage.send(&reader, &frame(0x81, b"remove"));
+    stage.pass();
+    stage.pass();
+    assert_eq!(before + stage.heard(&reader).len(), 200 * 504);
+    assert_eq!(stage.event_loop.snapshot().open, 3);
+}
+
+/// T7: how long a stalled reader may hold a room is a setting.
+#[test]
+fn t7_the_time_of_a_congested_reader_can_be_set() {
+    let config = narrow().timeouts(|timeouts| timeouts.congestion = SECOND);
+    let mut stage = stage(config, Broadcast);
+    let (talker, reader, stalled) = (open(&mut stage), open(&mut stage), open(&mut stage));
+    stage.make_room(&stalled, Some(0));
+    stage.send(&talker, &frame(0x82, &[7; 500]).repeat(100));
+    stage.pass();
+    stage.wait(SECOND - Duration::from_millis(1));
+    assert_eq!(stage.event_loop.snapshot().open, 3);
+    stage.wait(Duration::from_millis(1));
+    stage.pass();
+    assert_eq!(stage.event_loop.snapshot().open, 2);
+    assert_eq!(stage.heard(&reader).len(), 100 * 504);
+}
+
+/// T7: many talkers share the pause: a reader that keeps reading is not closed, however many send to it.
+#[test]
+fn t7_many_talkers_do_not_close_a_reader() {
+    for (count, size) in [(2, 600_000), (40, 20_000), (200, 4_000)] {
+        let mut stage = stage(config(), Broadcast);
+        let (reader, talkers) = (open(&mut stage), opened(&mut stage, count));
+        stage.make_room(&reader, Some(200_000));
+        let message = frame(0x82, &vec![7; size]);
+        let mut heard = 0;
+        for _ in 0..300 {
+            for talker in &talkers {
+                if stage.unread(talker) < 2 * size {
+                    stage.send(talker, &message);
+                }
+            }
+            stage.wait(Duration::from_millis(10));
+            talkers.iter().for_each(|talker| drop(stage.heard(talker)));
+            heard += stage.heard(&reader).len();
+            stage.make_room(&reader, Some(200_000));
+            assert_eq!(stage.event_loop.snapshot().open, count + 1, "{count} x {size}: {heard}");
+        }
+        assert!(heard > 10_000_000, "{count} x {size}: the reader got {heard} bytes");
+    }
+}

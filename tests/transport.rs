@@ -1,0 +1,385 @@
+//! The seam between sockets and connections: a transport that changes every byte, holds bytes back, greets before it
+//! carries anything and says goodbye before TCP ends. What holds for it holds for TLS.
+
+#[path = "support/framed.rs"]
+mod framed;
+#[path = "support/script.rs"]
+mod script;
+mod support;
+
+use std::io::{ErrorKind, Write};
+use std::time::{Duration, Instant};
+
+use framed::{BOUND, Framed, FramedClient, Framing, HELLO, WELCOME, chunks, clear};
+use framewise::config::Config;
+use framewise::{
+    Client as WaitingClient, ClientRequest, CloseCode, Dispatcher, Echo, Event, Message, Outbox,
+    Server, Snapshot, Tcp, Url,
+};
+use script::{Actor, Stage};
+use support::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn server() -> TestServer {
+    TestServer::over(any_origin(), Echo::default(), Framing)
+}
+
+fn stage(config: Config) -> Stage<Echo, Framing> {
+    Stage::over(config.validate().expect("valid"), Echo::default(), Framing)
+}
+
+/// The socket of the actor takes output, as every socket does at first; the server greets.
+fn connect(stage: &mut Stage<Echo, Framing>) -> Actor {
+    let actor = stage.connect();
+    stage.make_room(&actor, None);
+    stage.pass();
+    actor
+}
+
+/// An open connection.
+fn open(stage: &mut Stage<Echo, Framing>) -> Actor {
+    let actor = connect(stage);
+    stage.send(&actor, &[HELLO, &chunks(255, &request(""))].concat());
+    stage.pass();
+    assert_eq!(said(&stage.heard(&actor)), (SWITCHING.to_vec(), false));
+    actor
+}
+
+/// The clear bytes of a server that has greeted in them, and whether it has said goodbye.
+fn said(wire: &[u8]) -> (Vec<u8>, bool) {
+    clear(WELCOME, wire)
+}
+
+/// Everything is given back once the visitors are gone.
+fn is_back_to_baseline(server: &TestServer) {
+    server.wait_for("baseline", |now| now.held == Snapshot::default());
+}
+
+/// A server without a call of `over` speaks plain TCP: the parameter has a default.
+#[test]
+fn tcp_is_the_default() {
+    fn is_over_tcp(server: Server<Echo>) -> Server<Echo, Tcp, ()> {
+        server
+    }
+    let config = any_origin().listen("127.0.0.1", 0);
+    let server = is_over_tcp(Server::bind(config, Echo::default()).expect("a free port"));
+    assert!(server.local_addrs().next().is_some());
+    Client::open(TestServer::echo().address).leave();
+}
+
+#[test]
+fn messages_pass_through_the_transport() {
+    let server = server();
+    let mut client = FramedClient::open(server.address);
+    let large: Vec<u8> = (0..1 << 20).map(|n: u32| (n % 251) as u8).collect();
+    for payload in [&b""[..], b"x", &[7; 125], &[8; 126], &[9; 65_536], &large] {
+        // Sent while the echo is read: neither side's buffers hold the large one.
+        let mut writer = client.tcp.try_clone().expect("a descriptor");
+        let wire = chunks(200, &frame(0x82, payload));
+        let sending = std::thread::spawn(move || writer.write_all(&wire).expect("it is read"));
+        client.expect(&server_frame(0x82, payload));
+        sending.join().expect("it was sent");
+    }
+    // A message in fragments with a ping between them, each byte in a chunk of its own.
+    let wire = [frame(0x01, b"ol"), frame(0x89, b"?"), frame(0x80, b"\xc3\xa1")].concat();
+    client.tcp.write_all(&chunks(1, &wire)).expect("the server reads");
+    client.expect(&[&b"\x8a\x01?"[..], b"\x81\x04ol\xc3\xa1"].concat());
+    client.leave();
+    is_back_to_baseline(&server);
+}
+
+/// The end, started by either side, with a Close before the goodbye and the goodbye before the end of TCP.
+#[test]
+fn the_goodbye_comes_after_the_close_and_before_the_end_of_tcp() {
+    let server = server();
+    let mut client = FramedClient::open(server.address);
+    client.send(&[frame(0x81, b"hi"), frame(0x88, b"\x03\xe8")].concat());
+    assert_eq!(show(&client.read_to_end()), show(b"\x81\x02hi\x88\x02\x03\xe8"));
+    client.finish();
+
+    let mut client = FramedClient::open(server.address);
+    client.send(&frame(0x83, b""));
+    let close = client.read_to_end();
+    assert!(close.starts_with(&[0x88]) && close[2..4] == 1002u16.to_be_bytes(), "{}", show(&close));
+    client.finish();
+
+    // A goodbye without a Close is the end of TCP without one: 1006, and nothing is sent in return.
+    let mut client = FramedClient::open(server.address);
+    client.finish();
+    assert_eq!(show(&client.read_to_end()), "");
+    is_back_to_baseline(&server);
+}
+
+/// A refusal goes out over the transport, whether the request was refused or the connection was one too many.
+#[test]
+fn refusals_pass_through_the_transport() {
+    let server = server();
+    let mut client = FramedClient::connect(server.address);
+    client.greet();
+    client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(Answer::parse(&client.read_to_end()).status, 426);
+    client.finish();
+    is_back_to_baseline(&server);
+
+    let one = any_origin().limits(|limits| limits.max_connections = Some(1));
+    let server = TestServer::over(one, Echo::default(), Framing);
+    let first = FramedClient::open(server.address);
+    let mut excess = FramedClient::connect(server.address);
+    excess.greet();
+    assert_eq!(Answer::parse(&excess.read_to_end()).status, 503);
+    excess.finish();
+    first.leave();
+    is_back_to_baseline(&server);
+}
+
+/// Bytes that the transport has taken count as queued. A peer that does not read is not read either, and loses nothing.
+#[test]
+fn bytes_inside_the_transport_count_as_queued() {
+    let mut stage = stage(any_origin().limits(|limits| limits.max_output = 8 * 1024));
+    let actor = open(&mut stage);
+    stage.make_room(&actor, Some(0));
+    stage.send(&actor, &chunks(255, &frame(0x82, &[7; 1000])));
+    stage.pass();
+    let now = stage.event_loop.snapshot();
+    assert_eq!(now.queued, 1004 + 4, "all of it is in the transport, with a length for each chunk");
+    assert!(now.held >= now.queued, "it counts as memory as well: {now:?}");
+    let messages = |n: u16| frame(0x82, &n.to_be_bytes().repeat(200));
+    let sent: Vec<u8> = (0..300).flat_map(messages).collect();
+    stage.send(&actor, &chunks(255, &sent));
+    stage.pass();
+    let queued = stage.event_loop.snapshot().queued;
+    assert!((4 * 1024..=8 * 1024).contains(&queued), "{queued} bytes wait");
+    let mut wire = Vec::new();
+    let first = server_frame(0x82, &[7; 1000]);
+    let replies = (0..300u16).flat_map(|n| server_frame(0x82, &n.to_be_bytes().repeat(200)));
+    let expected: Vec<u8> = first.into_iter().chain(replies).collect();
+    while clear(b"", &wire).0.len() < expected.len() {
+        stage.make_room(&actor, Some(900));
+        stage.pass();
+        wire.extend(stage.heard(&actor));
+        assert!(stage.event_loop.snapshot().queued <= 8 * 1024 + BOUND);
+        assert_eq!(stage.event_loop.snapshot().open, 1);
+    }
+    assert!(clear(b"", &wire) == (expected, false));
+}
+
+/// Bytes that lie in the transport are output: a socket that does not take them is given up after the write time-out, and
+/// taking one of them starts it anew.
+#[test]
+fn bytes_inside_the_transport_have_a_deadline() {
+    let mut stage = stage(any_origin());
+    let actor = open(&mut stage);
+    stage.make_room(&actor, Some(0));
+    stage.send(&actor, &chunks(255, &frame(0x81, b"hello")));
+    stage.pass();
+    for _ in 0..3 {
+        stage.wait(19 * SECOND);
+        stage.make_room(&actor, Some(1));
+        stage.pass();
+    }
+    stage.wait(19 * SECOND);
+    assert!(stage.holds(&actor));
+    stage.wait(SECOND);
+    assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
+}
+
+/// A peer that stalls in the greeting has the time of the opening handshake for both together.
+#[test]
+fn a_stalled_greeting_ends_with_the_handshake_timeout() {
+    let mut stage = stage(any_origin());
+    let (silent, half, greeted) = (connect(&mut stage), connect(&mut stage), connect(&mut stage));
+    assert_eq!(stage.heard(&silent), WELCOME);
+    stage.send(&half, &HELLO[..3]);
+    stage.wait(5 * SECOND);
+    stage.send(&greeted, HELLO);
+    stage.wait(5 * SECOND - Duration::from_millis(1));
+    for actor in [&silent, &half, &greeted] {
+        assert!(stage.holds(actor));
+    }
+    stage.wait(Duration::from_millis(1));
+    assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
+
+    // A greeting that is none ends the connection at once.
+    let wrong = connect(&mut stage);
+    stage.send(&wrong, b"GET / HTTP/1.1\r\n");
+    stage.pass();
+    assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
+}
+
+/// Nothing is written into a greeting that is not complete, not even to an excess connection, and it is written once it
+/// is complete, although the socket never refused a byte.
+#[test]
+fn output_waits_for_the_greeting() {
+    let mut stage = stage(any_origin().limits(|limits| limits.max_connections = Some(1)));
+    let first = open(&mut stage);
+    let excess = connect(&mut stage);
+    stage.pass();
+    assert_eq!(stage.heard(&excess), WELCOME);
+    stage.send(&excess, HELLO);
+    stage.pass();
+    let (answer, goodbye) = clear(b"", &stage.heard(&excess));
+    assert!(answer.starts_with(b"HTTP/1.1 503 ") && goodbye, "{}", show(&answer));
+    assert!(stage.is_shut(&excess));
+    stage.finish(&excess);
+    stage.reset(&first);
+    stage.pass();
+    assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
+}
+
+/// A connection through which everything passes, from the greeting to the goodbye.
+fn conversation() -> (Vec<u8>, Vec<u8>) {
+    let texts = [frame(0x01, b"ol"), frame(0x89, b"?"), frame(0x80, b"\xc3\xa1")].concat();
+    let said = [request(""), texts, frame(0x82, &[7; 600]), frame(0x88, b"\x03\xe8")].concat();
+    let replies = [b"\x8a\x01?".to_vec(), server_frame(0x81, "olá".as_bytes())].concat();
+    let heard =
+        [SWITCHING.to_vec(), replies, server_frame(0x82, &[7; 600]), b"\x88\x02\x03\xe8".to_vec()];
+    ([HELLO, &chunks(40, &said), &[0]].concat(), heard.concat())
+}
+
+/// Input that is cut at every byte.
+#[test]
+fn input_is_exact_wherever_it_is_cut() {
+    let (wire, expected) = conversation();
+    for cut in 0..=wire.len() {
+        let mut stage = stage(any_origin());
+        let actor = connect(&mut stage);
+        for part in [&wire[..cut], &wire[cut..]] {
+            stage.send(&actor, part);
+            stage.pass();
+        }
+        assert_eq!(said(&stage.heard(&actor)), (expected.clone(), true), "cut at {cut}");
+        stage.finish(&actor);
+        stage.pass();
+        assert_eq!(stage.event_loop.snapshot(), Snapshot::default(), "cut at {cut}");
+    }
+}
+
+/// A socket that refuses at every byte of the output, the greeting and the goodbye too.
+#[test]
+fn output_is_exact_wherever_it_is_cut() {
+    let (wire, expected) = conversation();
+    let mut uncut = stage(any_origin());
+    let actor = connect(&mut uncut);
+    uncut.send(&actor, &wire);
+    uncut.pass();
+    for cut in 0..uncut.heard(&actor).len() {
+        let mut stage = stage(any_origin());
+        let actor = stage.connect();
+        stage.make_room(&actor, Some(cut));
+        stage.send(&actor, &wire[..wire.len() - 1]);
+        stage.pass();
+        let mut heard = stage.heard(&actor);
+        assert_eq!(heard.len(), cut, "cut at {cut}");
+        assert!(!stage.is_shut(&actor), "the output is not out, cut at {cut}");
+        stage.make_room(&actor, None);
+        stage.pass();
+        heard.extend(stage.heard(&actor));
+        assert_eq!(said(&heard), (expected.clone(), true), "cut at {cut}");
+        assert!(stage.is_shut(&actor));
+        stage.finish(&actor);
+        stage.pass();
+        assert_eq!(stage.event_loop.snapshot(), Snapshot::default(), "cut at {cut}");
+    }
+}
+
+/// The same for a peer that ended its side before it has read anything, with a goodbye or without.
+#[test]
+fn a_peer_that_has_ended_still_gets_what_waits() {
+    let (wire, expected) = conversation();
+    for goodbye in [true, false] {
+        let wire = if goodbye { &wire[..] } else { &wire[..wire.len() - 1] };
+        for cut in 0..WELCOME.len() + expected.len() {
+            let mut stage = stage(any_origin());
+            let actor = stage.connect();
+            stage.make_room(&actor, Some(cut));
+            stage.send(&actor, wire);
+            stage.finish(&actor);
+            stage.pass();
+            let mut heard = stage.heard(&actor);
+            stage.make_room(&actor, None);
+            stage.pass();
+            heard.extend(stage.heard(&actor));
+            let (heard, _) = said(&heard);
+            assert_eq!(show(&heard), show(&expected), "cut at {cut}");
+            assert_eq!(stage.event_loop.snapshot(), Snapshot::default(), "cut at {cut}");
+        }
+    }
+}
+
+/// A connection that breaks at any byte is given back.
+#[test]
+fn a_reset_anywhere_gives_everything_back() {
+    let (wire, _) = conversation();
+    for cut in 0..=wire.len() {
+        let mut stage = stage(any_origin());
+        let actor = connect(&mut stage);
+        if cut % 2 == 0 {
+            stage.make_room(&actor, Some(cut));
+        }
+        stage.send(&actor, &wire[..cut]);
+        stage.pass();
+        stage.reset(&actor);
+        stage.pass();
+        assert_eq!(stage.event_loop.snapshot(), Snapshot::default(), "after {cut} bytes");
+    }
+}
+
+fn connect_client<A>(server: &TestServer<A>, config: Config) -> WaitingClient<Framed> {
+    let url = Url::parse(&format!("ws://{}/", server.address)).expect("a URL");
+    WaitingClient::open_over(&ClientRequest::new(url), config, Framed::client(), ())
+        .expect("the server is there")
+}
+
+/// The client uses the same seam: both sides of a connection over the transport.
+#[test]
+fn a_client_uses_the_same_transport() {
+    let server = server();
+    let mut client = connect_client(&server, Config::default());
+    let large = vec![7; 1 << 20];
+    assert!(client.send("olá").expect("it is sent") && client.send(&large).expect("it is sent"));
+    assert!(client.ping(b"?"));
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        match client.recv().expect("an event") {
+            Event::Message(message) => seen.push(message.into_bytes()),
+            Event::Pong(payload) => seen.push(payload.into_owned()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(seen == ["olá".as_bytes(), &large, b"?"].map(<[u8]>::to_vec));
+    let closed = client.close(CloseCode::NORMAL, "bye").expect("a valid Close");
+    assert_eq!((closed.code, closed.reason.as_str()), (CloseCode::NORMAL, "bye"));
+    is_back_to_baseline(&server);
+}
+
+/// Reads its first message and nothing more.
+struct Deaf;
+
+impl Dispatcher for Deaf {
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        outbox.reply(message);
+        outbox.pause_reading(outbox.peer(), Instant::now() + 3600 * SECOND);
+    }
+}
+
+/// A client whose server reads nothing waits, and gives up after the write time-out, although its own transport has taken
+/// every byte that the socket refuses.
+#[test]
+fn a_client_gives_a_full_transport_up() {
+    let server = TestServer::over(any_origin(), Deaf, Framing);
+    let config = Config::default()
+        .limits(|limits| limits.max_output = 1024)
+        .timeouts(|timeouts| timeouts.write = SECOND / 10);
+    let mut client = connect_client(&server, config);
+    assert!(client.send("hi").expect("it is sent"));
+    assert!(matches!(client.recv().expect("an event"), Event::Message(_)));
+    let message = vec![7; BOUND - 500];
+    let error = loop {
+        match client.send(&message) {
+            Ok(sent) => assert!(sent),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+}
