@@ -4,11 +4,13 @@
 mod script;
 mod support;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use framewise::config::Config;
-use framewise::{Broadcast, Dispatcher, Message, Opened, Outbox, PeerId};
-use script::{Actor, Stage};
+use framewise::{Broadcast, Dispatcher, Message, Opened, Outbox, PeerId, Readiness};
+use script::{Actor, Script, Stage};
 use support::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -170,6 +172,50 @@ fn t7_the_time_of_a_congested_reader_can_be_set() {
     stage.pass();
     assert_eq!(stage.event_loop.snapshot().open, 2);
     assert_eq!(stage.heard(&reader).len(), 100 * 504);
+}
+
+/// Publishes to a room. The message `drain` empties the socket of the reader, as if it read in the middle of a pass.
+struct Draining(Rc<RefCell<Option<Script>>>);
+
+impl Dispatcher for Draining {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
+        outbox.join("room").expect("joins");
+    }
+
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        match (message.bytes(), &*self.0.borrow()) {
+            (b"drain", Some(reader)) => reader.make_room(None),
+            _ => assert!(outbox.publish("room", message, &[outbox.peer()]) > 0),
+        }
+    }
+}
+
+/// T7: a reader that becomes congested and catches up within one pass is not congested after it: its sender goes on, and
+/// it is not closed when the time of a congested reader is over.
+#[test]
+fn t7_a_reader_that_catches_up_within_a_pass_is_not_congested() {
+    let script = Rc::new(RefCell::new(None));
+    let mut stage = stage(config(), Draining(Rc::clone(&script)));
+    let (talker, other, reader) = (open(&mut stage), open(&mut stage), open(&mut stage));
+    stage.make_room(&reader, Some(0));
+    *script.borrow_mut() = Some(reader.script.clone());
+    // More than half of `max_output` in one message, whose last bytes arrive in the pass of interest.
+    let message = frame(0x82, &[7; 600_000]);
+    stage.send(&talker, &message[..400_000]);
+    stage.pass();
+    // In one pass: the reader becomes congested, its socket is emptied, and its own turn writes its output.
+    stage.send(&talker, &message[400_000..]);
+    stage.send(&other, &frame(0x81, b"drain"));
+    stage
+        .event_loop
+        .note_readiness(reader.id.slot(), Readiness { writable: true, ..Readiness::default() });
+    stage.pass();
+    assert_eq!(stage.heard(&reader), server_frame(0x82, &[7; 600_000]));
+    stage.send(&talker, &frame(0x81, b"next"));
+    stage.pass();
+    assert_eq!(stage.heard(&reader), server_frame(0x81, b"next"));
+    stage.wait(6 * SECOND);
+    assert_eq!(stage.event_loop.snapshot().open, 3);
 }
 
 /// T7: many talkers share the pause: a reader that keeps reading is not closed, however many send to it.

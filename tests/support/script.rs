@@ -73,6 +73,13 @@ impl Socket for Script {
     }
 }
 
+impl Script {
+    /// Makes room for `room` more bytes in the socket, or for any number of them. The loop is not told.
+    pub fn make_room(&self, room: Option<usize>) {
+        self.0.borrow_mut().room = room;
+    }
+}
+
 /// An event loop without a kernel, and its clock.
 pub struct Stage<A, T: Transport = Tcp> {
     pub event_loop: EventLoop<A, Script, T>,
@@ -83,7 +90,7 @@ pub struct Stage<A, T: Transport = Tcp> {
 #[derive(Clone)]
 pub struct Actor {
     pub id: PeerId,
-    script: Script,
+    pub script: Script,
 }
 
 impl<A: Application> Stage<A> {
@@ -126,7 +133,7 @@ impl<A: Application, T: Transport> Stage<A, T> {
 
     /// Makes room for `room` more bytes in the socket, or for any number of them.
     pub fn make_room(&mut self, actor: &Actor, room: Option<usize>) {
-        actor.script.0.borrow_mut().room = room;
+        actor.script.make_room(room);
         self.tell(actor, Readiness { writable: true, ..Readiness::default() });
     }
 
