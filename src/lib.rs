@@ -30,7 +30,7 @@
 //! | decide which clients may connect | [`Dispatcher::on_request`], [`Application`] |
 //! | act from other threads, stop gracefully | [`Handle`] |
 //! | set limits and time-outs | [`Config`], `docs/limits.md` |
-//! | watch connections, bytes and messages | [`Observer`](observe::Observer) |
+//! | watch connections, bytes and messages | [`Observer`] |
 //! | use the protocol on another runtime | [`protocol`], `docs/another-runtime.md` |
 //! | put TLS or another transport between socket and WebSocket | [`Transport`], [`Stream`] |
 //! | look up a term | `docs/glossary.md` |
