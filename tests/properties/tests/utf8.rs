@@ -1,8 +1,8 @@
 //! RFC 6455 §8.1: the fast check of UTF-8 agrees with the standard library.
 //!
-//! The check looks at a byte and the three bytes before it, in windows of sixteen bytes, and skips ASCII in blocks of
-//! 64. So both the sequence and its place matter: every sequence is tried at some places, and the sequences at the
-//! edges of the rules at every place.
+//! The check looks at a byte and the three bytes before it, in windows of sixteen bytes. Blocks of 64 bytes without long
+//! code points take a fast path. So both the sequence and its place matter: every sequence is tried at some places, and
+//! the sequences at the edges of the rules at every place.
 
 use framewise::protocol::utf8::{InvalidUtf8, Text, Utf8Check, is_utf8};
 use framewise_properties::{cases, cuts, pieces, text};
