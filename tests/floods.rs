@@ -1,36 +1,14 @@
 //! FAULTS "In total", T2 and T3: what newcomers and floods may cost the others.
 
-#[path = "support/script.rs"]
-mod script;
 mod support;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
-use framewise::config::Config;
-use framewise::{Dispatcher, Echo, Server};
-use script::{Actor, Stage};
+use framewise::{Echo, Server};
+use support::stage::*;
 use support::*;
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// The defaults without pings, which would only blur what is counted.
-fn config() -> Config {
-    any_origin().timeouts(|timeouts| timeouts.ping_interval = None)
-}
-
-fn stage<D: Dispatcher>(config: Config, dispatcher: D) -> Stage<D> {
-    Stage::new(config.validate().expect("valid"), dispatcher)
-}
-
-fn open(stage: &mut Stage<impl Dispatcher>) -> Actor {
-    let actor = stage.connect();
-    stage.send(&actor, &request(""));
-    stage.pass();
-    assert_eq!(show(&stage.heard(&actor)), show(SWITCHING));
-    actor
-}
 
 /// Time-outs that no test lives to see: what a test waits for has to come without them.
 const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -39,17 +17,13 @@ const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 /// build, which keeps the median below 20 ms.
 const FRAMES_A_TURN: usize = 4_096;
 
-fn opened(stage: &mut Stage<impl Dispatcher>, count: usize) -> Vec<Actor> {
-    (0..count).map(|_| open(stage)).collect()
-}
-
 // T2: newcomers.
 
 /// T2: silent connections of one address beyond its cap keep nobody from another address out. The other address is that
 /// of IPv6.
 #[test]
 fn t2_silent_connections_of_one_address_keep_nobody_else_out() {
-    let config = config()
+    let config = without_pings()
         .listen("localhost", 0)
         .limits(|limits| limits.max_per_address = Some(6))
         .timeouts(|timeouts| (timeouts.handshake, timeouts.close) = (NEVER, NEVER));
@@ -84,7 +58,7 @@ fn t2_silent_connections_of_one_address_keep_nobody_else_out() {
 #[test]
 fn t2_the_oldest_silent_handshake_makes_room() {
     const CAP: usize = 16;
-    let config = config()
+    let config = without_pings()
         .limits(|limits| limits.max_handshakes = CAP)
         .timeouts(|timeouts| timeouts.handshake = NEVER);
     let server = TestServer::start(config, Echo::default());
@@ -111,7 +85,7 @@ fn t2_the_oldest_silent_handshake_makes_room() {
 /// the oldest, and accepting never pauses.
 #[test]
 fn t2_an_excess_connection_is_answered_without_a_request() {
-    let config = config()
+    let config = without_pings()
         .limits(|limits| limits.max_connections = Some(1))
         .timeouts(|timeouts| (timeouts.handshake, timeouts.close) = (NEVER, NEVER));
     let server = TestServer::start(config, Echo::default());
@@ -140,9 +114,9 @@ fn t2_an_excess_connection_is_answered_without_a_request() {
 /// One pass while all flooders have far more to read than a turn may take: the frames that were handled before the honest
 /// peer, who spoke last, was answered.
 fn one_pass_among(flooders: usize, unit: &[u8], answer: usize) -> usize {
-    let mut stage = stage(config(), Echo::default());
+    let mut stage = stage(without_pings(), Echo::default());
     let honest = open(&mut stage);
-    let flooders = opened(&mut stage, flooders);
+    let flooders = open_all(&mut stage, flooders);
     for flooder in &flooders {
         stage.send(flooder, &unit.repeat(20_000));
     }
@@ -172,9 +146,9 @@ fn t3_a_turn_ends_after_a_number_of_frames() {
 fn t3_a_turn_ends_after_a_number_of_fragments() {
     let message = [frame(0x02, b"x"), frame(0x00, b"x").repeat(98), frame(0x80, b"x")].concat();
     for flooders in [1, 10] {
-        let mut stage = stage(config(), Echo::default());
+        let mut stage = stage(without_pings(), Echo::default());
         let honest = open(&mut stage);
-        let flooders = opened(&mut stage, flooders);
+        let flooders = open_all(&mut stage, flooders);
         for flooder in &flooders {
             stage.send(flooder, &message.repeat(400));
         }
@@ -211,7 +185,7 @@ fn heard_second_by_second(stage: &mut Stage<Echo>, actor: &Actor, seconds: usize
 #[test]
 fn t3_pings_have_a_budget_per_second() {
     const PINGS: usize = 60_000;
-    let mut stage = stage(config(), Echo::default());
+    let mut stage = stage(without_pings(), Echo::default());
     let (flooder, honest) = (open(&mut stage), open(&mut stage));
     stage.send(&flooder, &frame(0x89, b"").repeat(PINGS));
     let heard = heard_second_by_second(&mut stage, &flooder, 12);
@@ -228,7 +202,7 @@ fn t3_pings_have_a_budget_per_second() {
 #[test]
 fn t3_fragments_have_a_budget_per_second() {
     let message = [frame(0x02, b"x"), frame(0x00, b"x").repeat(3_998), frame(0x80, b"x")].concat();
-    let mut stage = stage(config(), Echo::default());
+    let mut stage = stage(without_pings(), Echo::default());
     let (flooder, _honest) = (open(&mut stage), open(&mut stage));
     stage.send(&flooder, &message.repeat(100));
     let heard = heard_second_by_second(&mut stage, &flooder, 10);
@@ -240,7 +214,7 @@ fn t3_fragments_have_a_budget_per_second() {
 /// T3: between floods of unmixed peers, one that speaks seldom keeps its budget: pings below the rate are never delayed.
 #[test]
 fn t3_pings_below_the_budget_are_answered_in_the_same_pass() {
-    let mut stage = stage(config(), Echo::default());
+    let mut stage = stage(without_pings(), Echo::default());
     let honest = open(&mut stage);
     for _ in 0..30 {
         stage.send(&honest, &frame(0x89, b"").repeat(900));
@@ -252,8 +226,8 @@ fn t3_pings_below_the_budget_are_answered_in_the_same_pass() {
 /// T3: the budgets are settings.
 #[test]
 fn t3_the_budgets_can_be_set() {
-    let config =
-        config().limits(|limits| (limits.max_control_rate, limits.max_fragment_rate) = (100, 100));
+    let config = without_pings()
+        .limits(|limits| (limits.max_control_rate, limits.max_fragment_rate) = (100, 100));
     let mut stage = stage(config, Echo::default());
     let message = [frame(0x02, b"x"), frame(0x00, b"x").repeat(8), frame(0x80, b"x")].concat();
     // Pings; pongs count as well and have no answer; messages of ten fragments.

@@ -1,41 +1,19 @@
 //! FAULTS "In total", T1 and T4: the memory that all connections hold together. T1 and T5 as the allocator counts them are
 //! in `tests/properties`; T6, the memory of the process after a storm, is in `tests/resources.rs`.
 
-#[path = "support/script.rs"]
-mod script;
 mod support;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
 
 use framewise::config::Config;
 use framewise::{Broadcast, CloseCode, Closed, Dispatcher, Echo, Message, Opened, Outbox};
-use script::{Actor, Stage};
+use support::stage::*;
 use support::*;
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// The defaults without pings, which would only blur what is counted.
-fn config() -> Config {
-    any_origin().timeouts(|timeouts| timeouts.ping_interval = None)
-}
-
-fn stage<D: Dispatcher>(config: Config, dispatcher: D) -> Stage<D> {
-    Stage::new(config.validate().expect("valid"), dispatcher)
-}
-
-fn open(stage: &mut Stage<impl Dispatcher>) -> Actor {
-    let actor = stage.connect();
-    stage.send(&actor, &request(""));
-    stage.pass();
-    assert_eq!(show(&stage.heard(&actor)), show(SWITCHING));
-    actor
-}
 
 const KIB: usize = 1024;
 
 fn limited(max_memory: usize) -> Config {
-    config().limits(|limits| limits.max_memory = Some(max_memory))
+    without_pings().limits(|limits| limits.max_memory = Some(max_memory))
 }
 
 /// The code of the Close at the end of what was heard.
@@ -184,7 +162,7 @@ fn t4_a_member_that_others_fill_goes_first() {
 /// T4: frames that a `Handle` sends count as those of a callback do.
 #[test]
 fn t4_frames_from_other_threads_count() {
-    let config = config().limits(|limits| limits.max_output = 64 * KIB * KIB);
+    let config = without_pings().limits(|limits| limits.max_output = 64 * KIB * KIB);
     let server = TestServer::start(config, Broadcast);
     let _silent = Client::open(server.address);
     server.wait_for("it is a member", |now| now.memberships == 1);
@@ -240,7 +218,7 @@ fn t4_the_queue_of_a_handle_closes_nobody() {
 /// T1: what is held follows what is queued, whatever buffers lie free; `t1_...` of `tests/properties` asks the allocator.
 #[test]
 fn t1_held_is_the_capacity_of_a_slow_reader() {
-    let config = config()
+    let config = without_pings()
         .limits(|limits| limits.max_output = 256 * KIB)
         .timeouts(|timeouts| timeouts.write = 3600 * SECOND);
     let mut stage = stage(config, Broadcast);
@@ -265,7 +243,7 @@ fn t1_held_is_the_capacity_of_a_slow_reader() {
 /// `None` is found by `bind`, and is a number.
 #[test]
 fn t4_a_server_knows_its_limit_of_memory() {
-    let config = config().listen("127.0.0.1", 0);
+    let config = without_pings().listen("127.0.0.1", 0);
     let server = framewise::Server::bind(config, Echo::default()).expect("a free port");
     assert!(server.max_memory() >= 1 << 20);
 }

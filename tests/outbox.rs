@@ -1,44 +1,18 @@
 //! What an application can do, and when: look at peers, send to its own one, close anyone in any callback; and what
 //! `on_request` hands to `on_open`.
 
-#[path = "support/script.rs"]
-mod script;
 mod support;
 
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use framewise::config::Config;
 use framewise::{
     Application, CloseCode, Closed, Decision, Dispatcher, Message, Opened, Outbox, PeerId, Request,
     Snapshot,
 };
-use script::{Actor, Stage};
+use support::stage::*;
 use support::*;
-
-fn stage<A: Application>(config: Config, application: A) -> Stage<A> {
-    Stage::new(config.validate().expect("valid"), application)
-}
-
-fn open<A: Application>(stage: &mut Stage<A>) -> Actor {
-    let actor = stage.connect();
-    stage.send(&actor, &request(""));
-    stage.pass();
-    assert!(stage.heard(&actor).starts_with(SWITCHING));
-    actor
-}
-
-/// Everybody answers a Close and leaves.
-fn leaves_nothing<A: Application>(stage: &mut Stage<A>, actors: &[&Actor]) {
-    for actor in actors {
-        stage.send(actor, &frame(0x88, b""));
-        stage.finish(actor);
-    }
-    stage.pass();
-    assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
-    assert_eq!(stage.event_loop.next_deadline(), None);
-}
 
 // Tickets.
 
@@ -116,7 +90,7 @@ fn a_ticket_reaches_on_open() {
     let opened = [(&one, "/one"), (&two, "/two"), (&chat, "/chat")];
     let opened = opened.map(|(actor, path)| (actor.id, path.to_owned()));
     assert_eq!(told, Some((opened.to_vec(), 0)), "no ticket is left over");
-    leaves_nothing(&mut stage, &[&one, &two, &chat]);
+    leave_all(&mut stage, &[&one, &two, &chat]);
 }
 
 // Looking, and sending to oneself.
@@ -193,7 +167,7 @@ fn a_peer_can_send_to_itself_in_order() {
     assert_eq!(look(&mut stage), Some((false, 0, vec![one.id])));
     let sent = stage.event_loop.act(|_, outbox| outbox.send(two.id, "too late"));
     assert_eq!(sent, Some(false));
-    leaves_nothing(&mut stage, &[&one]);
+    leave_all(&mut stage, &[&one]);
 }
 
 // Closing.

@@ -1,40 +1,13 @@
 //! `Outbox::pause_reading`: what stops, what stays bounded, which deadlines wait, and that no pause outlives its peer.
 
-#[path = "support/script.rs"]
-mod script;
 mod support;
 
 use std::time::{Duration, Instant};
 
 use framewise::config::Config;
-use framewise::{Application, Closed, Dispatcher, Message, Opened, Outbox, Snapshot};
-use script::{Actor, Stage};
+use framewise::{Closed, Dispatcher, Message, Opened, Outbox, Snapshot};
+use support::stage::*;
 use support::*;
-
-const SECOND: Duration = Duration::from_secs(1);
-
-fn stage<A: Application>(config: Config, application: A) -> Stage<A> {
-    Stage::new(config.validate().expect("valid"), application)
-}
-
-fn open<A: Application>(stage: &mut Stage<A>) -> Actor {
-    let actor = stage.connect();
-    stage.send(&actor, &request(""));
-    stage.pass();
-    assert!(stage.heard(&actor).starts_with(SWITCHING));
-    actor
-}
-
-/// Everybody answers a Close and leaves.
-fn leaves_nothing<A: Application>(stage: &mut Stage<A>, actors: &[&Actor]) {
-    for actor in actors {
-        stage.send(actor, &frame(0x88, b""));
-        stage.finish(actor);
-    }
-    stage.pass();
-    assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
-    assert_eq!(stage.event_loop.next_deadline(), None);
-}
 
 /// Echoes. `pause` pauses its sender, `pause all` everybody, both until the time in `until`.
 struct Pausing {
@@ -101,13 +74,13 @@ fn a_pause_begins_after_the_message_at_hand() {
     assert!(stage.heard(&paused) == after, "everything, in order");
     assert!(stage.is_shut(&paused));
     stage.finish(&paused);
-    leaves_nothing(&mut stage, &[&other]);
+    leave_all(&mut stage, &[&other]);
 }
 
 /// A longer pause replaces a shorter one, not the other way round, and any peer can be paused.
 #[test]
 fn anybody_can_be_paused() {
-    let config = any_origin().timeouts(|timeouts| timeouts.ping_interval = None);
+    let config = without_pings();
     let mut stage = pausing(config, 10 * SECOND);
     let (one, two) = (open(&mut stage), open(&mut stage));
     stage.send(&one, &frame(0x81, b"pause all"));
@@ -134,7 +107,7 @@ fn anybody_can_be_paused() {
     stage.wait(Duration::ZERO);
     stage.pass();
     assert_eq!(stage.heard(&one), b"\x81\x02hi");
-    leaves_nothing(&mut stage, &[&one, &two]);
+    leave_all(&mut stage, &[&one, &two]);
 }
 
 /// Neither a late pong nor idleness counts against a peer that is not read, and both do once it is read again.
@@ -165,7 +138,7 @@ fn no_deadline_runs_against_a_paused_peer() {
     let late = failure(1008, "RFC 6455 5.5.2: no pong in time");
     assert!(stage.heard(&silent).ends_with(&late), "its time runs again");
     stage.finish(&silent);
-    leaves_nothing(&mut stage, &[&alive]);
+    leave_all(&mut stage, &[&alive]);
 }
 
 /// Says goodbye to the group in `on_close`, and pauses whom it can.

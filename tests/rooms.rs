@@ -1,7 +1,5 @@
 //! FAULTS "In total", T7: a room on slow links. The talker is slowed, and nobody is closed for what others send.
 
-#[path = "support/script.rs"]
-mod script;
 mod support;
 
 use std::cell::RefCell;
@@ -10,35 +8,12 @@ use std::time::Duration;
 
 use framewise::config::Config;
 use framewise::{Broadcast, Dispatcher, Message, Opened, Outbox, PeerId, Readiness};
-use script::{Actor, Script, Stage};
+use support::stage::*;
 use support::*;
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// The defaults without pings, which would only blur what is counted.
-fn config() -> Config {
-    any_origin().timeouts(|timeouts| timeouts.ping_interval = None)
-}
-
-fn stage<D: Dispatcher>(config: Config, dispatcher: D) -> Stage<D> {
-    Stage::new(config.validate().expect("valid"), dispatcher)
-}
-
-fn open(stage: &mut Stage<impl Dispatcher>) -> Actor {
-    let actor = stage.connect();
-    stage.send(&actor, &request(""));
-    stage.pass();
-    assert_eq!(show(&stage.heard(&actor)), show(SWITCHING));
-    actor
-}
 
 /// Half of `max_output` is eight messages of 1 KiB.
 fn narrow() -> Config {
-    config().limits(|limits| (limits.max_output, limits.read_buffer) = (16 * 1024, 4 * 1024))
-}
-
-fn opened(stage: &mut Stage<impl Dispatcher>, count: usize) -> Vec<Actor> {
-    (0..count).map(|_| open(stage)).collect()
+    without_pings().limits(|limits| (limits.max_output, limits.read_buffer) = (16 * 1024, 4 * 1024))
 }
 
 // T7: a room on slow links.
@@ -48,7 +23,7 @@ fn opened(stage: &mut Stage<impl Dispatcher>, count: usize) -> Vec<Actor> {
 fn t7_a_talker_is_slowed_and_nobody_is_closed() {
     const MESSAGES: u16 = 400;
     let mut stage = stage(narrow(), Broadcast);
-    let (talker, readers) = (open(&mut stage), opened(&mut stage, 5));
+    let (talker, readers) = (open(&mut stage), open_all(&mut stage, 5));
     for reader in &readers {
         stage.make_room(reader, Some(0));
     }
@@ -195,7 +170,7 @@ impl Dispatcher for Draining {
 #[test]
 fn t7_a_reader_that_catches_up_within_a_pass_is_not_congested() {
     let script = Rc::new(RefCell::new(None));
-    let mut stage = stage(config(), Draining(Rc::clone(&script)));
+    let mut stage = stage(without_pings(), Draining(Rc::clone(&script)));
     let (talker, other, reader) = (open(&mut stage), open(&mut stage), open(&mut stage));
     stage.make_room(&reader, Some(0));
     *script.borrow_mut() = Some(reader.script.clone());
@@ -222,8 +197,8 @@ fn t7_a_reader_that_catches_up_within_a_pass_is_not_congested() {
 #[test]
 fn t7_many_talkers_do_not_close_a_reader() {
     for (count, size) in [(2, 600_000), (40, 20_000), (200, 4_000)] {
-        let mut stage = stage(config(), Broadcast);
-        let (reader, talkers) = (open(&mut stage), opened(&mut stage, count));
+        let mut stage = stage(without_pings(), Broadcast);
+        let (reader, talkers) = (open(&mut stage), open_all(&mut stage, count));
         stage.make_room(&reader, Some(200_000));
         let message = frame(0x82, &vec![7; size]);
         let mut heard = 0;

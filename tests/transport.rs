@@ -1,25 +1,19 @@
 //! The seam between sockets and connections: a transport that changes every byte, holds bytes back, greets before it
 //! carries anything and says goodbye before TCP ends. What holds for it holds for TLS.
 
-#[path = "support/framed.rs"]
-mod framed;
-#[path = "support/script.rs"]
-mod script;
 mod support;
 
 use std::io::{ErrorKind, Write};
 use std::time::{Duration, Instant};
 
-use framed::{BOUND, Framed, FramedClient, Framing, HELLO, WELCOME, chunks, clear};
 use framewise::config::Config;
 use framewise::{
     Client as WaitingClient, ClientRequest, CloseCode, Dispatcher, Echo, Event, Message, Outbox,
     Server, Snapshot, Tcp, Url,
 };
-use script::{Actor, Stage};
+use support::framed::{BOUND, Framed, FramedClient, Framing, HELLO, WELCOME, chunks, clear};
+use support::script::{Actor, Stage};
 use support::*;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn server() -> TestServer {
     TestServer::over(any_origin(), Echo::default(), Framing)

@@ -1,5 +1,3 @@
-#![allow(dead_code)] // Each test file uses its own part of this.
-
 //! A transport that changes every byte on its way, as TLS does, and a raw client that speaks it.
 //!
 //! ```text
@@ -17,7 +15,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use framewise::{Drained, ReadOutcome, Readiness, Stream, Transport};
 
-use crate::support::{Client, show};
+use super::{Client, SWITCHING, frame, request, show};
 
 pub const HELLO: &[u8] = b"hello\n";
 pub const WELCOME: &[u8] = b"welcome\n";
@@ -217,8 +215,8 @@ impl FramedClient {
     pub fn open(address: SocketAddr) -> FramedClient {
         let mut client = FramedClient::connect(address);
         client.greet();
-        client.send(&crate::support::request(""));
-        client.expect(crate::support::SWITCHING);
+        client.send(&request(""));
+        client.expect(SWITCHING);
         client
     }
 
@@ -269,7 +267,7 @@ impl FramedClient {
     /// Closes with 1000, and expects the answer, the server's goodbye and the end of TCP.
     #[track_caller]
     pub fn leave(mut self) {
-        self.send(&crate::support::frame(0x88, &1000u16.to_be_bytes()));
+        self.send(&frame(0x88, &1000u16.to_be_bytes()));
         assert_eq!(show(&self.read_to_end()), show(b"\x88\x02\x03\xe8"));
         self.finish();
     }

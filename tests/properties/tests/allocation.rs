@@ -8,19 +8,15 @@ use std::alloc::System;
 use cap::Cap;
 use framewise::Echo;
 use framewise::config::{Config, OriginPolicy};
-use framewise_properties::frame;
+use framewise_properties::{frame, request};
 use script::{Actor, Stage};
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
-const REQUEST: &[u8] =
-    b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
 fn open(stage: &mut Stage<Echo>) -> Actor {
     let actor = stage.connect();
-    stage.send(&actor, REQUEST);
+    stage.send(&actor, &request("/"));
     stage.pass();
     assert!(stage.heard(&actor).starts_with(b"HTTP/1.1 101 "));
     actor

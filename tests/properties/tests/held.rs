@@ -8,7 +8,7 @@ use std::alloc::System;
 use cap::Cap;
 use framewise::config::{Config, OriginPolicy};
 use framewise::{Dispatcher, Message, Opened, Outbox};
-use framewise_properties::frame;
+use framewise_properties::{frame, request};
 use script::{Actor, Stage};
 
 #[global_allocator]
@@ -30,11 +30,7 @@ impl Dispatcher for Rooms {
 
 fn open(stage: &mut Stage<Rooms>, path: &str) -> Actor {
     let actor = stage.connect();
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    stage.send(&actor, request.as_bytes());
+    stage.send(&actor, &request(path));
     stage.pass();
     assert!(stage.heard(&actor).starts_with(b"HTTP/1.1 101 "));
     actor
