@@ -154,8 +154,8 @@ fn a_connection_with_an_unanswered_close_is_closed_at_its_deadline() {
     server.wait_for("the slot is released", |now| now.peers == 0);
 }
 
-/// C8. RFC 6455 §7.2.1-2: if TCP is closed without a Close, the application gets 1006 once, and the peer leaves its
-/// groups. CVE-2017-2670, ws-rs#181: the loop does not spin on such a socket.
+/// C8. RFC 6455 §7.2.1-2: if TCP is closed without a Close, `on_close` is called once, with 1006, and the peer leaves
+/// its groups. CVE-2017-2670, ws-rs#181: the loop does not spin on such a socket.
 #[test]
 fn cve_2017_2670_and_ws_rs_181_tcp_ends_without_a_close() {
     let (server, opens, closes) = recorded(any_origin());

@@ -1,4 +1,5 @@
-//! FAULTS "In total", T2 and T3: what newcomers and floods may cost the others.
+//! Fairness between all connections together: new connections (T2) and floods of small frames (T3) must not slow down
+//! other peers.
 
 mod support;
 
@@ -10,7 +11,7 @@ use framewise::{Echo, Server};
 use support::stage::*;
 use support::*;
 
-/// Time-outs that no test lives to see: what a test waits for has to come without them.
+/// A time-out that never expires during a test, so that no test passes because of one.
 const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The most frames of one peer between two turns of another. 40 peers with so many each take about 10 ms in a release
@@ -19,8 +20,8 @@ const FRAMES_A_TURN: usize = 4_096;
 
 // T2: newcomers.
 
-/// T2: silent connections of one address beyond its cap keep nobody from another address out. The other address is that
-/// of IPv6.
+/// T2: many silent connections from one address do not keep out a client with another address. Here the other address
+/// is the one of IPv6.
 #[test]
 fn t2_silent_connections_of_one_address_keep_nobody_else_out() {
     let config = without_pings()
@@ -29,7 +30,7 @@ fn t2_silent_connections_of_one_address_keep_nobody_else_out() {
         .timeouts(|timeouts| (timeouts.handshake, timeouts.close) = (NEVER, NEVER));
     let mut server = Server::bind(config, Echo::default()).expect("a free port");
     if server.is_without_ipv6() {
-        return; // This machine has one loopback address that a socket gets without asking for it.
+        return; // Without IPv6, every client here has the same address.
     }
     let addresses: Vec<SocketAddr> = server.local_addrs().collect();
     let find = |v6| *addresses.iter().find(|address| address.is_ipv6() == v6).expect("both");
@@ -43,7 +44,7 @@ fn t2_silent_connections_of_one_address_keep_nobody_else_out() {
         newcomer.send(&frame(0x81, b"hi"));
         newcomer.expect(b"\x81\x02hi");
     }
-    // Every one of the others has learned why, without a word of its own; six stay.
+    // All but the first six are refused with the reason, although they have not sent anything.
     for client in &mut silent[6..] {
         assert_eq!(client.answer().status, 429);
     }
@@ -54,7 +55,8 @@ fn t2_silent_connections_of_one_address_keep_nobody_else_out() {
     running.join().expect("no panic").expect("it ends well");
 }
 
-/// T2: more silent handshakes than may be under way: the oldest silent one makes room for a newcomer.
+/// T2: when the limit of unfinished handshakes is reached, the oldest silent one is closed to make room for a new
+/// connection.
 #[test]
 fn t2_the_oldest_silent_handshake_makes_room() {
     const CAP: usize = 16;
@@ -67,7 +69,7 @@ fn t2_the_oldest_silent_handshake_makes_room() {
     newcomer.send(&frame(0x81, b"hi"));
     newcomer.expect(b"\x81\x02hi");
     assert!(server.snapshot().held.connecting <= CAP);
-    // The newest are still welcome; the oldest have ended, cleanly or not.
+    // The newest silent connection can still complete its handshake. The oldest was closed, with or without a reset.
     let mut last = silent.pop().expect("48 of them");
     last.send(&request(""));
     last.expect(SWITCHING);
@@ -81,8 +83,9 @@ fn t2_the_oldest_silent_handshake_makes_room() {
     server.is_back_to_baseline();
 }
 
-/// T2, R8: whoever is one too many learns it at once, without a request; one more than the reserved places hold replaces
-/// the oldest, and accepting never pauses.
+/// T2, R8: an excess connection gets its refusal at once, before it sends a request. A fixed number of places is
+/// reserved for refusals; when all are taken, a further excess connection replaces the oldest. The server keeps
+/// accepting all the time.
 #[test]
 fn t2_an_excess_connection_is_answered_without_a_request() {
     let config = without_pings()
@@ -108,11 +111,11 @@ fn t2_an_excess_connection_is_answered_without_a_request() {
     server.is_back_to_baseline();
 }
 
-// T3: floods. Latency is counted in frames that are handled before the honest peer has its reply: a slow machine counts
-// the same.
+// T3: floods. Latency is measured in frames that the server processes before it replies to the honest peer, so the
+// result does not depend on the speed of the machine.
 
-/// One pass while all flooders have far more to read than a turn may take: the frames that were handled before the honest
-/// peer, who spoke last, was answered.
+/// Runs one pass in which every flooder has far more to read than one turn allows, and an honest peer sends last.
+/// Returns how many frames of the flooders were processed in that pass, in which the honest peer gets its reply.
 fn one_pass_among(flooders: usize, unit: &[u8], answer: usize) -> usize {
     let mut stage = stage(without_pings(), Echo::default());
     let honest = open(&mut stage);
@@ -129,7 +132,7 @@ fn one_pass_among(flooders: usize, unit: &[u8], answer: usize) -> usize {
     handled
 }
 
-/// T3: pings and empty messages of forty peers.
+/// T3: the limit applies to pings and to empty messages, from one peer and from forty.
 #[test]
 fn t3_a_turn_ends_after_a_number_of_frames() {
     for (what, unit) in [("pings", frame(0x89, b"")), ("empty messages", frame(0x82, b""))] {
@@ -141,7 +144,7 @@ fn t3_a_turn_ends_after_a_number_of_frames() {
     }
 }
 
-/// T3: fragments have no answers to count, so their messages are counted: 100 fragments each.
+/// T3: the server does not reply to a fragment, so the test counts replies to messages of 100 fragments each.
 #[test]
 fn t3_a_turn_ends_after_a_number_of_fragments() {
     let message = [frame(0x02, b"x"), frame(0x00, b"x").repeat(98), frame(0x80, b"x")].concat();
@@ -162,7 +165,8 @@ fn t3_a_turn_ends_after_a_number_of_fragments() {
     }
 }
 
-/// Everything that an actor hears while the stage's clock goes on, second by second; nobody is closed.
+/// Advances the clock and returns how many bytes the actor received in each second. Checks that no connection is
+/// closed.
 fn heard_second_by_second(stage: &mut Stage<Echo>, actor: &Actor, seconds: usize) -> Vec<usize> {
     let mut heard = Vec::new();
     for _ in 0..seconds {
@@ -181,7 +185,8 @@ fn heard_second_by_second(stage: &mut Stage<Echo>, actor: &Actor, seconds: usize
     heard
 }
 
-/// T3, F15: beyond 10,000 control frames a second a peer is read more slowly; every ping is answered in the end.
+/// T3, F15: a peer that sends more than 10,000 control frames per second is read more slowly. In the end every ping is
+/// answered.
 #[test]
 fn t3_pings_have_a_budget_per_second() {
     const PINGS: usize = 60_000;
@@ -190,7 +195,7 @@ fn t3_pings_have_a_budget_per_second() {
     stage.send(&flooder, &frame(0x89, b"").repeat(PINGS));
     let heard = heard_second_by_second(&mut stage, &flooder, 12);
     let pongs: Vec<usize> = heard.iter().map(|bytes| bytes / 2).collect();
-    // What is left of one second may be spent together with the next one's.
+    // A second may also use what the previous one left of its budget.
     assert!(pongs.iter().all(|&pongs| pongs <= 2 * 10_000), "pongs a second: {pongs:?}");
     assert_eq!(pongs.iter().sum::<usize>(), PINGS, "{pongs:?}");
     stage.send(&honest, &frame(0x81, b"hi"));
@@ -198,7 +203,7 @@ fn t3_pings_have_a_budget_per_second() {
     assert_eq!(show(&stage.heard(&honest)), "\\x81\\x02hi");
 }
 
-/// T3: beyond 100,000 fragments a second as well. Autobahn sends messages of 65,536.
+/// T3: the same for more than 100,000 fragments per second. (The Autobahn suite sends messages of 65,536 fragments.)
 #[test]
 fn t3_fragments_have_a_budget_per_second() {
     let message = [frame(0x02, b"x"), frame(0x00, b"x").repeat(3_998), frame(0x80, b"x")].concat();
@@ -211,7 +216,7 @@ fn t3_fragments_have_a_budget_per_second() {
     assert_eq!(replies.iter().sum::<usize>(), 100, "{replies:?}");
 }
 
-/// T3: between floods of unmixed peers, one that speaks seldom keeps its budget: pings below the rate are never delayed.
+/// T3: a peer that stays below the budget is never delayed.
 #[test]
 fn t3_pings_below_the_budget_are_answered_in_the_same_pass() {
     let mut stage = stage(without_pings(), Echo::default());
@@ -223,14 +228,14 @@ fn t3_pings_below_the_budget_are_answered_in_the_same_pass() {
     }
 }
 
-/// T3: the budgets are settings.
+/// T3: both budgets can be configured.
 #[test]
 fn t3_the_budgets_can_be_set() {
     let config = without_pings()
         .limits(|limits| (limits.max_control_rate, limits.max_fragment_rate) = (100, 100));
     let mut stage = stage(config, Echo::default());
     let message = [frame(0x02, b"x"), frame(0x00, b"x").repeat(8), frame(0x80, b"x")].concat();
-    // Pings; pongs count as well and have no answer; messages of ten fragments.
+    // Pings; then pongs, which count although they get no reply; then messages of ten fragments.
     for (bytes, answer, in_all, a_second) in [
         (frame(0x89, b"").repeat(1_000), 2, 1_000, 2 * 100),
         ([frame(0x8a, b"").repeat(99), frame(0x89, b"")].concat().repeat(10), 2, 10, 2),
@@ -241,7 +246,7 @@ fn t3_the_budgets_can_be_set() {
         let mut answers = Vec::new();
         for _ in 0..12 {
             stage.wait(SECOND);
-            // The pause ended with the last step of that pass.
+            // A pass ends with the deadlines, among them the end of this pause, so the peer is read in the next pass.
             stage.pass();
             answers.push(stage.heard(&flooder).len() / answer);
         }

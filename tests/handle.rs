@@ -1,4 +1,4 @@
-//! Using a server from other threads with a `Handle`, and its shutdown (FAULTS R13).
+//! Using a server from other threads with a `Handle`, and its shutdown (R13).
 
 mod support;
 
@@ -131,7 +131,7 @@ fn a_full_queue_is_an_error() {
     assert_eq!(say(7), Ok(()));
     client.expect(&server_frame(0x82, &7u32.to_be_bytes()));
 
-    // The bytes of the queue are limited too: to 16 MiB, or one message of any length.
+    // The bytes in the queue are limited too: to 16 MiB, or to one message of any length.
     client.send(&frame(0x81, b"be slow"));
     begins.recv().expect("the loop is busy");
     let large = vec![0; 12 << 20];

@@ -1,4 +1,5 @@
-//! `Outbox::pause_reading`: what stops, what stays bounded, which deadlines wait, and that no pause outlives its peer.
+//! `Outbox::pause_reading`: where processing stops, how much is buffered, which deadlines are suspended, and that no
+//! pause outlives its peer.
 
 mod support;
 
@@ -9,7 +10,7 @@ use framewise::{Closed, Dispatcher, Message, Opened, Outbox, Snapshot};
 use support::stage::*;
 use support::*;
 
-/// Echoes. `pause` pauses its sender, `pause all` everybody, both until the time in `until`.
+/// Echoes each message. `pause` also pauses its sender and `pause all` every peer, both until the time in `until`.
 struct Pausing {
     until: Instant,
 }
@@ -33,7 +34,7 @@ impl Dispatcher for Pausing {
     }
 }
 
-/// A stage whose pauses last for `pause`.
+/// Returns a stage whose pauses end `pause` from now.
 fn pausing(config: Config, pause: Duration) -> Stage<Pausing> {
     let mut stage = stage(config, Pausing { until: Instant::now() });
     let until = stage.now + pause;
@@ -41,8 +42,8 @@ fn pausing(config: Config, pause: Duration) -> Stage<Pausing> {
     stage
 }
 
-/// Processing stops after the message at hand, in the middle of what was read; nothing is lost, and a Close comes in its
-/// turn. What was read and not processed stays within the read buffer.
+/// A pause takes effect after the message that is being processed, even if more input was read already. That input
+/// stays within the read buffer. After the pause it is processed in order, a Close included.
 #[test]
 fn a_pause_begins_after_the_message_at_hand() {
     const BUFFER: usize = 4096;
@@ -58,7 +59,7 @@ fn a_pause_begins_after_the_message_at_hand() {
     let now = stage.event_loop.snapshot();
     assert_eq!((now.paused, now.open), (1, 2));
     assert!((BUFFER - 500..=BUFFER).contains(&now.held), "{} bytes are kept", now.held);
-    // More that it sends stays with the kernel.
+    // Later input stays in the kernel.
     stage.send(&paused, b"");
     stage.wait(10 * SECOND - Duration::from_millis(1));
     assert_eq!(stage.event_loop.snapshot().held, now.held);
@@ -77,7 +78,7 @@ fn a_pause_begins_after_the_message_at_hand() {
     leave_all(&mut stage, &[&other]);
 }
 
-/// A longer pause replaces a shorter one, not the other way round, and any peer can be paused.
+/// Any peer can be paused. A longer pause replaces a shorter one, and not the other way round.
 #[test]
 fn anybody_can_be_paused() {
     let config = without_pings();
@@ -100,7 +101,7 @@ fn anybody_can_be_paused() {
         stage.pass();
         assert_eq!([&one, &two].map(|actor| stage.heard(actor).len()), heard);
     }
-    // A pause until a time that has passed is over with the pass.
+    // A pause until a time in the past ends with the pass.
     let past = stage.now - SECOND;
     stage.event_loop.act(|_, outbox| outbox.pause_reading(one.id, past));
     stage.send(&one, &frame(0x81, b"hi"));
@@ -110,7 +111,7 @@ fn anybody_can_be_paused() {
     leave_all(&mut stage, &[&one, &two]);
 }
 
-/// Neither a late pong nor idleness counts against a peer that is not read, and both do once it is read again.
+/// While a peer is not read, neither the deadline of its pong nor its idle time runs. Both run again after the pause.
 #[test]
 fn no_deadline_runs_against_a_paused_peer() {
     let config = any_origin().timeouts(|timeouts| timeouts.idle = Some(60 * SECOND));
@@ -124,7 +125,7 @@ fn no_deadline_runs_against_a_paused_peer() {
         stage.wait(10 * SECOND);
         assert_eq!(stage.event_loop.snapshot().open, 2);
     }
-    // The pong to the ping of the pause waits to be read; so does a message.
+    // The pong to a ping that was sent during the pause, and a message, wait to be read.
     stage.send(&alive, &[frame(0x8a, b""), frame(0x81, b"hi")].concat());
     stage.wait(10 * SECOND);
     stage.pass();
@@ -141,7 +142,7 @@ fn no_deadline_runs_against_a_paused_peer() {
     leave_all(&mut stage, &[&alive]);
 }
 
-/// Says goodbye to the group in `on_close`, and pauses whom it can.
+/// Publishes a goodbye in `on_close`, and tries to pause the peer that is closed.
 struct Farewell;
 
 impl Dispatcher for Farewell {
@@ -159,7 +160,7 @@ impl Dispatcher for Farewell {
     }
 }
 
-/// A peer whose connection is over is read to its end, whatever its `on_close` did: it published to a congested group, or
+/// After `on_close` the connection is read until TCP closes, even if `on_close` published to a congested group or
 /// paused its own peer. No pause outlives its peer.
 #[test]
 fn a_connection_that_is_over_is_not_paused() {

@@ -1,4 +1,4 @@
-//! The turns of peers, over scripted sockets: fairness, backpressure, and writes that end at any byte.
+//! The turns of peers, over scripted sockets: fairness, backpressure, and writes that stop after any byte.
 
 mod support;
 

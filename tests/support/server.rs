@@ -85,8 +85,8 @@ impl<A: Application + Send + 'static> TestServer<A> {
         *snapshot
     }
 
-    /// Checks invariants I2, every slot and membership has been released, and I5, the loop sleeps: one more client
-    /// costs only a few passes. That client also shows that the server still works.
+    /// Checks two invariants with the help of one more client, which also shows that the server still works. I2: every
+    /// slot and membership has been released. I5: the loop sleeps, so the client causes only a few passes.
     pub fn is_back_to_baseline(&self) {
         let idle = self.wait_for("baseline", |now| {
             now.passes > 0 && now.held == framewise::Snapshot::default()
