@@ -18,7 +18,7 @@ const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 /// build, which keeps the median below 20 ms.
 const FRAMES_A_TURN: usize = 4_096;
 
-// T2: newcomers.
+// T2: new connections.
 
 /// T2: many silent connections from one address do not keep out a client with another address. Here the other address
 /// is the one of IPv6.
@@ -52,7 +52,7 @@ fn t2_silent_connections_of_one_address_keep_nobody_else_out() {
     silent[5].expect(SWITCHING);
     drop((silent, newcomers));
     handle.shutdown(Duration::ZERO).expect("it runs");
-    running.join().expect("no panic").expect("it ends well");
+    running.join().expect("no panic").expect("the loop runs");
 }
 
 /// T2: when the limit of unfinished handshakes is reached, the oldest silent one is closed to make room for a new
@@ -126,7 +126,11 @@ fn one_pass_among(flooders: usize, unit: &[u8], answer: usize) -> usize {
     stage.send(&honest, &frame(0x81, b"hi"));
     stage.event_loop.begin_pass(stage.now);
     stage.event_loop.take_turns();
-    assert_eq!(show(&stage.heard(&honest)), "\\x81\\x02hi", "it had its turn in this pass");
+    assert_eq!(
+        show(&stage.heard(&honest)),
+        "\\x81\\x02hi",
+        "the honest peer has its turn in this pass"
+    );
     let handled = flooders.iter().map(|flooder| stage.heard(flooder).len() / answer).sum();
     assert_eq!(stage.event_loop.snapshot().open, 1 + flooders.len(), "a flooder is not closed");
     handled
@@ -253,5 +257,5 @@ fn t3_the_budgets_can_be_set() {
         assert!(answers.iter().all(|&answers| answers <= a_second), "{answers:?}");
         assert_eq!(answers.iter().sum::<usize>(), in_all, "{answers:?}");
     }
-    assert_eq!(stage.event_loop.snapshot().open, 3, "nobody is closed for it");
+    assert_eq!(stage.event_loop.snapshot().open, 3, "no flooder is closed");
 }

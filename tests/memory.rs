@@ -34,7 +34,7 @@ fn t4_half_sent_messages_have_a_bound_in_total() {
     stage.send(&largest, &frame(0x02, &[7; 300_000]));
     stage.pass();
     let held = stage.event_loop.snapshot().held;
-    assert!((300_000..=LIMIT).contains(&held), "what is held counts: {held}");
+    assert!((300_000..=LIMIT).contains(&held), "the unfinished message counts: {held}");
     let mut others = Vec::new();
     while stage.event_loop.snapshot().open == 1 + others.len() {
         let other = open(&mut stage);
@@ -43,11 +43,15 @@ fn t4_half_sent_messages_have_a_bound_in_total() {
         others.push(other);
         let held = stage.event_loop.snapshot().held;
         assert!(held <= LIMIT, "{held} bytes are held");
-        assert!(others.len() < 100, "the limit never came");
+        assert!(others.len() < 100, "the limit is never reached");
     }
-    assert!(others.len() >= 4, "nobody goes before the limit: {} came", others.len());
-    assert_eq!(close_code(&stage.heard(&largest)), Some(1009), "the largest goes");
-    assert!(others.iter().all(|other| stage.heard(other).is_empty()), "and nobody else");
+    assert!(
+        others.len() >= 4,
+        "no peer is closed before the limit, but only {} opened",
+        others.len()
+    );
+    assert_eq!(close_code(&stage.heard(&largest)), Some(1009), "the largest is closed");
+    assert!(others.iter().all(|other| stage.heard(other).is_empty()), "and no other peer");
     // The unfinished messages of the other peers can still be completed.
     stage.send(&others[0], &frame(0x80, b"!"));
     stage.pass();
@@ -69,7 +73,7 @@ fn t4_half_sent_messages_have_a_bound_in_total() {
         stage.reset(actor);
     }
     stage.pass();
-    assert_eq!(stage.event_loop.snapshot(), Default::default(), "all of it is given back");
+    assert_eq!(stage.event_loop.snapshot(), Default::default(), "everything is released");
 }
 
 /// T4: many peers do not read their replies. The unread replies count, and so does input that the server has read but
@@ -92,9 +96,9 @@ fn t4_unread_replies_have_a_bound_in_total() {
         lazy.push(peer);
         stage.send(&honest, &frame(0x81, b"hi"));
         stage.pass();
-        assert_eq!(show(&stage.heard(&honest)), "\\x81\\x02hi", "the honest one holds nothing");
+        assert_eq!(show(&stage.heard(&honest)), "\\x81\\x02hi", "the honest peer is served");
     }
-    assert!(stage.event_loop.snapshot().open < 41, "some had to go");
+    assert!(stage.event_loop.snapshot().open < 41, "some are closed");
     // A closed peer whose socket is full cannot get a Close. The peers that remain lose nothing.
     let mut served = 0;
     for (n, peer) in lazy.iter().enumerate() {
@@ -103,7 +107,7 @@ fn t4_unread_replies_have_a_bound_in_total() {
         let heard = stage.heard(peer);
         served += usize::from(heard == server_frame(0x82, &[n as u8; 10_000]).repeat(40));
     }
-    assert!(served >= 1, "those that were not closed hear everything");
+    assert!(served >= 1, "peers that were not closed get everything");
     for actor in lazy.iter().chain([&honest]) {
         stage.reset(actor);
     }
@@ -147,10 +151,10 @@ fn t4_a_member_that_others_fill_goes_first() {
         said += 1;
         let held = stage.event_loop.snapshot().held;
         assert!(held <= LIMIT, "{held} bytes are held");
-        assert!(said < 1_000, "the limit never came");
+        assert!(said < 1_000, "the limit is never reached");
     }
-    assert!(said > 50, "nobody goes before the limit: {said} messages");
-    assert_eq!(stage.heard(&reader).len(), said * 5_004, "the reader heard everything");
+    assert!(said > 50, "no peer is closed before the limit: {said} messages");
+    assert_eq!(stage.heard(&reader).len(), said * 5_004, "the reader got everything");
     assert!(stage.heard(&speaker).is_empty(), "the speaker stays");
     let ends = stage.event_loop.act(|recorder, _| recorder.ends.clone());
     assert_eq!(ends, Some(vec![CloseCode(1008)]));

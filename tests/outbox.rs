@@ -122,7 +122,7 @@ impl Dispatcher for Looking {
             }
             _ => {
                 outbox.publish("all", message, &[me]);
-                assert_eq!(outbox.queued(me), before, "nothing for the one who is left out");
+                assert_eq!(outbox.queued(me), before, "the excluded peer gets nothing");
             }
         }
     }

@@ -137,7 +137,7 @@ fn no_deadline_runs_against_a_paused_peer() {
         stage.pass();
     }
     let late = failure(1008, "RFC 6455 5.5.2: no pong in time");
-    assert!(stage.heard(&silent).ends_with(&late), "its time runs again");
+    assert!(stage.heard(&silent).ends_with(&late), "its deadline runs again");
     stage.finish(&silent);
     leave_all(&mut stage, &[&alive]);
 }
@@ -182,7 +182,7 @@ fn a_connection_that_is_over_is_not_paused() {
     assert_eq!(stage.event_loop.snapshot().paused, 1);
     stage.finish(&leaver);
     stage.pass();
-    assert!(!stage.holds(&leaver), "its end was read at once");
+    assert!(!stage.holds(&leaver), "the end of its input is read at once");
     stage.reset(&slow);
     stage.reset(&speaker);
     stage.pass();

@@ -36,7 +36,7 @@ fn t7_a_talker_is_slowed_and_nobody_is_closed() {
     let mut steps = 0;
     while heard.iter().any(|heard| heard.len() < expected.len()) {
         stage.wait(Duration::from_millis(10));
-        assert_eq!(stage.event_loop.snapshot().open, 6, "nobody is closed, after {steps} steps");
+        assert_eq!(stage.event_loop.snapshot().open, 6, "no peer is closed, after {steps} steps");
         let queued = stage.event_loop.snapshot().queued;
         assert!(queued <= readers.len() * 16 * 1024, "{queued} bytes wait");
         for (reader, heard) in readers.iter().zip(&mut heard) {
@@ -70,7 +70,7 @@ fn t7_a_stalled_reader_stops_the_room_for_five_seconds_at_most() {
     assert!(before < 200 * 504, "the talker is paused");
     assert_eq!(stage.event_loop.snapshot().open, 3);
     stage.wait(5 * SECOND - Duration::from_millis(100));
-    assert_eq!(stage.event_loop.snapshot().open, 3, "it has its time");
+    assert_eq!(stage.event_loop.snapshot().open, 3, "it has five seconds");
     for _ in 0..10 {
         stage.wait(Duration::from_millis(100));
     }

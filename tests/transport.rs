@@ -268,7 +268,7 @@ fn output_is_exact_wherever_it_is_cut() {
         stage.pass();
         let mut heard = stage.heard(&actor);
         assert_eq!(heard.len(), cut, "cut at {cut}");
-        assert!(!stage.is_shut(&actor), "the output is not out, cut at {cut}");
+        assert!(!stage.is_shut(&actor), "output is left, cut at {cut}");
         stage.make_room(&actor, None);
         stage.pass();
         heard.extend(stage.heard(&actor));

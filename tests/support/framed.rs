@@ -261,7 +261,7 @@ impl FramedClient {
     /// Sends the goodbye and closes the sending side of TCP.
     pub fn finish(&mut self) {
         self.tcp.write_all(&[0]).expect("the server reads");
-        self.tcp.shutdown(Shutdown::Write).expect("TCP is there");
+        self.tcp.shutdown(Shutdown::Write).expect("TCP is open");
     }
 
     /// Closes with 1000. Expects the server's Close, its goodbye, and that TCP closes.

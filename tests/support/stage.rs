@@ -1,4 +1,4 @@
-//! The scenes that tests play on a [`Stage`]: connections open, and leave nothing behind when they have closed.
+//! What most tests do with a [`Stage`]: open connections, close them, and check that everything was released.
 
 use framewise::config::Config;
 use framewise::{Application, Snapshot, Transport};

@@ -68,6 +68,6 @@ fn t5_a_buffer_that_cannot_grow_costs_one_peer() {
         let new = open(&mut stage);
         stage.send(&new, &hello);
         stage.pass();
-        assert_eq!(stage.heard(&new), b"\x81\x05hello", "{what}: newcomers are served");
+        assert_eq!(stage.heard(&new), b"\x81\x05hello", "{what}: new connections are served");
     }
 }

@@ -71,7 +71,7 @@ fn t1_a_slow_reader_holds_its_output_bound_and_one_buffer() {
     }
     let queued = stage.event_loop.snapshot().queued;
     assert_eq!(queued, 25 * 6 * (22 + 304), "all of it waits");
-    assert!(queued < MAX_OUTPUT / 2, "and nobody is held back for it");
+    assert!(queued < MAX_OUTPUT / 2, "too little to pause a sender");
     let held = ALLOCATOR.allocated().saturating_sub(before);
     assert!(held <= MAX_OUTPUT + BUFFER, "{held} bytes are held where {queued} wait");
     assert!(held <= 2 * queued + 64 * 1024, "{held} bytes are held where {queued} wait");
