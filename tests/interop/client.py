@@ -63,7 +63,7 @@ async def _():
     async with connect(BROADCAST) as ana, connect(BROADCAST) as rui, connect(BROADCAST) as eva:
         await ana.send("Olá, turma!")
         assert await rui.recv() == "Olá, turma!" == await eva.recv()
-        # The next message that the speaker gets is one from another client.
+        # The next message that Ana gets is Rui's, so her own did not come back.
         await rui.send(b"\1\2")
         assert await ana.recv() == b"\1\2" == await eva.recv()
 
