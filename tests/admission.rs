@@ -1,4 +1,4 @@
-//! FAULTS R6 to R8: limits of connections, and the responses to excess connections.
+//! Limits on the number of connections, and the responses to excess connections (R6 to R8).
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! Code of other threads on the event loop: closures, adopted connections, calls that would wait for themselves; and how
-//! a server is put together.
+//! What other threads can ask of the event loop: run a closure, adopt a connection, return a result. Also the ways to
+//! build a server.
 
 mod support;
 
@@ -15,7 +15,7 @@ use framewise::{
 };
 use support::*;
 
-/// An application with state: numbers in the order in which they came.
+/// An application with state: the numbers that closures added, in order.
 #[derive(Default)]
 struct Notebook {
     numbers: Vec<u32>,
@@ -31,7 +31,8 @@ impl Dispatcher for Notebook {
     }
 }
 
-/// A closure has the application and an outbox of nobody; commands of one thread keep their order, whatever they are.
+/// A closure gets the application and an outbox that belongs to no peer. All commands of one thread are carried out in
+/// order, closures and others alike.
 #[test]
 fn closures_run_on_the_loop_in_order() {
     let server = TestServer::start(any_origin(), Notebook::default());
@@ -56,7 +57,7 @@ fn closures_run_on_the_loop_in_order() {
     let numbers = caller.join().expect("no panic");
     assert_eq!(numbers, Ok((0..200).collect()));
 
-    // An outbox of nobody: what concerns "the peer of this callback" concerns nobody, and is no error.
+    // The outbox of a closure has no peer of its own: calls that concern the own peer have no effect and do not panic.
     let nobody = server.handle.call(|_, outbox| {
         let me = outbox.peer();
         let until = std::time::Instant::now() + Duration::from_secs(3600);
@@ -72,7 +73,7 @@ fn closures_run_on_the_loop_in_order() {
     server.is_back_to_baseline();
 }
 
-/// A closure that panics changes nothing for any peer, not even if it has sent something before, and the loop goes on.
+/// A closure that panics closes no connection, even if it has sent something before, and the loop keeps running.
 #[test]
 fn a_panic_in_a_closure_hurts_nobody() {
     let server = TestServer::start(any_origin(), Notebook::default());
@@ -84,7 +85,7 @@ fn a_panic_in_a_closure_hurts_nobody() {
     };
     server.handle.run(panics).expect("it runs");
     client.expect(b"\x81\x06before");
-    // Whoever waits for the result learns that there is none.
+    // A caller that waits for the result of such a closure gets an error.
     let result: Result<(), _> = server.handle.call(panics);
     assert_eq!(result, Err(HandleError::Stopped));
     client.expect(b"\x81\x06before");
@@ -97,14 +98,13 @@ fn a_panic_in_a_closure_hurts_nobody() {
 
 // Adopted connections.
 
-/// A server in a thread, until its handle shuts it down.
+/// Runs a server in a thread until its handle shuts it down.
 fn run<A: Application + Send + 'static>(mut server: Server<A>) -> (Handle<A>, JoinHandle<()>) {
     let handle = server.handle();
     (handle, thread::spawn(move || server.run().expect("the loop runs")))
 }
 
-/// Two event loops behind one listener: connections that were accepted elsewhere are served by the loop that adopts
-/// them.
+/// Two event loops share one listener: a connection that was accepted elsewhere is served by the loop that adopts it.
 #[test]
 fn two_loops_serve_one_listener() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -137,14 +137,15 @@ fn two_loops_serve_one_listener() {
     }
 }
 
-/// Two ends of a TCP connection.
+/// Returns both ends of a TCP connection: the accepted one and the one of the client.
 fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
     (listener.accept().expect("it came").0, client)
 }
 
-/// The limits hold for adopted connections; one that is gone already, or comes when the server stops, is dropped.
+/// Adopted connections count towards the limits. A connection that is already closed, or that arrives during the
+/// shutdown, is dropped.
 #[test]
 fn adopted_connections_keep_the_limits() {
     let one = any_origin().limits(|limits| limits.max_connections = Some(1));
@@ -172,9 +173,9 @@ fn adopted_connections_keep_the_limits() {
     open.expect(&failure(1001, "the server stops"));
 }
 
-// Calls that would wait for themselves.
+// Callbacks that call their own handle.
 
-/// Asks for a snapshot in each callback: of its own server and of another one.
+/// Requests two snapshots in each callback: one of its own server and one of another server.
 struct Asking {
     own: Option<Handle<Asking>>,
     other: Handle<Echo>,
@@ -208,7 +209,8 @@ impl Dispatcher for Asking {
     }
 }
 
-/// A callback that waits for its own loop would wait for ever: it gets an error. It may wait for another server's.
+/// A callback that waited for its own loop would wait for ever, so the call returns an error. It may wait for the loop
+/// of another server.
 #[test]
 fn a_callback_cannot_wait_for_its_own_loop() {
     let (results, told): (_, Receiver<_>) = channel();
@@ -225,14 +227,14 @@ fn a_callback_cannot_wait_for_its_own_loop() {
         let told = told.recv_timeout(Duration::from_secs(30)).expect("it asks");
         assert_eq!(told, (whence, Err(HandleError::WouldDeadlock), true));
     }
-    // Outside of callbacks nothing has changed.
+    // Outside of callbacks the same calls still work.
     assert!(server.handle.snapshot().is_ok());
     server.is_back_to_baseline();
 }
 
 // Building a server.
 
-/// A listener of the caller; host and port of the config are not used.
+/// The caller brings the listener; host and port of the configuration are ignored.
 #[test]
 fn a_server_accepts_from_a_listener_of_the_caller() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -253,7 +255,7 @@ fn a_server_accepts_from_a_listener_of_the_caller() {
     assert!(nowhere.local_addr().is_err() && nowhere.local_addrs().next().is_none());
 }
 
-/// Passes on what it sees: a line for each notice, and the bytes of both directions.
+/// Sends a line through its channel for each notice, and for the bytes of each direction.
 struct Log(Sender<String>);
 
 impl Observer for Log {
@@ -269,14 +271,14 @@ impl Observer for Log {
     }
 }
 
-/// Two observers see the same, in the same order, each byte and each notice once.
+/// Both observers of a pair get the same notices and bytes in the same order, each once.
 #[test]
 fn a_pair_of_observers_sees_everything_twice() {
     let ((one, of_one), (two, of_two)) = (channel(), channel());
     let config = any_origin().listen("127.0.0.1", 0);
     let server = Server::bind(config, Echo::default()).expect("a free port");
     let address = server.local_addr().expect("it listens");
-    // A handle of before is one of the observed server.
+    // A handle that was taken before `observed_by` still controls the server.
     let handle = server.handle();
     let mut server = server.observed_by((Log(one), Log(two)));
     let running = thread::spawn(move || server.run());

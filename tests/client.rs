@@ -20,7 +20,7 @@ fn connect<A: Application + Send>(server: &TestServer<A>) -> WsClient {
     WsClient::connect(&format!("ws://{}/", server.address)).expect("the server answers")
 }
 
-/// Returns the next event. Fails if there is none in time.
+/// Returns the next event. Fails the test if none arrives in time.
 fn next(client: &mut WsClient) -> Event<'static> {
     client.recv_timeout(Duration::from_secs(30)).expect("it works").expect("it comes in time")
 }
@@ -35,7 +35,7 @@ fn expect_message(client: &mut WsClient, expected: Message<'_>) {
 
 #[track_caller]
 fn expect_closed(client: &mut WsClient, code: u16, cause: &Cause) {
-    // The event is the same each time, once the connection is closed.
+    // Once the connection is closed, every call returns the same event.
     for _ in 0..2 {
         match next(client) {
             Event::Closed(closed) => {
@@ -46,8 +46,8 @@ fn expect_closed(client: &mut WsClient, code: u16, cause: &Cause) {
     }
 }
 
-/// Starts a server for one client: it reads the request, sends `response` with the word ACCEPT replaced, then calls
-/// `then`. Returns its URL.
+/// Starts a server for one client: it reads the request, sends `response` with ACCEPT replaced by the expected value,
+/// then calls `then`. Returns its URL.
 fn odd_server(
     response: &'static str,
     then: impl FnOnce(TcpStream) + Send + 'static,
@@ -132,7 +132,7 @@ fn waiting_ends_after_a_timeout_or_an_interruption() {
     let interrupted = client.recv().expect_err("another thread interrupts");
     assert_eq!(interrupted.kind(), std::io::ErrorKind::Interrupted);
     thread.join().expect("no panic").expect("it is passed on");
-    // An interruption between two calls is not lost, and nothing else is.
+    // An interruption between two calls is not lost, and no message is either.
     client.interrupter().interrupt().expect("it is passed on");
     client.send(Message::from("hi")).expect("it is taken");
     assert!(client.recv_timeout(Duration::MAX).expect("it works").is_none());
@@ -162,7 +162,7 @@ fn a_masked_frame_from_a_server_fails_the_connection() {
     server.join().expect("the server saw what it should");
 }
 
-/// F17. RFC 6455 §4.1-41 to §4.1-47: the error names what is wrong and has the response.
+/// F17. RFC 6455 §4.1-41 to §4.1-47: the error names what is wrong with the response, and contains the response.
 #[test]
 fn a_wrong_response_is_rejected() {
     let rejected = |response: &'static str| {
@@ -207,8 +207,8 @@ fn an_endless_response_is_cut() {
     server.join().expect("no panic");
 }
 
-/// The server does not respond, does not exist, or closes the connection in the middle of its response; the URL is not
-/// supported.
+/// `connect` fails with the reason if the server does not respond, does not exist or closes the connection in the
+/// middle of its response, and if the URL is not supported.
 #[test]
 fn a_failed_connect_says_why() {
     let hasty =
@@ -243,7 +243,7 @@ fn a_connection_without_a_closing_handshake_is_lost() {
     server.join().expect("no panic");
 
     let (url, server) = odd_server(OPENS, |mut stream| {
-        // It never answers the Close, and waits until the client has closed TCP.
+        // This server does not answer the Close. It waits until the client closes TCP.
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest);
     });
@@ -264,7 +264,7 @@ fn the_servers_close_is_answered() {
         let mut answer = [0; 11];
         stream.read_exact(&mut answer).expect("a Close");
         assert_eq!(answer[..2], [0x88, 0x85]);
-        // Only now does the server close TCP. The client has waited for that.
+        // The client waits until the server has closed TCP, which happens only now.
         stream.shutdown(Shutdown::Write).expect("it is still open");
         assert_eq!(stream.read(&mut answer).expect("the client closes TCP cleanly"), 0);
     });

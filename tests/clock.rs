@@ -1,46 +1,20 @@
 //! Every deadline, on a clock that the test controls: opening handshake, ping and pong, idle time, output, closing
 //! handshake, and the shutdown of the server.
 
-#[path = "support/script.rs"]
-mod script;
 mod support;
 
 use std::time::Duration;
 
-use framewise::Snapshot;
-use framewise::config::Config;
 use framewise::{Broadcast, Echo};
-use script::{Actor, Stage};
-use support::{SWITCHING, any_origin, failure, frame, request, server_frame, show};
-
-const SECOND: Duration = Duration::from_secs(1);
+use support::stage::*;
+use support::*;
 
 const PING: &[u8] = b"\x89\0";
-
-fn stage(config: Config) -> Stage<Echo> {
-    Stage::new(config.validate().expect("valid"), Echo::default())
-}
-
-/// Opens a connection.
-fn open(stage: &mut Stage<impl framewise::Dispatcher>) -> Actor {
-    let actor = stage.connect();
-    stage.send(&actor, &request(""));
-    stage.pass();
-    assert_eq!(show(&stage.heard(&actor)), show(SWITCHING));
-    actor
-}
-
-/// Checks invariant I2: everything was released.
-#[track_caller]
-fn is_back_to_baseline(stage: &Stage<impl framewise::Dispatcher>) {
-    assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
-    assert_eq!(stage.event_loop.next_deadline(), None);
-}
 
 /// H22: an opening handshake must be complete ten seconds after accept, even if bytes keep arriving.
 #[test]
 fn a_slow_handshake_is_closed_at_its_deadline() {
-    let mut stage = stage(any_origin());
+    let mut stage = stage(any_origin(), Echo::default());
     let (drip, silent) = (stage.connect(), stage.connect());
     for byte in request("").iter().take(9) {
         stage.wait(SECOND);
@@ -57,7 +31,7 @@ fn a_slow_handshake_is_closed_at_its_deadline() {
 /// RFC 6455 §5.5.2: the server pings each open connection every 20 s.
 #[test]
 fn a_peer_that_answers_pings_stays_connected() {
-    let mut stage = stage(any_origin());
+    let mut stage = stage(any_origin(), Echo::default());
     let actor = open(&mut stage);
     for _ in 0..5 {
         stage.wait(19 * SECOND);
@@ -73,7 +47,7 @@ fn a_peer_that_answers_pings_stays_connected() {
 /// R12. RFC 6455 §5.5.2-2: a peer that does not answer a ping gets a Close, and TCP is closed five seconds later.
 #[test]
 fn an_unanswered_ping_closes_the_connection() {
-    let mut stage = stage(any_origin());
+    let mut stage = stage(any_origin(), Echo::default());
     let actor = open(&mut stage);
     stage.wait(20 * SECOND);
     // It sends a message, but no pong.
@@ -92,7 +66,7 @@ fn an_unanswered_ping_closes_the_connection() {
 /// of that frame arrive.
 #[test]
 fn a_pong_after_a_long_frame_may_be_late() {
-    let mut stage = stage(any_origin());
+    let mut stage = stage(any_origin(), Echo::default());
     let actor = open(&mut stage);
     let long = frame(0x82, &[7; 1000]);
     stage.send(&actor, &long[..100]);
@@ -121,7 +95,7 @@ fn a_pong_after_a_long_frame_may_be_late() {
 /// R16: a loop that wakes up late reads all sockets before it checks deadlines.
 #[test]
 fn a_late_loop_closes_no_peer_that_has_answered() {
-    let mut stage = stage(any_origin());
+    let mut stage = stage(any_origin(), Echo::default());
     let actors: Vec<Actor> = (0..3000).map(|_| open(&mut stage)).collect();
     stage.wait(20 * SECOND);
     for actor in &actors[1..] {
@@ -136,7 +110,7 @@ fn a_late_loop_closes_no_peer_that_has_answered() {
 /// Without a ping interval there are no pings.
 #[test]
 fn pings_can_be_switched_off() {
-    let mut stage = stage(any_origin().timeouts(|timeouts| timeouts.ping_interval = None));
+    let mut stage = stage(without_pings(), Echo::default());
     let actor = open(&mut stage);
     assert_eq!(stage.event_loop.next_deadline(), None);
     stage.wait(100_000 * SECOND);
@@ -147,7 +121,8 @@ fn pings_can_be_switched_off() {
 /// Only messages reset the idle time. A pong shows that the peer is reachable, not that it uses the connection.
 #[test]
 fn an_idle_peer_is_closed() {
-    let mut stage = stage(any_origin().timeouts(|timeouts| timeouts.idle = Some(60 * SECOND)));
+    let mut stage =
+        stage(any_origin().timeouts(|timeouts| timeouts.idle = Some(60 * SECOND)), Echo::default());
     let actor = open(&mut stage);
     for _ in 0..10 {
         stage.wait(10 * SECOND);
@@ -176,7 +151,7 @@ fn an_idle_peer_is_closed() {
 /// A socket may be full for 20 s. Each byte that it takes restarts that time. No ping is sent meanwhile.
 #[test]
 fn a_socket_that_stays_full_is_closed() {
-    let mut stage = stage(any_origin());
+    let mut stage = stage(any_origin(), Echo::default());
     let actor = open(&mut stage);
     stage.make_room(&actor, Some(3));
     stage.send(&actor, &frame(0x81, b"hello"));
@@ -208,7 +183,7 @@ fn a_socket_that_stays_full_is_closed() {
 /// longer than five seconds.
 #[test]
 fn closing_takes_five_seconds_at_most() {
-    let mut stage = stage(any_origin());
+    let mut stage = stage(any_origin(), Echo::default());
     let (mute, lingering) = (open(&mut stage), open(&mut stage));
     stage.event_loop.act(|_, outbox| {
         outbox.close_peer(mute.id, framewise::CloseCode::NORMAL, "").expect("valid")

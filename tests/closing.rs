@@ -1,7 +1,5 @@
 //! RFC 6455 §5.5.1, §7: the closing handshake, and every other way in which a connection closes.
 
-#[path = "support/script.rs"]
-mod script;
 mod support;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,6 +9,7 @@ use framewise::Cause;
 use framewise::InvalidClose;
 use framewise::config::Config;
 use framewise::{CloseCode, Closed, Dispatcher, Message, Opened, Outbox, PeerId};
+use support::stage::*;
 use support::*;
 
 /// Adds every peer to one group and records which callbacks are called.
@@ -39,10 +38,6 @@ impl Dispatcher for Recorder {
 fn recorded(config: Config) -> (TestServer<Recorder>, Receiver<PeerId>, Receiver<Closed>) {
     let ((opened, opens), (closed, closes)) = (channel(), channel());
     (TestServer::start(config, Recorder { opened, closed }), opens, closes)
-}
-
-fn next<T>(events: &Receiver<T>) -> T {
-    events.recv_timeout(Duration::from_secs(30)).expect("the callback is called")
 }
 
 /// C1. RFC 6455 §5.5.1-6, §7.1.1-3: the server answers a Close without a body with one without a body, and closes TCP
@@ -159,29 +154,29 @@ fn a_connection_with_an_unanswered_close_is_closed_at_its_deadline() {
     server.wait_for("the slot is released", |now| now.peers == 0);
 }
 
-/// C8. RFC 6455 §7.2.1-2: if TCP is closed without a Close, the application gets 1006 once, and the peer leaves its
-/// groups. CVE-2017-2670, ws-rs#181: the loop does not spin on such a socket.
+/// C8. RFC 6455 §7.2.1-2: if TCP is closed without a Close, `on_close` is called once, with 1006, and the peer leaves
+/// its groups. CVE-2017-2670, ws-rs#181: the loop does not spin on such a socket.
 #[test]
 fn cve_2017_2670_and_ws_rs_181_tcp_ends_without_a_close() {
     let (server, opens, closes) = recorded(any_origin());
     let half_a_frame = &frame(0x81, b"half a frame")[..9];
     for sent_before in [&b""[..], half_a_frame, &frame(0x01, b"half a message")] {
         let mut client = Client::open(server.address);
-        next(&opens);
+        receive(&opens);
         client.send(sent_before);
         client.finish();
         client.expect_end(b"");
-        let closed = next(&closes);
+        let closed = receive(&closes);
         assert_eq!((closed.code, closed.cause), (CloseCode::ABNORMAL, Cause::Lost));
     }
     // Closing a socket with unread bytes resets the connection, here while the server is sending to it.
     for _ in 0..20 {
         let mut client = Client::open(server.address);
-        next(&opens);
+        receive(&opens);
         client.send(&frame(0x82, &[1; 50_000]));
         client.expect(&server_frame(0x82, &[1; 50_000])[..1000]);
         drop(client);
-        assert_eq!(next(&closes).code, CloseCode::ABNORMAL);
+        assert_eq!(receive(&closes).code, CloseCode::ABNORMAL);
     }
     server.is_back_to_baseline();
     assert!(
@@ -228,13 +223,9 @@ impl Dispatcher for Stale {
 #[test]
 fn cve_2022_25762_a_stale_id_does_not_reach_the_new_peer_of_its_slot() {
     const ROUNDS: u32 = 100_000;
-    let config = any_origin().validate().expect("valid");
-    let mut stage = script::Stage::new(config, Stale::default());
+    let mut stage = stage(any_origin(), Stale::default());
     for round in 0..ROUNDS {
-        let actor = stage.connect();
-        stage.send(&actor, &request(""));
-        stage.pass();
-        assert_eq!(stage.heard(&actor), SWITCHING);
+        let actor = open(&mut stage);
         if round + 1 == ROUNDS {
             stage.send(&actor, &frame(0x81, b"how many?"));
             stage.pass();
@@ -246,7 +237,7 @@ fn cve_2022_25762_a_stale_id_does_not_reach_the_new_peer_of_its_slot() {
         stage.reset(&actor);
         stage.pass();
     }
-    assert_eq!(stage.event_loop.snapshot(), framewise::Snapshot::default());
+    is_back_to_baseline(&stage);
 }
 
 /// C9 over real sockets: one client broadcasts while others open and close. Each of them gets complete frames.
@@ -254,10 +245,10 @@ fn cve_2022_25762_a_stale_id_does_not_reach_the_new_peer_of_its_slot() {
 fn a_broadcast_during_closes_sends_complete_frames() {
     let (server, opens, _closes) = recorded(any_origin());
     let mut speaker = Client::open(server.address);
-    next(&opens);
+    receive(&opens);
     for round in 0..200 {
         let mut other = Client::open(server.address);
-        next(&opens);
+        receive(&opens);
         let text = format!("round {round}");
         speaker.send(&frame(0x81, text.as_bytes()));
         match round % 3 {

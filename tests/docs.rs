@@ -1,10 +1,10 @@
-//! The pages agree with the code.
+//! Checks that the documentation agrees with the code.
 
 use std::fs;
 
 use framewise::Config;
 
-/// The rows of one section of a page, cell by cell, without the backquotes around a name.
+/// Returns the rows of the table in one section of a page, each as a list of cells.
 fn rows(page: &str, section: &str) -> Vec<Vec<String>> {
     let (_, rest) = page.split_once(&format!("\n## {section}\n")).expect("the section");
     let section = rest.split("\n## ").next().expect("a first part");
@@ -14,7 +14,7 @@ fn rows(page: &str, section: &str) -> Vec<Vec<String>> {
     rows.map(|line| line.split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
 }
 
-/// A value of a page as the code has it: `4 KiB` is 4096, and `10 s` is 10s.
+/// Converts a value on a page to the notation of the code: `4 KiB` to `4096`, and `10 s` to `10s`.
 fn plain(cell: &str) -> String {
     let number = |text: &str| text.replace(',', "").parse::<usize>().expect("a number");
     match cell.rsplit_once(' ') {
@@ -25,7 +25,7 @@ fn plain(cell: &str) -> String {
     }
 }
 
-/// Every setting with its path and its default, in the order of the code, read from what `Debug` prints.
+/// Returns the path and the default of every setting, in the order of the code, as `Debug` prints them.
 fn settings() -> Vec<(String, String)> {
     let debug = format!("{:#?}", Config::default());
     let (mut parts, mut settings) = (Vec::new(), Vec::<(String, String)>::new());
@@ -38,7 +38,7 @@ fn settings() -> Vec<(String, String)> {
             }
             None if line == "}" => drop(parts.pop()),
             None if line == ")" => {}
-            // The value in a `Some(` stands on a line of its own.
+            // The value inside `Some(` is on a line of its own.
             None => settings.last_mut().expect("a setting").1 = line.to_owned(),
         }
     }
@@ -64,7 +64,7 @@ fn the_page_of_limits_has_every_setting_with_its_default() {
     assert_eq!(on_the_page, settings(), "the same settings and defaults, in the same order");
 }
 
-/// The value of an expression such as `16 << 20`.
+/// Evaluates an expression such as `16 << 20`.
 fn value(expression: &str) -> usize {
     let number = |text: &str| text.trim().replace('_', "").parse::<usize>().expect("a number");
     if let Some((left, right)) = expression.split_once("<<") {
@@ -90,7 +90,7 @@ fn the_page_of_limits_has_the_constants_of_the_code() {
     }
 }
 
-/// The READMEs show the same programs; only the comments are translated. That of the English page is a test of the library.
+/// Both READMEs show the same programs, with translated comments. Those in README.md are also doc tests of the library.
 #[test]
 fn the_readmes_have_the_same_code() {
     let code = |page: &str| {
@@ -105,7 +105,7 @@ fn the_readmes_have_the_same_code() {
     assert_eq!(code("README.pt-BR.md"), english);
 }
 
-/// Links from page to page, and into the code, lead somewhere.
+/// Every link to another page or into the code leads to a file that exists.
 #[test]
 fn links_lead_somewhere() {
     let docs = fs::read_dir("docs").expect("a folder").map(|entry| entry.expect("an entry").path());
@@ -118,6 +118,7 @@ fn links_lead_somewhere() {
         "CHANGELOG.md",
         "SECURITY.md",
         "fuzz/README.md",
+        "tests/README.md",
     ];
     for page in docs.chain(top.map(Into::into)) {
         let text = fs::read_to_string(&page).expect("a page");
@@ -131,7 +132,7 @@ fn links_lead_somewhere() {
     }
 }
 
-/// The tables of bits in the READMEs are what the example prints.
+/// The tables of bits in the READMEs are the output of the example `dissect`.
 #[test]
 fn the_readmes_show_what_dissect_prints() {
     let test = std::env::current_exe().expect("this test is a file");

@@ -1,61 +1,36 @@
-//! FAULTS "In total", T2 and T3: what newcomers and floods may cost the others.
+//! Fairness between all connections together: new connections (T2) and floods of small frames (T3) must not slow down
+//! other peers.
 
-#[path = "support/script.rs"]
-mod script;
 mod support;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
-use framewise::config::Config;
-use framewise::{Dispatcher, Echo, Server};
-use script::{Actor, Stage};
+use framewise::{Echo, Server};
+use support::stage::*;
 use support::*;
 
-const SECOND: Duration = Duration::from_secs(1);
-
-/// The defaults without pings, which would only blur what is counted.
-fn config() -> Config {
-    any_origin().timeouts(|timeouts| timeouts.ping_interval = None)
-}
-
-fn stage<D: Dispatcher>(config: Config, dispatcher: D) -> Stage<D> {
-    Stage::new(config.validate().expect("valid"), dispatcher)
-}
-
-fn open(stage: &mut Stage<impl Dispatcher>) -> Actor {
-    let actor = stage.connect();
-    stage.send(&actor, &request(""));
-    stage.pass();
-    assert_eq!(show(&stage.heard(&actor)), show(SWITCHING));
-    actor
-}
-
-/// Time-outs that no test lives to see: what a test waits for has to come without them.
+/// A time-out that never expires during a test, so that no test passes because of one.
 const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The most frames of one peer between two turns of another. 40 peers with so many each take about 10 ms in a release
 /// build, which keeps the median below 20 ms.
 const FRAMES_A_TURN: usize = 4_096;
 
-fn opened(stage: &mut Stage<impl Dispatcher>, count: usize) -> Vec<Actor> {
-    (0..count).map(|_| open(stage)).collect()
-}
+// T2: new connections.
 
-// T2: newcomers.
-
-/// T2: silent connections of one address beyond its cap keep nobody from another address out. The other address is that
-/// of IPv6.
+/// T2: many silent connections from one address do not keep out a client with another address. Here the other address
+/// is the one of IPv6.
 #[test]
 fn t2_silent_connections_of_one_address_keep_nobody_else_out() {
-    let config = config()
+    let config = without_pings()
         .listen("localhost", 0)
         .limits(|limits| limits.max_per_address = Some(6))
         .timeouts(|timeouts| (timeouts.handshake, timeouts.close) = (NEVER, NEVER));
     let mut server = Server::bind(config, Echo::default()).expect("a free port");
     if server.is_without_ipv6() {
-        return; // This machine has one loopback address that a socket gets without asking for it.
+        return; // Without IPv6, every client here has the same address.
     }
     let addresses: Vec<SocketAddr> = server.local_addrs().collect();
     let find = |v6| *addresses.iter().find(|address| address.is_ipv6() == v6).expect("both");
@@ -69,7 +44,7 @@ fn t2_silent_connections_of_one_address_keep_nobody_else_out() {
         newcomer.send(&frame(0x81, b"hi"));
         newcomer.expect(b"\x81\x02hi");
     }
-    // Every one of the others has learned why, without a word of its own; six stay.
+    // All but the first six are refused with the reason, although they have not sent anything.
     for client in &mut silent[6..] {
         assert_eq!(client.answer().status, 429);
     }
@@ -77,14 +52,15 @@ fn t2_silent_connections_of_one_address_keep_nobody_else_out() {
     silent[5].expect(SWITCHING);
     drop((silent, newcomers));
     handle.shutdown(Duration::ZERO).expect("it runs");
-    running.join().expect("no panic").expect("it ends well");
+    running.join().expect("no panic").expect("the loop runs");
 }
 
-/// T2: more silent handshakes than may be under way: the oldest silent one makes room for a newcomer.
+/// T2: when the limit of unfinished handshakes is reached, the oldest silent one is closed to make room for a new
+/// connection.
 #[test]
 fn t2_the_oldest_silent_handshake_makes_room() {
     const CAP: usize = 16;
-    let config = config()
+    let config = without_pings()
         .limits(|limits| limits.max_handshakes = CAP)
         .timeouts(|timeouts| timeouts.handshake = NEVER);
     let server = TestServer::start(config, Echo::default());
@@ -93,7 +69,7 @@ fn t2_the_oldest_silent_handshake_makes_room() {
     newcomer.send(&frame(0x81, b"hi"));
     newcomer.expect(b"\x81\x02hi");
     assert!(server.snapshot().held.connecting <= CAP);
-    // The newest are still welcome; the oldest have ended, cleanly or not.
+    // The newest silent connection can still complete its handshake. The oldest was closed, with or without a reset.
     let mut last = silent.pop().expect("48 of them");
     last.send(&request(""));
     last.expect(SWITCHING);
@@ -107,11 +83,12 @@ fn t2_the_oldest_silent_handshake_makes_room() {
     server.is_back_to_baseline();
 }
 
-/// T2, R8: whoever is one too many learns it at once, without a request; one more than the reserved places hold replaces
-/// the oldest, and accepting never pauses.
+/// T2, R8: an excess connection gets its refusal at once, before it sends a request. A fixed number of places is
+/// reserved for refusals; when all are taken, a further excess connection replaces the oldest. The server keeps
+/// accepting all the time.
 #[test]
 fn t2_an_excess_connection_is_answered_without_a_request() {
-    let config = config()
+    let config = without_pings()
         .limits(|limits| limits.max_connections = Some(1))
         .timeouts(|timeouts| (timeouts.handshake, timeouts.close) = (NEVER, NEVER));
     let server = TestServer::start(config, Echo::default());
@@ -134,28 +111,32 @@ fn t2_an_excess_connection_is_answered_without_a_request() {
     server.is_back_to_baseline();
 }
 
-// T3: floods. Latency is counted in frames that are handled before the honest peer has its reply: a slow machine counts
-// the same.
+// T3: floods. Latency is measured in frames that the server processes before it replies to the honest peer, so the
+// result does not depend on the speed of the machine.
 
-/// One pass while all flooders have far more to read than a turn may take: the frames that were handled before the honest
-/// peer, who spoke last, was answered.
+/// Runs one pass in which every flooder has far more to read than one turn allows, and an honest peer sends last.
+/// Returns how many frames of the flooders were processed in that pass, in which the honest peer gets its reply.
 fn one_pass_among(flooders: usize, unit: &[u8], answer: usize) -> usize {
-    let mut stage = stage(config(), Echo::default());
+    let mut stage = stage(without_pings(), Echo::default());
     let honest = open(&mut stage);
-    let flooders = opened(&mut stage, flooders);
+    let flooders = open_all(&mut stage, flooders);
     for flooder in &flooders {
         stage.send(flooder, &unit.repeat(20_000));
     }
     stage.send(&honest, &frame(0x81, b"hi"));
     stage.event_loop.begin_pass(stage.now);
     stage.event_loop.take_turns();
-    assert_eq!(show(&stage.heard(&honest)), "\\x81\\x02hi", "it had its turn in this pass");
+    assert_eq!(
+        show(&stage.heard(&honest)),
+        "\\x81\\x02hi",
+        "the honest peer has its turn in this pass"
+    );
     let handled = flooders.iter().map(|flooder| stage.heard(flooder).len() / answer).sum();
     assert_eq!(stage.event_loop.snapshot().open, 1 + flooders.len(), "a flooder is not closed");
     handled
 }
 
-/// T3: pings and empty messages of forty peers.
+/// T3: the limit applies to pings and to empty messages, from one peer and from forty.
 #[test]
 fn t3_a_turn_ends_after_a_number_of_frames() {
     for (what, unit) in [("pings", frame(0x89, b"")), ("empty messages", frame(0x82, b""))] {
@@ -167,14 +148,14 @@ fn t3_a_turn_ends_after_a_number_of_frames() {
     }
 }
 
-/// T3: fragments have no answers to count, so their messages are counted: 100 fragments each.
+/// T3: the server does not reply to a fragment, so the test counts replies to messages of 100 fragments each.
 #[test]
 fn t3_a_turn_ends_after_a_number_of_fragments() {
     let message = [frame(0x02, b"x"), frame(0x00, b"x").repeat(98), frame(0x80, b"x")].concat();
     for flooders in [1, 10] {
-        let mut stage = stage(config(), Echo::default());
+        let mut stage = stage(without_pings(), Echo::default());
         let honest = open(&mut stage);
-        let flooders = opened(&mut stage, flooders);
+        let flooders = open_all(&mut stage, flooders);
         for flooder in &flooders {
             stage.send(flooder, &message.repeat(400));
         }
@@ -188,7 +169,8 @@ fn t3_a_turn_ends_after_a_number_of_fragments() {
     }
 }
 
-/// Everything that an actor hears while the stage's clock goes on, second by second; nobody is closed.
+/// Advances the clock and returns how many bytes the actor received in each second. Checks that no connection is
+/// closed.
 fn heard_second_by_second(stage: &mut Stage<Echo>, actor: &Actor, seconds: usize) -> Vec<usize> {
     let mut heard = Vec::new();
     for _ in 0..seconds {
@@ -207,16 +189,17 @@ fn heard_second_by_second(stage: &mut Stage<Echo>, actor: &Actor, seconds: usize
     heard
 }
 
-/// T3, F15: beyond 10,000 control frames a second a peer is read more slowly; every ping is answered in the end.
+/// T3, F15: a peer that sends more than 10,000 control frames per second is read more slowly. In the end every ping is
+/// answered.
 #[test]
 fn t3_pings_have_a_budget_per_second() {
     const PINGS: usize = 60_000;
-    let mut stage = stage(config(), Echo::default());
+    let mut stage = stage(without_pings(), Echo::default());
     let (flooder, honest) = (open(&mut stage), open(&mut stage));
     stage.send(&flooder, &frame(0x89, b"").repeat(PINGS));
     let heard = heard_second_by_second(&mut stage, &flooder, 12);
     let pongs: Vec<usize> = heard.iter().map(|bytes| bytes / 2).collect();
-    // What is left of one second may be spent together with the next one's.
+    // A second may also use what the previous one left of its budget.
     assert!(pongs.iter().all(|&pongs| pongs <= 2 * 10_000), "pongs a second: {pongs:?}");
     assert_eq!(pongs.iter().sum::<usize>(), PINGS, "{pongs:?}");
     stage.send(&honest, &frame(0x81, b"hi"));
@@ -224,11 +207,11 @@ fn t3_pings_have_a_budget_per_second() {
     assert_eq!(show(&stage.heard(&honest)), "\\x81\\x02hi");
 }
 
-/// T3: beyond 100,000 fragments a second as well. Autobahn sends messages of 65,536.
+/// T3: the same for more than 100,000 fragments per second. (The Autobahn suite sends messages of 65,536 fragments.)
 #[test]
 fn t3_fragments_have_a_budget_per_second() {
     let message = [frame(0x02, b"x"), frame(0x00, b"x").repeat(3_998), frame(0x80, b"x")].concat();
-    let mut stage = stage(config(), Echo::default());
+    let mut stage = stage(without_pings(), Echo::default());
     let (flooder, _honest) = (open(&mut stage), open(&mut stage));
     stage.send(&flooder, &message.repeat(100));
     let heard = heard_second_by_second(&mut stage, &flooder, 10);
@@ -237,10 +220,10 @@ fn t3_fragments_have_a_budget_per_second() {
     assert_eq!(replies.iter().sum::<usize>(), 100, "{replies:?}");
 }
 
-/// T3: between floods of unmixed peers, one that speaks seldom keeps its budget: pings below the rate are never delayed.
+/// T3: a peer that stays below the budget is never delayed.
 #[test]
 fn t3_pings_below_the_budget_are_answered_in_the_same_pass() {
-    let mut stage = stage(config(), Echo::default());
+    let mut stage = stage(without_pings(), Echo::default());
     let honest = open(&mut stage);
     for _ in 0..30 {
         stage.send(&honest, &frame(0x89, b"").repeat(900));
@@ -249,14 +232,14 @@ fn t3_pings_below_the_budget_are_answered_in_the_same_pass() {
     }
 }
 
-/// T3: the budgets are settings.
+/// T3: both budgets can be configured.
 #[test]
 fn t3_the_budgets_can_be_set() {
-    let config =
-        config().limits(|limits| (limits.max_control_rate, limits.max_fragment_rate) = (100, 100));
+    let config = without_pings()
+        .limits(|limits| (limits.max_control_rate, limits.max_fragment_rate) = (100, 100));
     let mut stage = stage(config, Echo::default());
     let message = [frame(0x02, b"x"), frame(0x00, b"x").repeat(8), frame(0x80, b"x")].concat();
-    // Pings; pongs count as well and have no answer; messages of ten fragments.
+    // Pings; then pongs, which count although they get no reply; then messages of ten fragments.
     for (bytes, answer, in_all, a_second) in [
         (frame(0x89, b"").repeat(1_000), 2, 1_000, 2 * 100),
         ([frame(0x8a, b"").repeat(99), frame(0x89, b"")].concat().repeat(10), 2, 10, 2),
@@ -267,12 +250,12 @@ fn t3_the_budgets_can_be_set() {
         let mut answers = Vec::new();
         for _ in 0..12 {
             stage.wait(SECOND);
-            // The pause ended with the last step of that pass.
+            // A pass ends with the deadlines, among them the end of this pause, so the peer is read in the next pass.
             stage.pass();
             answers.push(stage.heard(&flooder).len() / answer);
         }
         assert!(answers.iter().all(|&answers| answers <= a_second), "{answers:?}");
         assert_eq!(answers.iter().sum::<usize>(), in_all, "{answers:?}");
     }
-    assert_eq!(stage.event_loop.snapshot().open, 3, "nobody is closed for it");
+    assert_eq!(stage.event_loop.snapshot().open, 3, "no flooder is closed");
 }

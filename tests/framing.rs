@@ -5,7 +5,7 @@ mod support;
 use framewise::{Echo, protocol::violation::Violation};
 use support::*;
 
-/// Returns the Close frame that a violation is answered with.
+/// Returns the Close frame that the server sends after a violation.
 fn broken(violation: Violation) -> Vec<u8> {
     failure(violation.code(), &violation.reason())
 }
@@ -238,8 +238,8 @@ fn a_message_may_be_split_at_every_byte() {
     server.is_back_to_baseline();
 }
 
-/// F15. RFC 6455 §5.5.3-2: unsolicited pongs are ignored. Here the rate limit allows a million; `tests/in_total.rs`
-/// tests what happens beyond it.
+/// F15. RFC 6455 §5.5.3-2: unsolicited pongs are ignored. Here the rate limit allows a million; `tests/floods.rs` tests
+/// what happens beyond it.
 #[test]
 fn a_million_unsolicited_pongs_are_ignored() {
     let config = any_origin().limits(|limits| limits.max_control_rate = u32::MAX);

@@ -1,4 +1,4 @@
-//! Using a server from other threads with a `Handle`, and its shutdown (FAULTS R13).
+//! Using a server from other threads with a `Handle`, and its shutdown (R13).
 
 mod support;
 
@@ -35,10 +35,6 @@ fn greeting(config: Config) -> (TestServer<Greeter>, Receiver<PeerId>) {
     (TestServer::start(config, Greeter(came)), comes)
 }
 
-fn next(comes: &Receiver<PeerId>) -> PeerId {
-    comes.recv_timeout(Duration::from_secs(30)).expect("a peer opened")
-}
-
 /// A handle can be cloned and sent to other threads, even if the application cannot.
 #[test]
 fn a_handle_is_send_and_sync_and_clone() {
@@ -50,7 +46,7 @@ fn a_handle_is_send_and_sync_and_clone() {
 fn a_handle_sends_publishes_and_closes() {
     let (server, comes) = greeting(any_origin());
     let (mut ana, mut rui) = (Client::open(server.address), Client::open(server.address));
-    let (first, second) = (next(&comes), next(&comes));
+    let (first, second) = (receive(&comes), receive(&comes));
     let handle = server.handle.clone();
     thread::spawn(move || {
         handle.send(first, Message::from("só para você")).expect("it runs");
@@ -82,7 +78,7 @@ fn a_handle_sends_publishes_and_closes() {
 fn the_output_limit_applies_to_messages_from_a_handle() {
     let (server, comes) = greeting(any_origin().limits(|limits| limits.max_output = 64 * 1024));
     let mut silent = Client::open(server.address);
-    let peer = next(&comes);
+    let peer = receive(&comes);
     server.wait_for("it is a member", |now| now.memberships == 1);
     let payload = vec![7; 60_000];
     while server.snapshot().memberships == 1 {
@@ -135,7 +131,7 @@ fn a_full_queue_is_an_error() {
     assert_eq!(say(7), Ok(()));
     client.expect(&server_frame(0x82, &7u32.to_be_bytes()));
 
-    // The bytes of the queue are limited too: to 16 MiB, or one message of any length.
+    // The bytes in the queue are limited too: to 16 MiB, or to one message of any length.
     client.send(&frame(0x81, b"be slow"));
     begins.recv().expect("the loop is busy");
     let large = vec![0; 12 << 20];
@@ -155,8 +151,8 @@ fn a_snapshot_counts_connections_by_state() {
     let open = Client::open(server.address);
     let closing = Client::open(server.address);
     let mut over = Client::open(server.address);
-    next(&comes);
-    server.handle.close(next(&comes), CloseCode::NORMAL, "").expect("it runs");
+    receive(&comes);
+    server.handle.close(receive(&comes), CloseCode::NORMAL, "").expect("it runs");
     over.send(&frame(0x88, b""));
     over.expect(b"\x88\0");
     server.wait_for("the fourth is closed", |now| now.held.closed == 1);

@@ -1,44 +1,22 @@
-//! FAULTS "In total", T1 and T4: the memory that all connections hold together. T1 and T5 as the allocator counts them are
-//! in `tests/properties`; T6, the memory of the process after a storm, is in `tests/resources.rs`.
+//! The memory that all connections hold together (T1 and T4). `tests/properties` compares it with what the allocator
+//! counts (T1 and T5), and `tests/resources.rs` measures the process after all peers have left (T6).
 
-#[path = "support/script.rs"]
-mod script;
 mod support;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
 
 use framewise::config::Config;
 use framewise::{Broadcast, CloseCode, Closed, Dispatcher, Echo, Message, Opened, Outbox};
-use script::{Actor, Stage};
+use support::stage::*;
 use support::*;
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// The defaults without pings, which would only blur what is counted.
-fn config() -> Config {
-    any_origin().timeouts(|timeouts| timeouts.ping_interval = None)
-}
-
-fn stage<D: Dispatcher>(config: Config, dispatcher: D) -> Stage<D> {
-    Stage::new(config.validate().expect("valid"), dispatcher)
-}
-
-fn open(stage: &mut Stage<impl Dispatcher>) -> Actor {
-    let actor = stage.connect();
-    stage.send(&actor, &request(""));
-    stage.pass();
-    assert_eq!(show(&stage.heard(&actor)), show(SWITCHING));
-    actor
-}
 
 const KIB: usize = 1024;
 
 fn limited(max_memory: usize) -> Config {
-    config().limits(|limits| limits.max_memory = Some(max_memory))
+    without_pings().limits(|limits| limits.max_memory = Some(max_memory))
 }
 
-/// The code of the Close at the end of what was heard.
+/// Returns the code of the Close at the end of the received bytes.
 fn close_code(heard: &[u8]) -> Option<u16> {
     at_most_one_close(heard);
     let at = heard.windows(2).rposition(|two| two[0] == 0x88 && two[1] < 126)?;
@@ -46,7 +24,8 @@ fn close_code(heard: &[u8]) -> Option<u16> {
     Some(u16::from_be_bytes(code.try_into().expect("two bytes")))
 }
 
-/// T4: half-sent messages of many peers: the sum is bounded after every pass, and who holds most goes first, with 1009.
+/// T4: many peers send half a message each. After every pass the sum is within the limit, and the peer that holds most
+/// is closed first, with 1009.
 #[test]
 fn t4_half_sent_messages_have_a_bound_in_total() {
     const LIMIT: usize = 1024 * KIB;
@@ -55,7 +34,7 @@ fn t4_half_sent_messages_have_a_bound_in_total() {
     stage.send(&largest, &frame(0x02, &[7; 300_000]));
     stage.pass();
     let held = stage.event_loop.snapshot().held;
-    assert!((300_000..=LIMIT).contains(&held), "what is held counts: {held}");
+    assert!((300_000..=LIMIT).contains(&held), "the unfinished message counts: {held}");
     let mut others = Vec::new();
     while stage.event_loop.snapshot().open == 1 + others.len() {
         let other = open(&mut stage);
@@ -64,17 +43,21 @@ fn t4_half_sent_messages_have_a_bound_in_total() {
         others.push(other);
         let held = stage.event_loop.snapshot().held;
         assert!(held <= LIMIT, "{held} bytes are held");
-        assert!(others.len() < 100, "the limit never came");
+        assert!(others.len() < 100, "the limit is never reached");
     }
-    assert!(others.len() >= 4, "nobody goes before the limit: {} came", others.len());
-    assert_eq!(close_code(&stage.heard(&largest)), Some(1009), "the largest goes");
-    assert!(others.iter().all(|other| stage.heard(other).is_empty()), "and nobody else");
-    // What was under way elsewhere goes on.
+    assert!(
+        others.len() >= 4,
+        "no peer is closed before the limit, but only {} opened",
+        others.len()
+    );
+    assert_eq!(close_code(&stage.heard(&largest)), Some(1009), "the largest is closed");
+    assert!(others.iter().all(|other| stage.heard(other).is_empty()), "and no other peer");
+    // The unfinished messages of the other peers can still be completed.
     stage.send(&others[0], &frame(0x80, b"!"));
     stage.pass();
     let expected = server_frame(0x82, &[&[7; 50_000][..], b"!"].concat());
     assert!(stage.heard(&others[0]) == expected);
-    // Peers without end: each one costs one of those that hold most, and newcomers are served.
+    // However many peers arrive: each closes one of those that hold most, and a new client is served.
     for _ in 0..100 {
         let other = open(&mut stage);
         stage.send(&other, &frame(0x02, &[7; 60_000]));
@@ -90,10 +73,11 @@ fn t4_half_sent_messages_have_a_bound_in_total() {
         stage.reset(actor);
     }
     stage.pass();
-    assert_eq!(stage.event_loop.snapshot(), Default::default(), "all of it is given back");
+    assert_eq!(stage.event_loop.snapshot(), Default::default(), "everything is released");
 }
 
-/// T4: replies that nobody reads, of many peers, and what is read of them and not processed.
+/// T4: many peers do not read their replies. The unread replies count, and so does input that the server has read but
+/// not processed yet.
 #[test]
 fn t4_unread_replies_have_a_bound_in_total() {
     const LIMIT: usize = 1024 * KIB;
@@ -112,10 +96,10 @@ fn t4_unread_replies_have_a_bound_in_total() {
         lazy.push(peer);
         stage.send(&honest, &frame(0x81, b"hi"));
         stage.pass();
-        assert_eq!(show(&stage.heard(&honest)), "\\x81\\x02hi", "the honest one holds nothing");
+        assert_eq!(show(&stage.heard(&honest)), "\\x81\\x02hi", "the honest peer is served");
     }
-    assert!(stage.event_loop.snapshot().open < 41, "some had to go");
-    // A socket that refuses cannot be told; those that are left lose nothing.
+    assert!(stage.event_loop.snapshot().open < 41, "some are closed");
+    // A closed peer whose socket is full cannot get a Close. The peers that remain lose nothing.
     let mut served = 0;
     for (n, peer) in lazy.iter().enumerate() {
         stage.make_room(peer, None);
@@ -123,7 +107,7 @@ fn t4_unread_replies_have_a_bound_in_total() {
         let heard = stage.heard(peer);
         served += usize::from(heard == server_frame(0x82, &[n as u8; 10_000]).repeat(40));
     }
-    assert!(served >= 1, "those that were not closed hear everything");
+    assert!(served >= 1, "peers that were not closed get everything");
     for actor in lazy.iter().chain([&honest]) {
         stage.reset(actor);
     }
@@ -131,7 +115,7 @@ fn t4_unread_replies_have_a_bound_in_total() {
     assert_eq!(stage.event_loop.snapshot(), Default::default());
 }
 
-/// Sends every message to all others, and keeps the code that each connection ended with.
+/// Sends every message to all others, and records the close code of each connection.
 #[derive(Default)]
 struct Recorder {
     ends: Vec<CloseCode>,
@@ -151,7 +135,8 @@ impl Dispatcher for Recorder {
     }
 }
 
-/// T4: what others sent to a peer that does not read costs that peer, with 1008, and not those who spoke.
+/// T4: messages that wait for a peer that does not read count against that peer, not against their senders. It is
+/// closed with 1008.
 #[test]
 fn t4_a_member_that_others_fill_goes_first() {
     const LIMIT: usize = 512 * KIB;
@@ -166,14 +151,14 @@ fn t4_a_member_that_others_fill_goes_first() {
         said += 1;
         let held = stage.event_loop.snapshot().held;
         assert!(held <= LIMIT, "{held} bytes are held");
-        assert!(said < 1_000, "the limit never came");
+        assert!(said < 1_000, "the limit is never reached");
     }
-    assert!(said > 50, "nobody goes before the limit: {said} messages");
-    assert_eq!(stage.heard(&reader).len(), said * 5_004, "the reader heard everything");
+    assert!(said > 50, "no peer is closed before the limit: {said} messages");
+    assert_eq!(stage.heard(&reader).len(), said * 5_004, "the reader got everything");
     assert!(stage.heard(&speaker).is_empty(), "the speaker stays");
     let ends = stage.event_loop.act(|recorder, _| recorder.ends.clone());
     assert_eq!(ends, Some(vec![CloseCode(1008)]));
-    // What waited was dropped, so not even the Close could come after it without a gap.
+    // Its queued output was dropped. A Close after that would follow an incomplete stream, so none is sent.
     assert_eq!(stage.event_loop.snapshot().queued, 0);
     stage.make_room(&slow, None);
     stage.wait(5 * SECOND);
@@ -181,15 +166,15 @@ fn t4_a_member_that_others_fill_goes_first() {
     assert!(!stage.holds(&slow) && stage.holds(&speaker) && stage.holds(&reader));
 }
 
-/// T4: frames that a `Handle` sends count as those of a callback do.
+/// T4: frames that a `Handle` sends count in the same way as those of a callback.
 #[test]
 fn t4_frames_from_other_threads_count() {
-    let config = config().limits(|limits| limits.max_output = 64 * KIB * KIB);
+    let config = without_pings().limits(|limits| limits.max_output = 64 * KIB * KIB);
     let server = TestServer::start(config, Broadcast);
     let _silent = Client::open(server.address);
     server.wait_for("it is a member", |now| now.memberships == 1);
     let message = vec![7; 1 << 20];
-    // More than the kernel takes.
+    // More than fits into the buffers of the kernel.
     for _ in 0..32 {
         server.handle.publish("everyone", &message, &[]).expect("it runs");
         server.handle.snapshot().expect("the queue is empty again");
@@ -199,7 +184,7 @@ fn t4_frames_from_other_threads_count() {
     assert!(now.held >= now.queued, "{now:?}");
 }
 
-/// Replies, and is busy with `wait` until the test says so.
+/// Replies to each message. After `wait` it blocks the event loop until the test lets it go on.
 struct Busy {
     begins: Sender<()>,
     go_on: Receiver<()>,
@@ -215,8 +200,8 @@ impl Dispatcher for Busy {
     }
 }
 
-/// T4: messages that wait in the queue of a `Handle` are no memory of the connections: they close nobody, even if there
-/// are more of them than the connections may hold.
+/// T4: messages that wait in the queue of a `Handle` do not count as memory of the connections. They close no
+/// connection, even if they exceed the memory limit.
 #[test]
 fn t4_the_queue_of_a_handle_closes_nobody() {
     let ((begins, busy), (go, go_on)) = (channel(), channel());
@@ -237,10 +222,11 @@ fn t4_the_queue_of_a_handle_closes_nobody() {
     server.is_back_to_baseline();
 }
 
-/// T1: what is held follows what is queued, whatever buffers lie free; `t1_...` of `tests/properties` asks the allocator.
+/// T1: the memory held for a slow reader follows what is queued for it, whatever the size of the buffers that happen to
+/// be free. `t1_...` in `tests/properties` checks the same with the allocator.
 #[test]
 fn t1_held_is_the_capacity_of_a_slow_reader() {
-    let config = config()
+    let config = without_pings()
         .limits(|limits| limits.max_output = 256 * KIB)
         .timeouts(|timeouts| timeouts.write = 3600 * SECOND);
     let mut stage = stage(config, Broadcast);
@@ -250,7 +236,7 @@ fn t1_held_is_the_capacity_of_a_slow_reader() {
     stage.make_room(&slow, Some(0));
     for _ in 0..100 {
         stage.send(&others[0], &[frame(0x82, &[1; 20]), frame(0x82, &[2; 300])].concat());
-        // Own pongs: large buffers that are lent and come back.
+        // The other peers use large buffers for their pongs and give them back.
         for other in &others[1..] {
             stage.send(other, &frame(0x89, &[3; 125]).repeat(1_000));
         }
@@ -262,10 +248,10 @@ fn t1_held_is_the_capacity_of_a_slow_reader() {
     assert_eq!(stage.event_loop.snapshot().queued, 100 * (22 + 304));
 }
 
-/// `None` is found by `bind`, and is a number.
+/// `max_memory: None` lets `bind` choose a limit, which the server then reports as a number.
 #[test]
 fn t4_a_server_knows_its_limit_of_memory() {
-    let config = config().listen("127.0.0.1", 0);
+    let config = without_pings().listen("127.0.0.1", 0);
     let server = framewise::Server::bind(config, Echo::default()).expect("a free port");
     assert!(server.max_memory() >= 1 << 20);
 }

@@ -1,10 +1,10 @@
-//! What can be sent as a message, and what can be made of one that was received.
+//! The types that can be sent as a message, and the conversions of a received one.
 
 use framewise::protocol::connection::{Connection, Event};
 use framewise::protocol::mask;
 use framewise::{ClientRequest, Config, Message, MessageBuf, Payload, Text, Url};
 
-/// Text types are text, types of bytes are binary, whether they are borrowed or owned.
+/// Types of text become text messages and types of bytes become binary ones, whether borrowed or owned.
 #[test]
 fn text_and_bytes_are_messages() {
     fn text(payload: impl Payload) {
@@ -38,7 +38,7 @@ fn text_and_bytes_are_messages() {
     }
 }
 
-/// A message keeps its kind whatever it is turned into, and bytes become text only if they are UTF-8.
+/// Conversions keep the kind of a message. Bytes become text only on request, and only if they are UTF-8.
 #[test]
 fn a_message_gives_up_its_bytes() {
     let text = MessageBuf::from("olá").into_owned();
@@ -52,7 +52,8 @@ fn a_message_gives_up_its_bytes() {
     assert!(MessageBuf::from(vec![0xff]).into_text().is_err());
 }
 
-/// What was received is borrowed where it came in one piece, owned where it was put together, and equal in both cases.
+/// A received message is borrowed if it arrived in one piece and owned if it was assembled from several. Both are equal
+/// to the sent one.
 #[test]
 fn a_received_message_is_the_one_that_was_sent() -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::default().validate()?;

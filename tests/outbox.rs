@@ -1,48 +1,22 @@
-//! What an application can do, and when: look at peers, send to its own one, close anyone in any callback; and what
-//! `on_request` hands to `on_open`.
+//! What an application can do in its callbacks: query peers, send to its own peer, and close any peer. Also the ticket
+//! that `on_request` passes to `on_open`.
 
-#[path = "support/script.rs"]
-mod script;
 mod support;
 
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use framewise::config::Config;
 use framewise::{
     Application, CloseCode, Closed, Decision, Dispatcher, Message, Opened, Outbox, PeerId, Request,
     Snapshot,
 };
-use script::{Actor, Stage};
+use support::stage::*;
 use support::*;
-
-fn stage<A: Application>(config: Config, application: A) -> Stage<A> {
-    Stage::new(config.validate().expect("valid"), application)
-}
-
-fn open<A: Application>(stage: &mut Stage<A>) -> Actor {
-    let actor = stage.connect();
-    stage.send(&actor, &request(""));
-    stage.pass();
-    assert!(stage.heard(&actor).starts_with(SWITCHING));
-    actor
-}
-
-/// Everybody answers a Close and leaves.
-fn leaves_nothing<A: Application>(stage: &mut Stage<A>, actors: &[&Actor]) {
-    for actor in actors {
-        stage.send(actor, &frame(0x88, b""));
-        stage.finish(actor);
-    }
-    stage.pass();
-    assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
-    assert_eq!(stage.event_loop.next_deadline(), None);
-}
 
 // Tickets.
 
-/// What was found out about a request; it counts how many of its kind there are.
+/// What `on_request` found out about a request. `alive` counts the tickets that exist.
 struct Ticket {
     path: String,
     alive: Rc<Cell<usize>>,
@@ -82,7 +56,8 @@ impl Application for Doorman {
     fn on_message(&mut self, _: &mut Outbox<'_>, _: Message<'_>) {}
 }
 
-/// The ticket of a request reaches the `on_open` of the same peer; one whose WebSocket is not opened is dropped.
+/// The ticket of a request is passed to `on_open` for the same peer. If the WebSocket is not opened, the ticket is
+/// dropped.
 #[test]
 fn a_ticket_reaches_on_open() {
     let config = any_origin().handshake(|handshake| handshake.subprotocols = vec!["chat".into()]);
@@ -101,7 +76,7 @@ fn a_ticket_reaches_on_open() {
     assert!(heard_one.ends_with(b"\r\n\r\n\x81\x04/one"));
     assert!(heard_two.ends_with(b"\r\n\r\n\x81\x04/two"));
     assert!(heard_chat.ends_with(b"Sec-WebSocket-Protocol: chat\r\n\r\n\x81\x05/chat"));
-    // A refusal, a protocol that was not offered, and a plain GET, which opens nothing.
+    // A refusal, a subprotocol that the client did not offer, and a plain GET: none of them opens a WebSocket.
     for (path, status) in [("/refused", &b"500"[..]), ("/chat", b"500")] {
         let (actor, heard) = ask(&mut stage, path, "");
         assert_eq!(&heard[9..12], status, "{}", show(&heard));
@@ -116,12 +91,12 @@ fn a_ticket_reaches_on_open() {
     let opened = [(&one, "/one"), (&two, "/two"), (&chat, "/chat")];
     let opened = opened.map(|(actor, path)| (actor.id, path.to_owned()));
     assert_eq!(told, Some((opened.to_vec(), 0)), "no ticket is left over");
-    leaves_nothing(&mut stage, &[&one, &two, &chat]);
+    leave_all(&mut stage, &[&one, &two, &chat]);
 }
 
-// Looking, and sending to oneself.
+// Querying peers, and sending to the own peer.
 
-/// Sends what it can see to the peer that asks.
+/// Checks what each callback can see. On `self` it sends to its own peer in four ways.
 struct Looking;
 
 impl Dispatcher for Looking {
@@ -137,7 +112,7 @@ impl Dispatcher for Looking {
         let me = outbox.peer();
         let before = outbox.queued(me);
         match message.as_str() {
-            // Four ways to oneself, in the order of the calls.
+            // Four ways to send to the own peer. The frames arrive in the order of the calls.
             Some("self") => {
                 assert!(outbox.reply("reply") && outbox.send(me, "by id"));
                 let sent = outbox.publish("all", "as a member", &[]);
@@ -147,7 +122,7 @@ impl Dispatcher for Looking {
             }
             _ => {
                 outbox.publish("all", message, &[me]);
-                assert_eq!(outbox.queued(me), before, "nothing for the one who is left out");
+                assert_eq!(outbox.queued(me), before, "the excluded peer gets nothing");
             }
         }
     }
@@ -159,7 +134,8 @@ impl Dispatcher for Looking {
     }
 }
 
-/// A callback sees its own peer as it sees others, although its connection is not in the table during its turn.
+/// A callback can query its own peer and send to it like to any other, although the event loop takes the connection out
+/// of its table during the turn.
 #[test]
 fn a_peer_can_send_to_itself_in_order() {
     let mut stage = stage(any_origin(), Looking);
@@ -176,7 +152,8 @@ fn a_peer_can_send_to_itself_in_order() {
     let others = [server_frame(0x81, b"as a member"), server_frame(0x81, b"others")].concat();
     assert_eq!(show(&stage.heard(&two)), show(&others));
 
-    // Others see what waits for a slow peer; one that is gone has nothing and gets nothing.
+    // Others can see how much is queued for a slow peer. For a peer that is gone nothing is queued, and nothing can be
+    // sent to it.
     stage.make_room(&two, Some(2));
     stage.send(&one, &frame(0x81, b"slow"));
     stage.pass();
@@ -193,12 +170,12 @@ fn a_peer_can_send_to_itself_in_order() {
     assert_eq!(look(&mut stage), Some((false, 0, vec![one.id])));
     let sent = stage.event_loop.act(|_, outbox| outbox.send(two.id, "too late"));
     assert_eq!(sent, Some(false));
-    leaves_nothing(&mut stage, &[&one]);
+    leave_all(&mut stage, &[&one]);
 }
 
 // Closing.
 
-/// Closes its own peer, or everybody else, in one of its callbacks.
+/// Closes its own peer, or all others, in one of its callbacks.
 struct Closing {
     when: &'static str,
     own: bool,
@@ -219,7 +196,7 @@ impl Closing {
                 assert!(!outbox.is_open(peer) && !outbox.send(peer, "never"));
             }
         }
-        // In `on_close` its peer has left the group already.
+        // In `on_close` the own peer has already left the group, so the loop above did not reach it.
         if self.own {
             outbox.close(CloseCode(4002), "again").expect("valid");
         }

@@ -105,7 +105,7 @@ fn a_peer_that_reads_late_gets_every_reply() {
     server.is_back_to_baseline();
 }
 
-/// R4. RFC 6455 §5.5.2-2: a peer that reads gets a pong for each ping.
+/// R4. RFC 6455 §5.5.2-2: a peer that reads its replies gets a pong for each ping.
 #[test]
 fn ten_pings_in_one_write_get_ten_pongs() {
     let server = TestServer::echo();

@@ -1,42 +1,16 @@
-//! `Outbox::pause_reading`: what stops, what stays bounded, which deadlines wait, and that no pause outlives its peer.
+//! `Outbox::pause_reading`: where processing stops, how much is buffered, which deadlines are suspended, and that no
+//! pause outlives its peer.
 
-#[path = "support/script.rs"]
-mod script;
 mod support;
 
 use std::time::{Duration, Instant};
 
 use framewise::config::Config;
-use framewise::{Application, Closed, Dispatcher, Message, Opened, Outbox, Snapshot};
-use script::{Actor, Stage};
+use framewise::{Closed, Dispatcher, Message, Opened, Outbox, Snapshot};
+use support::stage::*;
 use support::*;
 
-const SECOND: Duration = Duration::from_secs(1);
-
-fn stage<A: Application>(config: Config, application: A) -> Stage<A> {
-    Stage::new(config.validate().expect("valid"), application)
-}
-
-fn open<A: Application>(stage: &mut Stage<A>) -> Actor {
-    let actor = stage.connect();
-    stage.send(&actor, &request(""));
-    stage.pass();
-    assert!(stage.heard(&actor).starts_with(SWITCHING));
-    actor
-}
-
-/// Everybody answers a Close and leaves.
-fn leaves_nothing<A: Application>(stage: &mut Stage<A>, actors: &[&Actor]) {
-    for actor in actors {
-        stage.send(actor, &frame(0x88, b""));
-        stage.finish(actor);
-    }
-    stage.pass();
-    assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
-    assert_eq!(stage.event_loop.next_deadline(), None);
-}
-
-/// Echoes. `pause` pauses its sender, `pause all` everybody, both until the time in `until`.
+/// Echoes each message. `pause` also pauses its sender and `pause all` every peer, both until the time in `until`.
 struct Pausing {
     until: Instant,
 }
@@ -60,7 +34,7 @@ impl Dispatcher for Pausing {
     }
 }
 
-/// A stage whose pauses last for `pause`.
+/// Returns a stage whose pauses end `pause` from now.
 fn pausing(config: Config, pause: Duration) -> Stage<Pausing> {
     let mut stage = stage(config, Pausing { until: Instant::now() });
     let until = stage.now + pause;
@@ -68,8 +42,8 @@ fn pausing(config: Config, pause: Duration) -> Stage<Pausing> {
     stage
 }
 
-/// Processing stops after the message at hand, in the middle of what was read; nothing is lost, and a Close comes in its
-/// turn. What was read and not processed stays within the read buffer.
+/// A pause takes effect after the message that is being processed, even if more input was read already. That input
+/// stays within the read buffer. After the pause it is processed in order, a Close included.
 #[test]
 fn a_pause_begins_after_the_message_at_hand() {
     const BUFFER: usize = 4096;
@@ -85,7 +59,7 @@ fn a_pause_begins_after_the_message_at_hand() {
     let now = stage.event_loop.snapshot();
     assert_eq!((now.paused, now.open), (1, 2));
     assert!((BUFFER - 500..=BUFFER).contains(&now.held), "{} bytes are kept", now.held);
-    // More that it sends stays with the kernel.
+    // Later input stays in the kernel.
     stage.send(&paused, b"");
     stage.wait(10 * SECOND - Duration::from_millis(1));
     assert_eq!(stage.event_loop.snapshot().held, now.held);
@@ -101,13 +75,13 @@ fn a_pause_begins_after_the_message_at_hand() {
     assert!(stage.heard(&paused) == after, "everything, in order");
     assert!(stage.is_shut(&paused));
     stage.finish(&paused);
-    leaves_nothing(&mut stage, &[&other]);
+    leave_all(&mut stage, &[&other]);
 }
 
-/// A longer pause replaces a shorter one, not the other way round, and any peer can be paused.
+/// Any peer can be paused. A longer pause replaces a shorter one, and not the other way round.
 #[test]
 fn anybody_can_be_paused() {
-    let config = any_origin().timeouts(|timeouts| timeouts.ping_interval = None);
+    let config = without_pings();
     let mut stage = pausing(config, 10 * SECOND);
     let (one, two) = (open(&mut stage), open(&mut stage));
     stage.send(&one, &frame(0x81, b"pause all"));
@@ -127,17 +101,17 @@ fn anybody_can_be_paused() {
         stage.pass();
         assert_eq!([&one, &two].map(|actor| stage.heard(actor).len()), heard);
     }
-    // A pause until a time that has passed is over with the pass.
+    // A pause until a time in the past ends with the pass.
     let past = stage.now - SECOND;
     stage.event_loop.act(|_, outbox| outbox.pause_reading(one.id, past));
     stage.send(&one, &frame(0x81, b"hi"));
     stage.wait(Duration::ZERO);
     stage.pass();
     assert_eq!(stage.heard(&one), b"\x81\x02hi");
-    leaves_nothing(&mut stage, &[&one, &two]);
+    leave_all(&mut stage, &[&one, &two]);
 }
 
-/// Neither a late pong nor idleness counts against a peer that is not read, and both do once it is read again.
+/// While a peer is not read, neither the deadline of its pong nor its idle time runs. Both run again after the pause.
 #[test]
 fn no_deadline_runs_against_a_paused_peer() {
     let config = any_origin().timeouts(|timeouts| timeouts.idle = Some(60 * SECOND));
@@ -151,7 +125,7 @@ fn no_deadline_runs_against_a_paused_peer() {
         stage.wait(10 * SECOND);
         assert_eq!(stage.event_loop.snapshot().open, 2);
     }
-    // The pong to the ping of the pause waits to be read; so does a message.
+    // The pong to a ping that was sent during the pause, and a message, wait to be read.
     stage.send(&alive, &[frame(0x8a, b""), frame(0x81, b"hi")].concat());
     stage.wait(10 * SECOND);
     stage.pass();
@@ -163,12 +137,12 @@ fn no_deadline_runs_against_a_paused_peer() {
         stage.pass();
     }
     let late = failure(1008, "RFC 6455 5.5.2: no pong in time");
-    assert!(stage.heard(&silent).ends_with(&late), "its time runs again");
+    assert!(stage.heard(&silent).ends_with(&late), "its deadline runs again");
     stage.finish(&silent);
-    leaves_nothing(&mut stage, &[&alive]);
+    leave_all(&mut stage, &[&alive]);
 }
 
-/// Says goodbye to the group in `on_close`, and pauses whom it can.
+/// Publishes a goodbye in `on_close`, and tries to pause the peer that is closed.
 struct Farewell;
 
 impl Dispatcher for Farewell {
@@ -186,7 +160,7 @@ impl Dispatcher for Farewell {
     }
 }
 
-/// A peer whose connection is over is read to its end, whatever its `on_close` did: it published to a congested group, or
+/// After `on_close` the connection is read until TCP closes, even if `on_close` published to a congested group or
 /// paused its own peer. No pause outlives its peer.
 #[test]
 fn a_connection_that_is_over_is_not_paused() {
@@ -208,7 +182,7 @@ fn a_connection_that_is_over_is_not_paused() {
     assert_eq!(stage.event_loop.snapshot().paused, 1);
     stage.finish(&leaver);
     stage.pass();
-    assert!(!stage.holds(&leaver), "its end was read at once");
+    assert!(!stage.holds(&leaver), "the end of its input is read at once");
     stage.reset(&slow);
     stage.reset(&speaker);
     stage.pass();

@@ -1,5 +1,5 @@
-//! Resources of the operating system: file descriptors, memory and addresses, read from `/proc` (FAULTS R6, R10, R15,
-//! T6, and the invariants I2, I3 and I5 of a whole process).
+//! Resources of the operating system: file descriptors, memory and addresses, as `/proc` reports them (R6, R10, R15,
+//! T6, and the invariants I2, I3 and I5 for a whole process).
 
 #![cfg(target_os = "linux")]
 
@@ -91,8 +91,8 @@ impl Process {
     }
 }
 
-/// Returns the variables that make glibc return freed memory to the system. The systemd unit, the image and the page of
-/// limits must agree on them.
+/// Returns the variables that make glibc return freed memory to the operating system. The systemd unit, the image and
+/// the page of limits must agree on them.
 fn allocator_variables() -> Vec<(String, String)> {
     let variables = |path: &str| -> Vec<(String, String)> {
         let text = fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR")));
@@ -287,7 +287,7 @@ fn without_descriptors_accepting_is_paused() {
     while let Ok(file) = File::open("/dev/null") {
         files.push(file);
     }
-    // One for the socket of the client; none is left for that of the server.
+    // The client's socket takes the last descriptor; none is left for the server's.
     files.pop();
     let mut client = Client::connect(server.address);
     client.send(&request(""));
@@ -331,7 +331,7 @@ fn a_late_loop_reads_all_sockets_first() {
         }
         clients.iter_mut().for_each(|client| client.send(&request("")));
         if start.elapsed() > timeout / 2 || server.snapshot().connecting < CLIENTS {
-            continue; // On a slow machine the first handshake has waited for too long already.
+            continue; // On a slow machine the first handshake has already timed out.
         }
         thread::sleep(timeout);
         server.pass(None).expect("the loop runs");

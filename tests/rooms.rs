@@ -1,7 +1,6 @@
-//! FAULTS "In total", T7: a room on slow links. The talker is slowed, and nobody is closed for what others send.
+//! A room whose members have slow links (T7). The server reads the talker more slowly. It does not close a member
+//! because of what others send, unless that member has stopped reading.
 
-#[path = "support/script.rs"]
-mod script;
 mod support;
 
 use std::cell::RefCell;
@@ -10,45 +9,22 @@ use std::time::Duration;
 
 use framewise::config::Config;
 use framewise::{Broadcast, Dispatcher, Message, Opened, Outbox, PeerId, Readiness};
-use script::{Actor, Script, Stage};
+use support::stage::*;
 use support::*;
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// The defaults without pings, which would only blur what is counted.
-fn config() -> Config {
-    any_origin().timeouts(|timeouts| timeouts.ping_interval = None)
-}
-
-fn stage<D: Dispatcher>(config: Config, dispatcher: D) -> Stage<D> {
-    Stage::new(config.validate().expect("valid"), dispatcher)
-}
-
-fn open(stage: &mut Stage<impl Dispatcher>) -> Actor {
-    let actor = stage.connect();
-    stage.send(&actor, &request(""));
-    stage.pass();
-    assert_eq!(show(&stage.heard(&actor)), show(SWITCHING));
-    actor
-}
 
 /// Half of `max_output` is eight messages of 1 KiB.
 fn narrow() -> Config {
-    config().limits(|limits| (limits.max_output, limits.read_buffer) = (16 * 1024, 4 * 1024))
-}
-
-fn opened(stage: &mut Stage<impl Dispatcher>, count: usize) -> Vec<Actor> {
-    (0..count).map(|_| open(stage)).collect()
+    without_pings().limits(|limits| (limits.max_output, limits.read_buffer) = (16 * 1024, 4 * 1024))
 }
 
 // T7: a room on slow links.
 
-/// T7: one peer talks faster than a room can read: it is read more slowly, and everybody hears everything.
+/// T7: one peer sends faster than the room can read. It is read more slowly, and every member gets every message.
 #[test]
 fn t7_a_talker_is_slowed_and_nobody_is_closed() {
     const MESSAGES: u16 = 400;
     let mut stage = stage(narrow(), Broadcast);
-    let (talker, readers) = (open(&mut stage), opened(&mut stage, 5));
+    let (talker, readers) = (open(&mut stage), open_all(&mut stage, 5));
     for reader in &readers {
         stage.make_room(reader, Some(0));
     }
@@ -60,7 +36,7 @@ fn t7_a_talker_is_slowed_and_nobody_is_closed() {
     let mut steps = 0;
     while heard.iter().any(|heard| heard.len() < expected.len()) {
         stage.wait(Duration::from_millis(10));
-        assert_eq!(stage.event_loop.snapshot().open, 6, "nobody is closed, after {steps} steps");
+        assert_eq!(stage.event_loop.snapshot().open, 6, "no peer is closed, after {steps} steps");
         let queued = stage.event_loop.snapshot().queued;
         assert!(queued <= readers.len() * 16 * 1024, "{queued} bytes wait");
         for (reader, heard) in readers.iter().zip(&mut heard) {
@@ -71,7 +47,7 @@ fn t7_a_talker_is_slowed_and_nobody_is_closed() {
         assert!(steps < 3_000, "the talker is read again when the room has read");
     }
     assert!(heard.iter().all(|heard| *heard == expected), "whole, in order, without a gap");
-    // The talker is still served, and what it says now goes out at once.
+    // The talker is still served, and its next message is delivered at once.
     for reader in &readers {
         stage.make_room(reader, None);
     }
@@ -81,8 +57,8 @@ fn t7_a_talker_is_slowed_and_nobody_is_closed() {
     assert!(readers.iter().all(|reader| stage.heard(reader) == b"\x81\x03end"));
 }
 
-/// T7: one reader that has stopped cannot stop the room: after five seconds above half of its bound it is closed with
-/// 1008, and until then the talker is paused rather than the reader closed.
+/// T7: a member that stops reading pauses the talker for five seconds at most. If its output stays above half of the
+/// limit for that long, it is closed with 1008.
 #[test]
 fn t7_a_stalled_reader_stops_the_room_for_five_seconds_at_most() {
     let mut stage = stage(narrow(), Broadcast);
@@ -94,7 +70,7 @@ fn t7_a_stalled_reader_stops_the_room_for_five_seconds_at_most() {
     assert!(before < 200 * 504, "the talker is paused");
     assert_eq!(stage.event_loop.snapshot().open, 3);
     stage.wait(5 * SECOND - Duration::from_millis(100));
-    assert_eq!(stage.event_loop.snapshot().open, 3, "it has its time");
+    assert_eq!(stage.event_loop.snapshot().open, 3, "it has five seconds");
     for _ in 0..10 {
         stage.wait(Duration::from_millis(100));
     }
@@ -107,7 +83,7 @@ fn t7_a_stalled_reader_stops_the_room_for_five_seconds_at_most() {
     assert!(stream.windows(4).any(|four| four[0] == 0x88 && four[2..] == 1008u16.to_be_bytes()));
 }
 
-/// T7: the pause ends with its reason: a reader that leaves, or is lost, holds nobody back.
+/// T7: the pause of the talker ends as soon as the connection of the stalled reader is lost.
 #[test]
 fn t7_a_reader_that_goes_frees_the_talker() {
     let mut stage = stage(narrow(), Broadcast);
@@ -140,7 +116,7 @@ impl Dispatcher for Moderated {
     }
 }
 
-/// T7: a congested reader that is removed from the room holds nobody back.
+/// T7: the pause of the talker ends as soon as the stalled reader is removed from the room.
 #[test]
 fn t7_a_reader_that_leaves_the_room_frees_the_talker() {
     let mut stage = stage(narrow(), Moderated::default());
@@ -157,7 +133,7 @@ fn t7_a_reader_that_leaves_the_room_frees_the_talker() {
     assert_eq!(stage.event_loop.snapshot().open, 3);
 }
 
-/// T7: how long a stalled reader may hold a room is a setting.
+/// T7: the time for which a stalled reader may pause the room can be configured.
 #[test]
 fn t7_the_time_of_a_congested_reader_can_be_set() {
     let config = narrow().timeouts(|timeouts| timeouts.congestion = SECOND);
@@ -195,7 +171,7 @@ impl Dispatcher for Draining {
 #[test]
 fn t7_a_reader_that_catches_up_within_a_pass_is_not_congested() {
     let script = Rc::new(RefCell::new(None));
-    let mut stage = stage(config(), Draining(Rc::clone(&script)));
+    let mut stage = stage(without_pings(), Draining(Rc::clone(&script)));
     let (talker, other, reader) = (open(&mut stage), open(&mut stage), open(&mut stage));
     stage.make_room(&reader, Some(0));
     *script.borrow_mut() = Some(reader.script.clone());
@@ -218,12 +194,12 @@ fn t7_a_reader_that_catches_up_within_a_pass_is_not_congested() {
     assert_eq!(stage.event_loop.snapshot().open, 3);
 }
 
-/// T7: many talkers share the pause: a reader that keeps reading is not closed, however many send to it.
+/// T7: a reader that keeps reading is not closed, however many talkers send to it.
 #[test]
 fn t7_many_talkers_do_not_close_a_reader() {
     for (count, size) in [(2, 600_000), (40, 20_000), (200, 4_000)] {
-        let mut stage = stage(config(), Broadcast);
-        let (reader, talkers) = (open(&mut stage), opened(&mut stage, count));
+        let mut stage = stage(without_pings(), Broadcast);
+        let (reader, talkers) = (open(&mut stage), open_all(&mut stage, count));
         stage.make_room(&reader, Some(200_000));
         let message = frame(0x82, &vec![7; size]);
         let mut heard = 0;

@@ -1,25 +1,19 @@
-//! The seam between sockets and connections: a transport that changes every byte, holds bytes back, greets before it
-//! carries anything and says goodbye before TCP ends. What holds for it holds for TLS.
+//! The `Transport` trait, between sockets and connections. The transport of these tests behaves as TLS does: it
+//! exchanges greetings before any data, changes every byte, buffers bytes, and sends a goodbye before TCP closes.
 
-#[path = "support/framed.rs"]
-mod framed;
-#[path = "support/script.rs"]
-mod script;
 mod support;
 
 use std::io::{ErrorKind, Write};
 use std::time::{Duration, Instant};
 
-use framed::{BOUND, Framed, FramedClient, Framing, HELLO, WELCOME, chunks, clear};
 use framewise::config::Config;
 use framewise::{
     Client as WaitingClient, ClientRequest, CloseCode, Dispatcher, Echo, Event, Message, Outbox,
     Server, Snapshot, Tcp, Url,
 };
-use script::{Actor, Stage};
+use support::framed::{BOUND, Framed, FramedClient, Framing, HELLO, WELCOME, chunks, clear};
+use support::script::{Actor, Stage};
 use support::*;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn server() -> TestServer {
     TestServer::over(any_origin(), Echo::default(), Framing)
@@ -29,7 +23,7 @@ fn stage(config: Config) -> Stage<Echo, Framing> {
     Stage::over(config.validate().expect("valid"), Echo::default(), Framing)
 }
 
-/// The socket of the actor takes output, as every socket does at first; the server greets.
+/// Adds a TCP connection. Its socket is writable, so the server sends its greeting.
 fn connect(stage: &mut Stage<Echo, Framing>) -> Actor {
     let actor = stage.connect();
     stage.make_room(&actor, None);
@@ -37,7 +31,7 @@ fn connect(stage: &mut Stage<Echo, Framing>) -> Actor {
     actor
 }
 
-/// An open connection.
+/// Opens a connection: greeting and opening handshake.
 fn open(stage: &mut Stage<Echo, Framing>) -> Actor {
     let actor = connect(stage);
     stage.send(&actor, &[HELLO, &chunks(255, &request(""))].concat());
@@ -46,17 +40,17 @@ fn open(stage: &mut Stage<Echo, Framing>) -> Actor {
     actor
 }
 
-/// The clear bytes of a server that has greeted in them, and whether it has said goodbye.
+/// Decodes what a server sent: its greeting, then clear bytes. Also returns whether it has said goodbye.
 fn said(wire: &[u8]) -> (Vec<u8>, bool) {
     clear(WELCOME, wire)
 }
 
-/// Everything is given back once the visitors are gone.
+/// Waits until every resource is released. (`TestServer::is_back_to_baseline` opens a plain TCP client.)
 fn is_back_to_baseline(server: &TestServer) {
     server.wait_for("baseline", |now| now.held == Snapshot::default());
 }
 
-/// A server without a call of `over` speaks plain TCP: the parameter has a default.
+/// A server for which `over` is not called speaks plain TCP, the default of its type parameter.
 #[test]
 fn tcp_is_the_default() {
     fn is_over_tcp(server: Server<Echo>) -> Server<Echo, Tcp, ()> {
@@ -74,7 +68,8 @@ fn messages_pass_through_the_transport() {
     let mut client = FramedClient::open(server.address);
     let large: Vec<u8> = (0..1 << 20).map(|n: u32| (n % 251) as u8).collect();
     for payload in [&b""[..], b"x", &[7; 125], &[8; 126], &[9; 65_536], &large] {
-        // Sent while the echo is read: neither side's buffers hold the large one.
+        // Sends in a thread while the echo is read, because the large message does not fit into the buffers of either
+        // side.
         let mut writer = client.tcp.try_clone().expect("a descriptor");
         let wire = chunks(200, &frame(0x82, payload));
         let sending = std::thread::spawn(move || writer.write_all(&wire).expect("it is read"));
@@ -89,7 +84,7 @@ fn messages_pass_through_the_transport() {
     is_back_to_baseline(&server);
 }
 
-/// The end, started by either side, with a Close before the goodbye and the goodbye before the end of TCP.
+/// Whichever side closes, the Close is sent before the goodbye, and the goodbye before TCP closes.
 #[test]
 fn the_goodbye_comes_after_the_close_and_before_the_end_of_tcp() {
     let server = server();
@@ -104,14 +99,14 @@ fn the_goodbye_comes_after_the_close_and_before_the_end_of_tcp() {
     assert!(close.starts_with(&[0x88]) && close[2..4] == 1002u16.to_be_bytes(), "{}", show(&close));
     client.finish();
 
-    // A goodbye without a Close is the end of TCP without one: 1006, and nothing is sent in return.
+    // A goodbye without a Close is like TCP that closes without one: the code is 1006, and no Close is sent in return.
     let mut client = FramedClient::open(server.address);
     client.finish();
     assert_eq!(show(&client.read_to_end()), "");
     is_back_to_baseline(&server);
 }
 
-/// A refusal goes out over the transport, whether the request was refused or the connection was one too many.
+/// A refusal is sent through the transport, for a refused request and for an excess connection.
 #[test]
 fn refusals_pass_through_the_transport() {
     let server = server();
@@ -133,7 +128,8 @@ fn refusals_pass_through_the_transport() {
     is_back_to_baseline(&server);
 }
 
-/// Bytes that the transport has taken count as queued. A peer that does not read is not read either, and loses nothing.
+/// Bytes that the transport has accepted count as queued output. So reading from a peer that does not read its replies
+/// is paused, and it loses nothing.
 #[test]
 fn bytes_inside_the_transport_count_as_queued() {
     let mut stage = stage(any_origin().limits(|limits| limits.max_output = 8 * 1024));
@@ -164,8 +160,8 @@ fn bytes_inside_the_transport_count_as_queued() {
     assert!(clear(b"", &wire) == (expected, false));
 }
 
-/// Bytes that lie in the transport are output: a socket that does not take them is given up after the write time-out, and
-/// taking one of them starts it anew.
+/// Bytes inside the transport have the write time-out. A connection whose socket takes none of them for that long is
+/// closed, and each byte that it takes restarts the time.
 #[test]
 fn bytes_inside_the_transport_have_a_deadline() {
     let mut stage = stage(any_origin());
@@ -184,7 +180,7 @@ fn bytes_inside_the_transport_have_a_deadline() {
     assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
 }
 
-/// A peer that stalls in the greeting has the time of the opening handshake for both together.
+/// The time-out of the opening handshake includes the greeting of the transport.
 #[test]
 fn a_stalled_greeting_ends_with_the_handshake_timeout() {
     let mut stage = stage(any_origin());
@@ -200,15 +196,15 @@ fn a_stalled_greeting_ends_with_the_handshake_timeout() {
     stage.wait(Duration::from_millis(1));
     assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
 
-    // A greeting that is none ends the connection at once.
+    // A malformed greeting closes the connection at once.
     let wrong = connect(&mut stage);
     stage.send(&wrong, b"GET / HTTP/1.1\r\n");
     stage.pass();
     assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
 }
 
-/// Nothing is written into a greeting that is not complete, not even to an excess connection, and it is written once it
-/// is complete, although the socket never refused a byte.
+/// Output waits until the greeting is complete, even the refusal of an excess connection. It is sent then, although the
+/// socket never became unwritable and so reports no new readiness.
 #[test]
 fn output_waits_for_the_greeting() {
     let mut stage = stage(any_origin().limits(|limits| limits.max_connections = Some(1)));
@@ -227,7 +223,8 @@ fn output_waits_for_the_greeting() {
     assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
 }
 
-/// A connection through which everything passes, from the greeting to the goodbye.
+/// Returns all bytes of a client, from its greeting to its goodbye, and the clear bytes that the server sends in
+/// return.
 fn conversation() -> (Vec<u8>, Vec<u8>) {
     let texts = [frame(0x01, b"ol"), frame(0x89, b"?"), frame(0x80, b"\xc3\xa1")].concat();
     let said = [request(""), texts, frame(0x82, &[7; 600]), frame(0x88, b"\x03\xe8")].concat();
@@ -237,7 +234,7 @@ fn conversation() -> (Vec<u8>, Vec<u8>) {
     ([HELLO, &chunks(40, &said), &[0]].concat(), heard.concat())
 }
 
-/// Input that is cut at every byte.
+/// The input may be split at any byte.
 #[test]
 fn input_is_exact_wherever_it_is_cut() {
     let (wire, expected) = conversation();
@@ -255,7 +252,7 @@ fn input_is_exact_wherever_it_is_cut() {
     }
 }
 
-/// A socket that refuses at every byte of the output, the greeting and the goodbye too.
+/// The socket may become full at any byte of the output, greeting and goodbye included.
 #[test]
 fn output_is_exact_wherever_it_is_cut() {
     let (wire, expected) = conversation();
@@ -271,7 +268,7 @@ fn output_is_exact_wherever_it_is_cut() {
         stage.pass();
         let mut heard = stage.heard(&actor);
         assert_eq!(heard.len(), cut, "cut at {cut}");
-        assert!(!stage.is_shut(&actor), "the output is not out, cut at {cut}");
+        assert!(!stage.is_shut(&actor), "output is left, cut at {cut}");
         stage.make_room(&actor, None);
         stage.pass();
         heard.extend(stage.heard(&actor));
@@ -283,7 +280,7 @@ fn output_is_exact_wherever_it_is_cut() {
     }
 }
 
-/// The same for a peer that ended its side before it has read anything, with a goodbye or without.
+/// The same for a peer that closed its side of TCP before it read anything, with a goodbye or without.
 #[test]
 fn a_peer_that_has_ended_still_gets_what_waits() {
     let (wire, expected) = conversation();
@@ -307,7 +304,7 @@ fn a_peer_that_has_ended_still_gets_what_waits() {
     }
 }
 
-/// A connection that breaks at any byte is given back.
+/// A connection that is reset after any byte of its input releases everything.
 #[test]
 fn a_reset_anywhere_gives_everything_back() {
     let (wire, _) = conversation();
@@ -331,7 +328,7 @@ fn connect_client<A>(server: &TestServer<A>, config: Config) -> WaitingClient<Fr
         .expect("the server is there")
 }
 
-/// The client uses the same seam: both sides of a connection over the transport.
+/// The client supports the same trait: here both sides use the transport.
 #[test]
 fn a_client_uses_the_same_transport() {
     let server = server();
@@ -353,7 +350,7 @@ fn a_client_uses_the_same_transport() {
     is_back_to_baseline(&server);
 }
 
-/// Reads its first message and nothing more.
+/// Replies to the first message, then stops reading.
 struct Deaf;
 
 impl Dispatcher for Deaf {
@@ -363,8 +360,8 @@ impl Dispatcher for Deaf {
     }
 }
 
-/// A client whose server reads nothing waits, and gives up after the write time-out, although its own transport has taken
-/// every byte that the socket refuses.
+/// If the server does not read, `send` waits and fails after the write time-out, although the client's transport has
+/// buffered the bytes that the socket did not take.
 #[test]
 fn a_client_gives_a_full_transport_up() {
     let server = TestServer::over(any_origin(), Deaf, Framing);

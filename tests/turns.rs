@@ -1,16 +1,13 @@
-//! The turns of peers, over scripted sockets: fairness, backpressure, and writes that end at any byte.
+//! The turns of peers, over scripted sockets: fairness, backpressure, and writes that stop after any byte.
 
-#[path = "support/script.rs"]
-mod script;
 mod support;
 
 use std::time::Duration;
 
 use framewise::Snapshot;
-use framewise::config::Config;
 use framewise::{Dispatcher, Echo, Message, Opened, Outbox};
-use script::{Actor, Stage};
-use support::{SWITCHING, any_origin, at_most_one_close, frame, request, server_frame, show};
+use support::stage::*;
+use support::*;
 
 /// Echoes each message and also sends it to all other peers.
 struct Both;
@@ -24,27 +21,6 @@ impl Dispatcher for Both {
         outbox.reply(message);
         outbox.publish("all", message, &[]);
     }
-}
-
-fn stage<D: Dispatcher>(config: Config, dispatcher: D) -> Stage<D> {
-    Stage::new(config.validate().expect("valid"), dispatcher)
-}
-
-fn open(stage: &mut Stage<impl Dispatcher>) -> Actor {
-    let actor = stage.connect();
-    stage.send(&actor, &request(""));
-    stage.pass();
-    assert_eq!(show(&stage.heard(&actor)), show(SWITCHING));
-    actor
-}
-
-fn leaves_nothing(stage: &mut Stage<impl Dispatcher>, actors: &[&Actor]) {
-    for actor in actors {
-        stage.send(actor, &frame(0x88, b""));
-        stage.finish(actor);
-    }
-    stage.pass();
-    assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
 }
 
 /// R5: a peer that floods the server is read once in each turn. Another peer is served after that read, not after the
@@ -64,7 +40,7 @@ fn a_flood_does_not_delay_other_peers() {
     assert!(stage.event_loop.has_turns());
     stage.pass();
     assert_eq!(first + stage.heard(&flood).len(), 100_000 * server_frame(0x82, &[7; 100]).len());
-    leaves_nothing(&mut stage, &[&flood, &quiet]);
+    leave_all(&mut stage, &[&flood, &quiet]);
 }
 
 /// R11: the socket is full after any number of bytes of the stream. The stream has replies, shared frames, and payloads
@@ -91,7 +67,7 @@ fn a_stream_has_no_gap_wherever_a_write_ends() {
             stage.pass();
             assert_eq!(stage.heard(&actor), &expected[cut..], "length {length}, cut at {cut}");
             assert!(stage.is_shut(&actor));
-            leaves_nothing(&mut stage, &[&actor]);
+            leave_all(&mut stage, &[&actor]);
         }
     }
 }
@@ -116,7 +92,7 @@ fn a_stream_has_no_gap_byte_by_byte() {
     }
     assert_eq!(show(&heard), show(&expected));
     stage.make_room(&actor, None);
-    leaves_nothing(&mut stage, &[&actor, &other]);
+    leave_all(&mut stage, &[&actor, &other]);
 }
 
 /// R4, CVE-2026-11586, CVE-2021-3690: while the socket is full, only the most recent ping is remembered and answered
@@ -136,7 +112,7 @@ fn one_pong_waits_for_a_full_socket() {
     let last = [b"\x8a\x02".to_vec(), 9_999u16.to_be_bytes().to_vec()].concat();
     let first = [b"\x8a\x02".to_vec(), 0u16.to_be_bytes().to_vec()].concat();
     assert_eq!(show(&stage.heard(&actor)), show(&[first, last].concat()));
-    leaves_nothing(&mut stage, &[&actor]);
+    leave_all(&mut stage, &[&actor]);
 }
 
 /// R2: the server pauses reading from a peer that does not read its replies. The peer loses nothing.
@@ -165,7 +141,7 @@ fn unread_replies_pause_reading_from_their_peer() {
     }
     assert!(heard == expected);
     stage.make_room(&actor, None);
-    leaves_nothing(&mut stage, &[&actor]);
+    leave_all(&mut stage, &[&actor]);
 }
 
 /// R1: the connection of a peer that never reads fails when messages of others have filled half of its output limit for
@@ -199,7 +175,7 @@ fn a_congested_peer_is_closed() {
     let heard = stage.heard(&silent);
     at_most_one_close(&heard);
     assert!(heard.windows(2).any(|two| two == 1008u16.to_be_bytes()));
-    leaves_nothing(&mut stage, &[&silent, &speaker]);
+    leave_all(&mut stage, &[&silent, &speaker]);
 }
 
 /// C8, CVE-2017-2670: a connection that is reset in any state releases everything.

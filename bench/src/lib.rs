@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 
 use mio::net::TcpListener;
 
-/// The request of every connection; its key is the one of RFC 6455 §1.3.
+/// The request of every connection, with the key of the example in RFC 6455 §1.3.
 pub const REQUEST: &[u8] =
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

@@ -124,12 +124,12 @@ impl Load {
         }
     }
 
-    /// Returns how many batches are kept in flight: so many that the server never waits for the next one.
+    /// Returns how many batches to keep in flight. There are enough that the server never waits for the next one.
     fn window(&self, batch: usize) -> u64 {
         (UNDER_WAY / (batch * self.frame)).max(4) as u64
     }
 
-    /// Answers the pings that have arrived. Idle peers get nothing else.
+    /// Sends a pong for each ping that has arrived. An idle peer receives nothing else.
     ///
     /// # Errors
     ///

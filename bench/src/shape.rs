@@ -32,11 +32,11 @@ pub enum Traffic {
     Broadcast,
     /// Opening handshakes, one at a time.
     Handshakes,
-    /// Only idle connections: their memory, and the time for pings.
+    /// Only idle connections: measures their memory, and the processor time for their pings.
     Idle,
     /// This many messages per second, each at its scheduled time, whether or not the previous one has come back.
     Latency(u32),
-    /// The same, beside one more connection that sends and receives as fast as possible.
+    /// The same, next to one more connection that sends and receives as fast as possible.
     LatencyBesideFlood(u32),
     /// The first peer publishes. Half of the others read, and half do not.
     SlowReaders,

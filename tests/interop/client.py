@@ -40,7 +40,7 @@ async def _():
 @check("ping and pong")
 async def _():
     async with connect(ECHO) as client:
-        # It resolves when the pong with this very payload arrives.
+        # It resolves when the pong with the same payload arrives.
         await (await client.ping("are you there"))
 
 @check("close codes and reasons")
@@ -63,7 +63,7 @@ async def _():
     async with connect(BROADCAST) as ana, connect(BROADCAST) as rui, connect(BROADCAST) as eva:
         await ana.send("Olá, turma!")
         assert await rui.recv() == "Olá, turma!" == await eva.recv()
-        # The next thing that she hears is what somebody else says.
+        # The next message that Ana gets is Rui's, so her own did not come back.
         await rui.send(b"\1\2")
         assert await ana.recv() == b"\1\2" == await eva.recv()
 

@@ -143,7 +143,7 @@ fn expect(client: &mut Client, expected: Message<'_>) -> Result<(), Box<dyn std:
     }
 }
 
-/// Closes the connection and expects the code of the answer to be 1000.
+/// Closes the connection and expects the code of the server's Close to be 1000.
 fn our_end(mut client: Client) -> Result<(), Box<dyn std::error::Error>> {
     match client.close(CloseCode::NORMAL, "")? {
         closed if closed.code == CloseCode::NORMAL => Ok(()),

@@ -90,7 +90,7 @@ const checks = {
     const [speaker, ...others] = members;
     speaker.send('Olá, turma!');
     for (const other of others) assert.equal(await next(other), 'Olá, turma!');
-    // The next thing that the speaker hears is what somebody else says.
+    // The next message that the speaker gets is from another client, so its own did not come back.
     others[0].send(Buffer.from([1, 2, 3]));
     assert.deepEqual(await next(speaker), Buffer.from([1, 2, 3]));
     assert.deepEqual(await next(others[1]), Buffer.from([1, 2, 3]));

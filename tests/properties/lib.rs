@@ -38,6 +38,15 @@ pub fn open(role: Role, config: &ValidConfig) -> Connection {
     }
 }
 
+/// Returns a valid opening handshake for `path`.
+pub fn request(path: &str) -> Vec<u8> {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .into_bytes()
+}
+
 /// Encodes a frame byte by byte, as §5.2 draws it. With a key it is a frame of a client.
 pub fn frame(fin: bool, opcode: u8, payload: &[u8], key: Option<[u8; 4]>) -> Vec<u8> {
     let mut bytes = vec![u8::from(fin) << 7 | opcode];

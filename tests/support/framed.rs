@@ -1,5 +1,3 @@
-#![allow(dead_code)] // Each test file uses its own part of this.
-
 //! A transport that changes every byte on its way, as TLS does, and a raw client that speaks it.
 //!
 //! ```text
@@ -17,7 +15,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use framewise::{Drained, ReadOutcome, Readiness, Stream, Transport};
 
-use crate::support::{Client, show};
+use super::{Client, SWITCHING, frame, request, show};
 
 pub const HELLO: &[u8] = b"hello\n";
 pub const WELCOME: &[u8] = b"welcome\n";
@@ -43,11 +41,11 @@ impl Transport for Framing {
 /// One side of a connection.
 #[derive(Debug)]
 pub struct Framed {
-    /// What is left of the peer's greeting.
+    /// The part of the peer's greeting that has not arrived yet.
     awaited: VecDeque<u8>,
     /// Bytes from the wire, not yet delivered: the rest of a chunk that is being delivered, then whole or cut chunks.
     from_wire: VecDeque<u8>,
-    /// What is left of the chunk that is being delivered.
+    /// How many bytes of the chunk that is being delivered are left.
     in_chunk: usize,
     to_wire: VecDeque<u8>,
     socket_ended: bool,
@@ -64,7 +62,7 @@ impl Framed {
         }
     }
 
-    /// The side of a client.
+    /// Returns the client's side.
     pub fn client() -> Framed {
         Framed::new(HELLO, WELCOME)
     }
@@ -83,7 +81,7 @@ impl Framed {
         Ok(())
     }
 
-    /// Reports whether a chunk, or the goodbye, lies here as a whole.
+    /// Reports whether a whole chunk or the goodbye has arrived.
     fn has_chunk(&self) -> bool {
         self.is_greeted()
             && (self.in_chunk > 0
@@ -115,7 +113,7 @@ impl Stream for Framed {
             self.take_greeting()?;
         }
         if !self.has_chunk() {
-            // TCP ended without a goodbye: whatever is left is no chunk.
+            // TCP closed without a goodbye. What is left is an incomplete chunk.
             return Ok(ReadOutcome { count: 0, drained: Drained::Yes });
         }
         if self.in_chunk == 0 {
@@ -157,16 +155,16 @@ impl Stream for Framed {
     }
 }
 
-/// Clear bytes as they travel, in chunks of `size`.
+/// Encodes clear bytes in chunks of `size`.
 pub fn chunks(size: usize, clear: &[u8]) -> Vec<u8> {
     clear.chunks(size).flat_map(|chunk| [&[chunk.len() as u8], chunk].concat()).collect()
 }
 
-/// What a peer said: the clear bytes, and whether a goodbye came after them.
+/// Decodes what a peer sent. Returns the clear bytes, and whether a goodbye came after them.
 ///
 /// # Panics
 ///
-/// The bytes are not a greeting and chunks, or something comes after the goodbye. A chunk at the end may be cut.
+/// The bytes are not a greeting and chunks, or bytes come after the goodbye. The last chunk may be incomplete.
 #[track_caller]
 pub fn clear(greeting: &[u8], wire: &[u8]) -> (Vec<u8>, bool) {
     let mut rest = wire.strip_prefix(greeting).unwrap_or_else(|| {
@@ -195,7 +193,7 @@ pub struct FramedClient {
 }
 
 impl FramedClient {
-    /// Connects and says nothing.
+    /// Connects and sends nothing.
     pub fn connect(address: SocketAddr) -> FramedClient {
         FramedClient { tcp: Client::connect(address).stream, unread: VecDeque::new() }
     }
@@ -213,12 +211,12 @@ impl FramedClient {
         assert_eq!(show(&greeting), show(WELCOME));
     }
 
-    /// Connects, greets and shakes hands.
+    /// Connects, exchanges greetings and completes the opening handshake.
     pub fn open(address: SocketAddr) -> FramedClient {
         let mut client = FramedClient::connect(address);
         client.greet();
-        client.send(&crate::support::request(""));
-        client.expect(crate::support::SWITCHING);
+        client.send(&request(""));
+        client.expect(SWITCHING);
         client
     }
 
@@ -248,7 +246,7 @@ impl FramedClient {
         assert_eq!(show(&bytes), show(expected));
     }
 
-    /// Reads clear bytes up to the goodbye, and then the end of TCP.
+    /// Reads clear bytes up to the goodbye. Expects that TCP closes after it.
     #[track_caller]
     pub fn read_to_end(&mut self) -> Vec<u8> {
         while let Some(chunk) = self.chunk() {
@@ -260,16 +258,16 @@ impl FramedClient {
         self.unread.drain(..).collect()
     }
 
-    /// Says goodbye and ends TCP's write side.
+    /// Sends the goodbye and closes the sending side of TCP.
     pub fn finish(&mut self) {
         self.tcp.write_all(&[0]).expect("the server reads");
-        self.tcp.shutdown(Shutdown::Write).expect("TCP is there");
+        self.tcp.shutdown(Shutdown::Write).expect("TCP is open");
     }
 
-    /// Closes with 1000, and expects the answer, the server's goodbye and the end of TCP.
+    /// Closes with 1000. Expects the server's Close, its goodbye, and that TCP closes.
     #[track_caller]
     pub fn leave(mut self) {
-        self.send(&crate::support::frame(0x88, &1000u16.to_be_bytes()));
+        self.send(&frame(0x88, &1000u16.to_be_bytes()));
         assert_eq!(show(&self.read_to_end()), show(b"\x88\x02\x03\xe8"));
         self.finish();
     }

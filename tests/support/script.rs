@@ -74,7 +74,7 @@ impl Socket for Script {
 }
 
 impl Script {
-    /// Makes room for `room` more bytes in the socket, or for any number of them. The loop is not told.
+    /// Makes room for `room` more bytes in the socket, or for any number of them. The loop is not notified.
     pub fn make_room(&self, room: Option<usize>) {
         self.0.borrow_mut().room = room;
     }
@@ -94,7 +94,7 @@ pub struct Actor {
 }
 
 impl<A: Application> Stage<A> {
-    /// Returns a stage without connections.
+    /// Returns a stage without connections, over plain TCP.
     pub fn new(config: ValidConfig, application: A) -> Stage<A> {
         Stage::over(config, application, Tcp)
     }
@@ -174,7 +174,7 @@ impl<A: Application, T: Transport> Stage<A, T> {
     }
 
     fn tell(&mut self, actor: &Actor, readiness: Readiness) {
-        // A kernel reports no readiness of a file descriptor that is closed.
+        // A kernel reports no readiness for a closed file descriptor.
         if self.event_loop.contains(actor.id) {
             self.event_loop.note_readiness(actor.id.slot(), readiness);
         }

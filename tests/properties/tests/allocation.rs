@@ -1,4 +1,5 @@
-//! FAULTS T5: an allocator that refuses. One test in a process of its own, because the limit is that of the process.
+//! An allocator that refuses (T5). The test runs in a process of its own, because the limit applies to the whole
+//! process.
 
 #[path = "../../support/script.rs"]
 mod script;
@@ -8,27 +9,22 @@ use std::alloc::System;
 use cap::Cap;
 use framewise::Echo;
 use framewise::config::{Config, OriginPolicy};
-use framewise_properties::frame;
+use framewise_properties::{frame, request};
 use script::{Actor, Stage};
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
-const REQUEST: &[u8] =
-    b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
 fn open(stage: &mut Stage<Echo>) -> Actor {
     let actor = stage.connect();
-    stage.send(&actor, REQUEST);
+    stage.send(&actor, &request("/"));
     stage.pass();
     assert!(stage.heard(&actor).starts_with(b"HTTP/1.1 101 "));
     actor
 }
 
-/// T5: a payload buffer that cannot grow costs its own peer the connection; the others stay and are served. Where memory
-/// is short, the message under way, the output of a peer that does not read, and what is read of it and not processed are
-/// each tried.
+/// T5: if a buffer cannot grow, the connection of its peer is closed, and the others are still served. The buffer holds
+/// an unfinished message, or the output of a peer that does not read.
 #[test]
 fn t5_a_buffer_that_cannot_grow_costs_one_peer() {
     let key = Some([0; 4]);
@@ -50,7 +46,7 @@ fn t5_a_buffer_that_cannot_grow_costs_one_peer() {
         if !reads {
             stage.make_room(&victim, Some(0));
         }
-        // The script's own memory comes first: what is sent, and room for what is heard.
+        // Allocate the memory of the scripted sockets before the limit is set.
         stage.send(&victim, &bytes);
         stage.send(&other, &hello);
         ALLOCATOR.set_limit(ALLOCATOR.allocated() + 300_000).expect("more than there is");
@@ -64,7 +60,7 @@ fn t5_a_buffer_that_cannot_grow_costs_one_peer() {
         assert_eq!(open_now, 1, "{what}: the victim is closed and nobody else");
         assert_eq!(heard, b"\x81\x05hello", "{what}");
         assert_eq!(still, b"\x81\x05hello", "{what}");
-        // A close that can still be told is told.
+        // A peer that still reads gets a Close.
         let said = stage.heard(&victim);
         assert!(!reads || said.first() == Some(&0x88), "{what}: {}", said.escape_ascii());
         stage.finish(&victim);
@@ -72,6 +68,6 @@ fn t5_a_buffer_that_cannot_grow_costs_one_peer() {
         let new = open(&mut stage);
         stage.send(&new, &hello);
         stage.pass();
-        assert_eq!(stage.heard(&new), b"\x81\x05hello", "{what}: newcomers are served");
+        assert_eq!(stage.heard(&new), b"\x81\x05hello", "{what}: new connections are served");
     }
 }

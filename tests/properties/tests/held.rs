@@ -1,4 +1,4 @@
-//! FAULTS T1: the memory that one slow reader holds, as the allocator counts it. One test in a process of its own.
+//! The memory that one slow reader holds, as the allocator counts it (T1). The test runs in a process of its own.
 
 #[path = "../../support/script.rs"]
 mod script;
@@ -8,13 +8,13 @@ use std::alloc::System;
 use cap::Cap;
 use framewise::config::{Config, OriginPolicy};
 use framewise::{Dispatcher, Message, Opened, Outbox};
-use framewise_properties::frame;
+use framewise_properties::{frame, request};
 use script::{Actor, Stage};
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
-/// The room of the slow reader for messages that begin with `r`, all others for the rest.
+/// Publishes messages that begin with `r` to the room of the slow reader, and all others elsewhere.
 struct Rooms;
 
 impl Dispatcher for Rooms {
@@ -30,18 +30,15 @@ impl Dispatcher for Rooms {
 
 fn open(stage: &mut Stage<Rooms>, path: &str) -> Actor {
     let actor = stage.connect();
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    stage.send(&actor, request.as_bytes());
+    stage.send(&actor, &request(path));
     stage.pass();
     assert!(stage.heard(&actor).starts_with(b"HTTP/1.1 101 "));
     actor
 }
 
-/// T1: short and longer messages by turns to one peer that does not read, while peers elsewhere fill and empty large
-/// buffers: what is held for it follows what is queued for it, not the size of the buffers that happened to be free.
+/// T1: one peer does not read the short and long messages that it gets by turns, while peers elsewhere fill and empty
+/// large buffers. The memory held for it follows what is queued for it, not the size of the buffers that happened to be
+/// free.
 #[test]
 fn t1_a_slow_reader_holds_its_output_bound_and_one_buffer() {
     const MAX_OUTPUT: usize = 256 * 1024;
@@ -55,7 +52,7 @@ fn t1_a_slow_reader_holds_its_output_bound_and_one_buffer() {
     let others: Vec<Actor> = (0..8).map(|_| open(&mut stage, "/elsewhere")).collect();
     stage.make_room(&slow, Some(0));
     let key = Some([0; 4]);
-    // In one pass, so that eight buffers are in use at the same time and lie free afterwards.
+    // All in one pass, so that eight buffers are in use at the same time and free afterwards.
     let burst = frame(true, 2, &[b'e'; 240], key).repeat(800);
     let pair = [frame(true, 2, &[b'r'; 20], key), frame(true, 2, &[b'r'; 300], key)].concat();
     let round = |stage: &mut Stage<Rooms>, pairs: usize| {
@@ -74,7 +71,7 @@ fn t1_a_slow_reader_holds_its_output_bound_and_one_buffer() {
     }
     let queued = stage.event_loop.snapshot().queued;
     assert_eq!(queued, 25 * 6 * (22 + 304), "all of it waits");
-    assert!(queued < MAX_OUTPUT / 2, "and nobody is held back for it");
+    assert!(queued < MAX_OUTPUT / 2, "too little to pause a sender");
     let held = ALLOCATOR.allocated().saturating_sub(before);
     assert!(held <= MAX_OUTPUT + BUFFER, "{held} bytes are held where {queued} wait");
     assert!(held <= 2 * queued + 64 * 1024, "{held} bytes are held where {queued} wait");

@@ -8,13 +8,9 @@ use std::time::Duration;
 use framewise::Snapshot;
 use framewise::config::{Config, OriginPolicy};
 use framewise::{CloseCode, Dispatcher, Message, Opened, Outbox};
-use framewise_properties::{cases, frame};
+use framewise_properties::{cases, frame, request};
 use proptest::prelude::*;
 use script::{Actor, Stage};
-
-const REQUEST: &[u8] =
-    b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// Every peer is in one group until it sends a message.
 struct Group;
@@ -101,7 +97,7 @@ fn act(stage: &mut Stage<Group>, members: &mut Vec<Member>, number: &mut u32, st
     match step {
         Step::Open => {
             let actor = stage.connect();
-            stage.send(&actor, REQUEST);
+            stage.send(&actor, &request("/"));
             stage.pass();
             members.push(Member { actor, first: *number, heard: Vec::new() });
         }

@@ -146,7 +146,7 @@ fn nearly_text() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(cases(500))]
 
-    /// RFC 6455 §8.1-1: any part of a text that may have an invalid byte.
+    /// RFC 6455 §8.1-1: any part of a text that may contain an invalid byte.
     #[test]
     fn random_texts(
         bytes in nearly_text(),
