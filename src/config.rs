@@ -45,7 +45,7 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Whether a ping gets a pong, as the standard requires (§5.5.2). Set it to false only to observe how the other
     /// side reacts when it receives no pong.
-    pub answer_pings: bool,
+    pub send_pongs: bool,
 }
 
 /// What the opening handshake accepts (§4.2).
@@ -172,7 +172,7 @@ impl Default for Config {
             handshake: HandshakePolicy::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
-            answer_pings: true,
+            send_pongs: true,
         }
     }
 }

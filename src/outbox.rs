@@ -7,7 +7,7 @@
 //!
 //! An [`Outbox`] only queues, and the event loop writes. Output for the peer of the turn is written at the end of the
 //! turn, and output for other peers at the end of the pass, so that many messages become one write. There are two
-//! exceptions: an output that reaches 128 KiB is written at once, and a large message for an empty output is written
+//! exceptions: an output that reaches 256 KiB is written at once, and a large message for an empty output is written
 //! directly, without a copy.
 
 use std::fmt;
@@ -23,7 +23,7 @@ use crate::protocol::connection::{Connection, State};
 use crate::protocol::encode::{EncodedFrame, SharedCount};
 use crate::protocol::extension::EncoderKind;
 use crate::protocol::message::{Message, Payload};
-use crate::protocol::output::{FLUSH_AT, Output};
+use crate::protocol::output::{COPY_UP_TO, FLUSH_AT, Output};
 use crate::protocol::violation::Violation;
 
 /// The operations on sockets that sending needs. The event loop implements them.
@@ -32,8 +32,13 @@ pub(crate) trait Wire {
     fn flush(&mut self, peer: PeerId, connection: &mut Connection);
 
     /// Writes a message without copying it, if no other output is queued. Queues the bytes that the socket does not
-    /// accept.
-    fn write_through(&mut self, peer: PeerId, connection: &mut Connection, message: Message<'_>);
+    /// accept. Returns false if the socket is broken, or if there is not enough memory for these bytes.
+    fn write_through(
+        &mut self,
+        peer: PeerId,
+        connection: &mut Connection,
+        message: Message<'_>,
+    ) -> bool;
 }
 
 /// Everything that an outbox acts on, besides the connection that has its turn.
@@ -47,6 +52,8 @@ pub(crate) struct Switchboard {
     pub(crate) shared: SharedCount,
     /// How many more frames the current turn may process.
     pub(crate) budget: u32,
+    /// Bytes that were copied into the outputs of other peers than the sender since these were last settled.
+    unsettled: usize,
     /// Recipients that became congested, for the event loop to watch.
     pub(crate) newly_congested: Vec<PeerId>,
 }
@@ -61,8 +68,31 @@ impl Switchboard {
             pool: Pool::default(),
             shared: SharedCount::default(),
             budget: 0,
+            unsettled: 0,
             newly_congested: Vec::new(),
         }
+    }
+
+    /// Counts bytes that were copied into the outputs of other peers. If there are many, the turn ends after the current
+    /// message, so that the event loop can settle these peers.
+    #[inline]
+    fn count_unsettled(&mut self, bytes: usize) {
+        self.unsettled += bytes;
+        if self.has_much_unsettled() {
+            self.budget = 0;
+        }
+    }
+
+    /// Reports whether the dirty peers should be settled before the next turn.
+    #[inline]
+    pub(crate) fn has_much_unsettled(&self) -> bool {
+        self.unsettled >= MAX_UNSETTLED
+    }
+
+    /// Notes that all dirty peers were settled.
+    #[inline]
+    pub(crate) fn all_settled(&mut self) {
+        self.unsettled = 0;
     }
 
     /// Records a recipient that has become congested.
@@ -74,6 +104,10 @@ impl Switchboard {
         }
     }
 }
+
+/// The most bytes that wait in the outputs of other peers during a turn. Without this limit, one turn of a peer in a
+/// large group could copy its input as often as the group has members, before any of it is written.
+const MAX_UNSETTLED: usize = 4 * 1024 * 1024;
 
 /// The *dirty* peers: they have new output or are closing, so the event loop has to settle them.
 #[derive(Default)]
@@ -237,22 +271,23 @@ impl<'a> Outbox<'a> {
         };
         let output = connection.output();
         // A payload of this length is written at once in any case, and without a copy if no other output is queued.
-        if length >= FLUSH_AT && output.sends_plain() && !output.is_masking() {
+        let is_sent = if length >= FLUSH_AT && output.sends_plain() && !output.is_masking() {
             wire.flush(to, connection);
-            wire.write_through(to, connection, message);
+            wire.write_through(to, connection, message)
         } else {
-            connection.output_mut().send(message);
-            if connection.output().queued() >= FLUSH_AT {
-                wire.flush(to, connection);
-            }
+            connection.output_mut().send(message)
+        };
+        if connection.output().queued() >= FLUSH_AT {
+            wire.flush(to, connection);
         }
         if !is_own {
             dirty.mark(to);
             let is_congested = is_congested(connection);
             self.board.check_congestion(to, is_congested);
+            self.board.count_unsettled(length.min(FLUSH_AT));
             self.wait_for(Recipients::Peer(to), is_congested);
         }
-        true
+        is_sent
     }
 
     /// Sends a message to every member of a group except those in `except`. Returns the number of members for which it
@@ -322,24 +357,27 @@ impl<'a> Outbox<'a> {
     ) -> bool {
         let is_own = to == self.peer;
         let shared = self.board.shared.clone();
+        // The fan-out of one message can exceed the limit alone.
+        let writes_at_once = self.board.has_much_unsettled();
         let Some((connection, dirty, wire)) = self.open_connection(to, frame.bytes().len()) else {
             return false;
         };
         let output = connection.output_mut();
-        if output.sends_plain() {
-            output.send_encoded(frame);
+        let is_queued = if output.sends_plain() {
+            output.send_encoded(frame)
         } else {
-            send_through_extension(output, frame, encoded, &shared);
-        }
-        if connection.output().queued() >= FLUSH_AT {
+            send_through_extension(output, frame, encoded, &shared)
+        };
+        if connection.output().queued() >= FLUSH_AT || writes_at_once {
             wire.flush(to, connection);
         }
         if !is_own {
             dirty.mark(to);
             let is_congested = is_congested(connection);
             self.board.check_congestion(to, is_congested);
+            self.board.count_unsettled(frame.bytes().len().min(COPY_UP_TO));
         }
-        true
+        is_queued
     }
 
     /// Sends a ping with a payload of at most 125 bytes to the peer of this callback. Returns false if it was not
@@ -487,27 +525,29 @@ impl<'a> Outbox<'a> {
     }
 }
 
-/// Queues a frame through the extension of an output. Each kind of encoder encodes the frame only once.
+/// Queues a frame through the extension of an output. Each kind of encoder encodes the frame only once. Returns false if
+/// there is not enough memory.
 #[cold]
 fn send_through_extension(
     output: &mut Output,
     frame: &EncodedFrame,
     encoded: &mut Vec<(EncoderKind, EncodedFrame)>,
     shared: &SharedCount,
-) {
+) -> bool {
     let kind = output.encoder_kind();
     let found = encoded.iter().find(|(other, _)| Some(*other) == kind);
     let frame = match found {
         Some((_, frame)) => Some(frame.clone()),
         None => output.encode_shared(frame, shared),
     };
-    let Some(frame) = frame else { return output.exhaust_for_memory() };
-    output.send_encoded(&frame);
+    let Some(frame) = frame else { return output.exhaust() };
+    let is_queued = output.send_encoded(&frame);
     if let Some(kind) = kind
         && encoded.iter().all(|(other, _)| *other != kind)
     {
         encoded.push((kind, frame));
     }
+    is_queued
 }
 
 /// Reports whether a peer is congested: its socket is full, and more than half of its output limit is queued.

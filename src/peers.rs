@@ -1,8 +1,8 @@
 //! The table of connections.
 //!
 //! ```text
-//! PeerId     | slot, 32 bits | generation, 32 bits |
-//!                  |               '-- must equal the slot's: a stale id finds nothing
+//! PeerId     | slot, 32 bits, 24 of them used | generation, 32 bits |
+//!                  |                               '-- must equal the slot's: a stale id finds nothing
 //! slots      [ connection | free | connection | taken out | ... ]
 //!                                               '-- it has its turn
 //! ```

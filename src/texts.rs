@@ -20,6 +20,7 @@ table! {
     PORT_IN_USE: "address {} is already in use: stop the other program or choose another --port", "o endereço {} já está em uso: encerre o outro programa ou escolha outra --port";
     BAD_HOST: "host '{}' is not an address of this machine", "o host '{}' não é um endereço desta máquina";
     CANNOT_LISTEN: "cannot listen on {}: {}", "não foi possível ouvir em {}: {}";
+    CANNOT_POLL: "the operating system cannot report when sockets are ready: {}", "o sistema operacional não consegue informar quando os sockets estão prontos: {}";
     BAD_SETTING: "setting '{}': {}", "configuração '{}': {}";
     WANTED_NOT_EMPTY: "it must not be empty", "não pode ser vazio";
     WANTED_AT_LEAST: "at least {} is needed", "o mínimo é {}";
@@ -31,7 +32,7 @@ table! {
 
     // Errors that prevent a client from connecting.
     CANNOT_CONNECT: "cannot connect to {}: {}", "não foi possível conectar a {}: {}";
-    NO_ANSWER_IN_TIME: "the server did not respond in time", "o servidor não respondeu a tempo";
+    NO_RESPONSE_IN_TIME: "the server did not respond in time", "o servidor não respondeu a tempo";
     NO_ANSWER: "the server closed the connection without a response", "o servidor fechou a conexão sem responder";
     NO_TLS: "wss:// needs TLS, which this client does not support: use ws://", "wss:// exige TLS, que este cliente não oferece: use ws://";
     NO_RANDOMNESS: "the operating system provided no random numbers", "o sistema operacional não forneceu números aleatórios";
@@ -39,14 +40,14 @@ table! {
     URL_AUTHORITY: "the host or the port of the URL is malformed (RFC 6455 3)", "o host ou a porta da URL é inválido (RFC 6455 3)";
     URL_FRAGMENT: "a WebSocket URL has no #fragment (RFC 6455 3)", "uma URL WebSocket não tem #fragmento (RFC 6455 3)";
     URL_RESOURCE: "the path or the query has a space or a control character: percent-encode it", "o caminho ou a query tem um espaço ou caractere de controle: codifique-o com %";
-    ANSWER_REJECTED: "the response does not open a WebSocket (RFC 6455 4.1): {}", "a resposta não abre um WebSocket (RFC 6455 4.1): {}";
-    ANSWER_STATUS_LINE: "the first line is not a status line of HTTP/1.1", "a primeira linha não é uma linha de status HTTP/1.1";
-    ANSWER_STATUS: "the status is {}, not 101", "o status é {}, e não 101";
-    ANSWER_UPGRADE: "Upgrade is not websocket", "Upgrade não é websocket";
-    ANSWER_CONNECTION: "Connection does not contain Upgrade", "Connection não contém Upgrade";
-    ANSWER_ACCEPT: "Sec-WebSocket-Accept does not match the key", "Sec-WebSocket-Accept não corresponde à chave";
-    ANSWER_EXTENSION: "the server chose an extension that was not offered", "o servidor escolheu uma extensão que não foi oferecida";
-    ANSWER_SUBPROTOCOL: "the server chose a subprotocol that was not offered", "o servidor escolheu um subprotocolo que não foi oferecido";
+    RESPONSE_REJECTED: "the response does not open a WebSocket (RFC 6455 4.1): {}", "a resposta não abre um WebSocket (RFC 6455 4.1): {}";
+    RESPONSE_STATUS_LINE: "the first line is not a status line of HTTP/1.1", "a primeira linha não é uma linha de status HTTP/1.1";
+    RESPONSE_STATUS: "the status is {}, not 101", "o status é {}, e não 101";
+    RESPONSE_UPGRADE: "Upgrade is not websocket", "Upgrade não é websocket";
+    RESPONSE_CONNECTION: "Connection does not contain Upgrade", "Connection não contém Upgrade";
+    RESPONSE_ACCEPT: "Sec-WebSocket-Accept does not match the key", "Sec-WebSocket-Accept não corresponde à chave";
+    RESPONSE_EXTENSION: "the server chose an extension that was not offered", "o servidor escolheu uma extensão que não foi oferecida";
+    RESPONSE_SUBPROTOCOL: "the server chose a subprotocol that was not offered", "o servidor escolheu um subprotocolo que não foi oferecido";
 
     // The trace.
     TRACE_KEY: "key + GUID: {}", "chave + GUID: {}";

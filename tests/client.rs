@@ -89,7 +89,7 @@ fn messages_of_any_size_come_back() {
     assert!(matches!(next(&mut client), Event::Pong(payload) if *payload == *b"there?"));
     let closed = client.close(CloseCode(4000), "até logo").expect("a valid close");
     assert_eq!((closed.code, closed.reason.as_str()), (CloseCode(4000), "até logo"));
-    assert_eq!(closed.cause, Cause::ThisEnd);
+    assert_eq!(closed.cause, Cause::Local);
     assert!(!client.send(Message::from("too late")).expect("no error"));
     assert!(!client.ping(b""));
     server.is_back_to_baseline();

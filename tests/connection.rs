@@ -94,14 +94,14 @@ fn the_closing_handshake() {
     assert_eq!(client.state(), State::Closing);
     assert!(!client.output_mut().send(Message::from("too late")));
     assert_eq!(events(&mut client, &mut server), ["Closed(1000, \"bye\", Peer)"]);
-    assert_eq!(events(&mut server, &mut client), ["Closed(1000, \"bye\", ThisEnd)"]);
+    assert_eq!(events(&mut server, &mut client), ["Closed(1000, \"bye\", Local)"]);
     assert_eq!((client.state(), server.state()), (State::Closed, State::Closed));
 
     let (mut client, mut server) = open();
     client.close(CloseCode(4000), "").expect("valid");
     server.close(CloseCode(4001), "").expect("valid");
-    assert_eq!(events(&mut client, &mut server), ["Closed(4000, \"\", ThisEnd)"]);
-    assert_eq!(events(&mut server, &mut client), ["Closed(4001, \"\", ThisEnd)"]);
+    assert_eq!(events(&mut client, &mut server), ["Closed(4000, \"\", Local)"]);
+    assert_eq!(events(&mut server, &mut client), ["Closed(4001, \"\", Local)"]);
     assert!(client.output().is_empty() && server.output().is_empty(), "one Close each");
 
     let (client, mut server) = open();
@@ -118,7 +118,7 @@ fn messages_that_arrive_after_the_own_close_are_dropped() {
     client.output_mut().send(Message::from("crossing"));
     client.close(CloseCode::NORMAL, "").expect("valid");
     server.close(CloseCode::GOING_AWAY, "").expect("valid");
-    assert_eq!(events(&mut client, &mut server), ["Closed(1000, \"\", ThisEnd)"]);
+    assert_eq!(events(&mut client, &mut server), ["Closed(1000, \"\", Local)"]);
 }
 
 /// F16. RFC 6455 §5.1-5: a masked frame from a server fails the connection. The Close of the client is masked.

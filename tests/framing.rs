@@ -64,7 +64,7 @@ fn the_close_reason_names_the_section_of_the_broken_rule() {
             b"\x08\x80\0\0\0\0",
             "RFC 6455 5.5: a control frame must not be fragmented",
         ),
-        // F11. RFC 6455 §5.4-4
+        // F11. RFC 6455 §5.4-4, §5.4-12
         (
             "nothing to continue",
             b"\x80\x80\0\0\0\0",

@@ -3,13 +3,15 @@
 
 mod support;
 
-use std::io::{ErrorKind, Write};
+use std::cell::Cell;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use framewise::config::Config;
 use framewise::{
-    Client as WaitingClient, ClientRequest, CloseCode, Dispatcher, Echo, Event, Message, Outbox,
-    Server, Snapshot, Tcp, Url,
+    Client as WaitingClient, ClientRequest, CloseCode, Dispatcher, Drained, Echo, Event, Message,
+    Outbox, ReadOutcome, Readiness, Server, Snapshot, Stream, Tcp, Transport, Url,
 };
 use support::framed::{BOUND, Framed, FramedClient, Framing, HELLO, WELCOME, chunks, clear};
 use support::script::{Actor, Stage};
@@ -379,4 +381,105 @@ fn a_client_gives_a_full_transport_up() {
         }
     };
     assert_eq!(error.kind(), ErrorKind::TimedOut);
+}
+
+/// A transport that begins to break the rules of `Stream` once it is told to.
+#[derive(Clone, Default)]
+struct Faulty(Rc<Cell<Fault>>);
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Fault {
+    #[default]
+    None,
+    /// A read reports more bytes than there is space for.
+    ReadsTooMuch,
+    /// A write reports more bytes than it was given.
+    WritesTooMuch,
+    /// After a read, the stream has bytes to write and fails to.
+    CannotRespond,
+}
+
+impl Transport for Faulty {
+    type Stream = Faulty;
+
+    fn accept(&mut self) -> Faulty {
+        self.clone()
+    }
+}
+
+impl Stream for Faulty {
+    fn read(&mut self, io: &mut impl Read, into: &mut [u8]) -> io::Result<ReadOutcome> {
+        let count = io.read(into)?;
+        let too_much = if self.0.get() == Fault::ReadsTooMuch { into.len() } else { 0 };
+        Ok(ReadOutcome { count: count + too_much, drained: Drained::Unknown })
+    }
+
+    fn write(&mut self, io: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let count = io.write_vectored(slices)?;
+        Ok(count + usize::from(self.0.get() == Fault::WritesTooMuch))
+    }
+
+    fn wants_write(&self) -> bool {
+        self.0.get() == Fault::CannotRespond
+    }
+
+    fn drive(&mut self, _: &mut (impl Read + Write), _: Readiness) -> io::Result<()> {
+        match self.0.get() {
+            Fault::CannotRespond => Err(ErrorKind::InvalidData.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A transport that reports impossible counts costs its own connection. The server does not panic, and other connections
+/// are served.
+#[test]
+fn a_faulty_transport_costs_its_own_connection() {
+    for fault in [Fault::ReadsTooMuch, Fault::WritesTooMuch] {
+        let transport = Faulty::default();
+        let config = without_pings().validate().expect("valid");
+        let mut stage = Stage::over(config, Echo::default(), transport.clone());
+        let connect = |stage: &mut Stage<Echo, Faulty>| {
+            let actor = stage.connect();
+            stage.send(&actor, &request(""));
+            stage.pass();
+            assert_eq!(show(&stage.heard(&actor)), show(SWITCHING));
+            actor
+        };
+        let (victim, other) = (connect(&mut stage), connect(&mut stage));
+        transport.0.set(fault);
+        stage.send(&victim, &frame(0x81, b"x"));
+        stage.pass();
+        assert!(!stage.holds(&victim), "the faulty connection is removed");
+        transport.0.set(Fault::None);
+        stage.send(&other, &frame(0x81, b"hi"));
+        stage.pass();
+        assert_eq!(show(&stage.heard(&other)), "\\x81\\x02hi");
+    }
+}
+
+/// Counts messages.
+#[derive(Default)]
+struct Count(u32);
+
+impl Dispatcher for Count {
+    fn on_message(&mut self, _: &mut Outbox<'_>, _: Message<'_>) {
+        self.0 += 1;
+    }
+}
+
+/// What a transport has delivered is processed, even if the transport fails right after that.
+#[test]
+fn bytes_read_before_a_failure_are_processed() {
+    let transport = Faulty::default();
+    let config = without_pings().validate().expect("valid");
+    let mut stage = Stage::over(config, Count::default(), transport.clone());
+    let actor = stage.connect();
+    stage.send(&actor, &request(""));
+    stage.pass();
+    transport.0.set(Fault::CannotRespond);
+    stage.send(&actor, &frame(0x81, b"last words"));
+    stage.pass();
+    assert_eq!(stage.event_loop.act(|count, _| count.0), Some(1));
+    assert!(!stage.holds(&actor));
 }

@@ -42,7 +42,7 @@ pub(crate) struct Acceptor {
     listeners: Vec<Listener>,
     without_ipv6: bool,
     /// The time at which the pause ends, or `None` if accepting is not paused.
-    rests_until: Option<Instant>,
+    paused_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Acceptor {
             registry.register(&mut socket, Token(FIRST_TOKEN + i), Interest::READABLE)?;
             listeners.push(Listener { socket, ready: false });
         }
-        Ok(Acceptor { listeners, without_ipv6: bound.without_ipv6, rests_until: None })
+        Ok(Acceptor { listeners, without_ipv6: bound.without_ipv6, paused_until: None })
     }
 
     /// Returns the addresses that the listeners are bound to.
@@ -81,23 +81,23 @@ impl Acceptor {
 
     /// Reports whether a connection may be waiting and accepting is not paused.
     pub(crate) fn is_ready(&self) -> bool {
-        self.rests_until.is_none() && self.listeners.iter().any(|listener| listener.ready)
+        self.paused_until.is_none() && self.listeners.iter().any(|listener| listener.ready)
     }
 
     /// Stops listening and frees the port.
     pub(crate) fn stop(&mut self) {
         self.listeners.clear();
-        self.rests_until = None;
+        self.paused_until = None;
     }
 
     /// Returns the time at which the pause ends, or `None` if accepting is not paused.
-    pub(crate) fn rests_until(&self) -> Option<Instant> {
-        self.rests_until
+    pub(crate) fn paused_until(&self) -> Option<Instant> {
+        self.paused_until
     }
 
     /// Ends the pause, because a file descriptor was closed and accepting may work again.
     pub(crate) fn descriptor_freed(&mut self) {
-        self.rests_until = None;
+        self.paused_until = None;
     }
 
     /// Accepts the next connection, if one is waiting.
@@ -106,10 +106,10 @@ impl Acceptor {
     ///
     /// File descriptors or memory are short. Accepting is paused for 100 ms or until a file descriptor is free.
     pub(crate) fn accept(&mut self, now: Instant) -> io::Result<Option<(TcpStream, SocketAddr)>> {
-        if self.rests_until.is_some_and(|until| now < until) {
+        if self.paused_until.is_some_and(|until| now < until) {
             return Ok(None);
         }
-        self.rests_until = None;
+        self.paused_until = None;
         for listener in &mut self.listeners {
             while listener.ready {
                 match listener.socket.accept() {
@@ -118,7 +118,7 @@ impl Acceptor {
                         AcceptFailure::Drained => listener.ready = false,
                         AcceptFailure::TryNext => {}
                         AcceptFailure::Pause => {
-                            self.rests_until = Some(now + PAUSE);
+                            self.paused_until = Some(now + PAUSE);
                             return Err(error);
                         }
                     },

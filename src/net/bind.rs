@@ -71,7 +71,8 @@ pub enum StartError {
     Config(ConfigError),
     /// The server cannot listen on its address.
     Listen(ListenError),
-    /// The operating system cannot report readiness (epoll or its equivalent).
+    /// The operating system cannot report when the sockets are ready (epoll or its equivalent), or a listener cannot be
+    /// made non-blocking.
     Poll(io::Error),
 }
 
@@ -81,7 +82,7 @@ impl StartError {
         match self {
             StartError::Config(error) => error.text(lang),
             StartError::Listen(error) => error.text(lang),
-            StartError::Poll(error) => texts::CANNOT_LISTEN.with(lang, &[&"epoll", error]),
+            StartError::Poll(error) => texts::CANNOT_POLL.with(lang, &[error]),
         }
     }
 }

@@ -197,7 +197,8 @@ impl<T: Stream, O: Observer> Client<T, O> {
     /// Sends a message. Returns false if the connection is no longer open.
     ///
     /// Bytes that the kernel does not accept at once are queued, and later calls write them. If more than
-    /// [`max_output`](crate::config::Limits::max_output) bytes are queued, this call waits.
+    /// [`max_output`](crate::config::Limits::max_output) bytes are queued, this call waits. It does not receive meanwhile:
+    /// if a server reads nothing until its own messages are received, call [`recv`](Client::recv) between messages.
     ///
     /// # Errors
     ///
@@ -400,7 +401,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
             // RFC 6455 §7.1.1-3: the server closes TCP first. If the connection failed, the server may never do so.
             let failed = !matches!(
                 self.connection.closed().map(|closed| &closed.cause),
-                Some(Cause::Peer | Cause::ThisEnd)
+                Some(Cause::Peer | Cause::Local)
             );
             if failed && !shut && self.connection.output().is_empty() {
                 shut = true;

@@ -38,7 +38,7 @@ pub enum ConnectError {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// The server did not respond in time.
+    /// The server did not respond in time. The time starts when the addresses of the host name are known.
     TimedOut,
     /// The server closed the connection before it sent a complete response.
     Lost,
@@ -70,7 +70,7 @@ impl ConnectError {
             ConnectError::Unreachable { address, source } => {
                 texts::CANNOT_CONNECT.with(lang, &[address, source])
             }
-            ConnectError::TimedOut => texts::NO_ANSWER_IN_TIME.get(lang).to_owned(),
+            ConnectError::TimedOut => texts::NO_RESPONSE_IN_TIME.get(lang).to_owned(),
             ConnectError::Lost => texts::NO_ANSWER.get(lang).to_owned(),
             ConnectError::Rejected(rejected) => rejected.rejection.text(lang),
             ConnectError::NoRandomness => texts::NO_RANDOMNESS.get(lang).to_owned(),

@@ -7,7 +7,7 @@
 //! queue      the slots that have something to read or write
 //!
 //! pass: begin_pass ──> note_readiness, for each ready socket ──> add, for each new connection
-//!                  ──> take_turns, one for each queued peer ──> judge_deadlines
+//!                  ──> take_turns, one for each queued peer ──> expire_deadlines
 //! ```
 //!
 //! A *pass* is one round of the loop. A *turn* (`turn.rs`) is what one peer gets in a pass: one read, and the work that
@@ -309,13 +309,16 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             if let Some(slot) = self.queue.next() {
                 self.turn(slot);
                 self.keep_memory_limit();
+                if self.board.has_much_unsettled() {
+                    self.settle_dirty();
+                }
             }
         }
         self.settle_dirty();
     }
 
     /// Acts on every deadline that has passed, and ends every timed pause that is over.
-    pub fn judge_deadlines(&mut self) {
+    pub fn expire_deadlines(&mut self) {
         while let Some((slot, deadline)) = self.timers.expired(self.now) {
             let Some(id) = self.board.peers.in_slot(slot) else { continue };
             match deadline {

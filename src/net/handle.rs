@@ -138,6 +138,9 @@ impl<A> Handle<A> {
 
     /// Calls a closure as [`run`](Handle::run) does, waits for it, and returns its result.
     ///
+    /// It waits until the server runs. A thread must therefore not call it before it calls
+    /// [`Server::run`](crate::Server::run) itself, and two servers must not call each other from their callbacks.
+    ///
     /// # Errors
     ///
     /// The queue is full, the server has stopped, or the closure panicked. Or the caller is a callback of this server,
@@ -226,7 +229,8 @@ impl<A> Handle<A> {
         self.command(Command::Shutdown(deadline))
     }
 
-    /// Returns the resources that the connections of the server hold at this moment. Waits for the event loop.
+    /// Returns the resources that the connections of the server hold at this moment. It waits as [`call`](Handle::call)
+    /// does.
     ///
     /// # Errors
     ///
@@ -258,20 +262,22 @@ impl<A> Handle<A> {
 
     fn command(&self, command: Command<A>) -> Result<(), HandleError> {
         let bytes = command.bytes();
-        let waiting = self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let result = if waiting > 0 && waiting + bytes > MAX_WAITING_BYTES {
-            Err(HandleError::Full)
-        } else {
-            self.commands.try_send(command).map_err(|error| match error {
+        let is_within = |waiting| waiting == 0 || waiting + bytes <= MAX_WAITING_BYTES;
+        self.shared
+            .bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
+                is_within(waiting).then_some(waiting + bytes)
+            })
+            .map_err(|_| HandleError::Full)?;
+        if let Err(error) = self.commands.try_send(command) {
+            self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(match error {
                 TrySendError::Full(_) => HandleError::Full,
                 TrySendError::Disconnected(_) => HandleError::Stopped,
-            })
-        };
-        match result {
-            Ok(()) => self.shared.wake(),
-            Err(_) => drop(self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed)),
+            });
         }
-        result
+        self.shared.wake();
+        Ok(())
     }
 }
 

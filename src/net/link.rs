@@ -66,7 +66,9 @@ pub trait Stream {
     ///
     /// # Errors
     ///
-    /// `WouldBlock`: nothing can be accepted now. Any other error closes the connection.
+    /// `WouldBlock`: nothing can be accepted now. Any other error closes the connection. A stream may refuse bytes although
+    /// the socket accepts them only before it has read its first clear bytes, for example during a handshake of its own:
+    /// later, the server might not read from the peer until its output is written.
     fn write(&mut self, io: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
     /// Returns how many bytes the stream has queued, including bytes of its own, and not written to the socket.
@@ -207,6 +209,8 @@ pub(crate) struct Link<S, L> {
     waits_for_input: bool,
     /// `Stream::end_output` was called.
     output_ended: bool,
+    /// The transport failed after a read. The next read reports it.
+    fails: bool,
 }
 
 /// A socket wrapper that records whether the socket refused output.
@@ -252,6 +256,7 @@ impl<S: Socket, L: Stream> Link<S, L> {
             broken: false,
             waits_for_input: false,
             output_ended: false,
+            fails: false,
         }
     }
 
@@ -311,10 +316,19 @@ impl<S: Socket, L: Stream> Link<S, L> {
     /// Reads once.
     #[inline]
     pub(crate) fn read(&mut self, into: &mut [u8]) -> Received {
+        if self.fails {
+            self.give_up();
+            return Received::Broken;
+        }
         let received = match self.stream.read(&mut self.socket, into) {
             Ok(ReadOutcome { count: 0, .. }) => {
                 (self.readable, self.ended) = (false, true);
                 Received::End
+            }
+            // The stream is faulty. Using its count would panic.
+            Ok(ReadOutcome { count, .. }) if count > into.len() => {
+                self.give_up();
+                Received::Broken
             }
             Ok(ReadOutcome { count, drained }) => {
                 self.readable = drained != Drained::Yes || self.end_announced;
@@ -331,8 +345,15 @@ impl<S: Socket, L: Stream> Link<S, L> {
             }
         };
         // The transport may have to respond to what it has read.
-        if self.stream.wants_write() && !self.drive(Readiness::default()) {
-            return Received::Broken;
+        if self.stream.wants_write() && self.try_drive(Readiness::default()).is_err() {
+            if let Received::Bytes(_) = received {
+                // These bytes are processed first. The next read reports that the socket is broken.
+                self.fails = true;
+                self.readable = true;
+            } else {
+                self.give_up();
+                return Received::Broken;
+            }
         }
         received
     }
@@ -350,6 +371,11 @@ impl<S: Socket, L: Stream> Link<S, L> {
             let mut socket = Watched { socket: &mut self.socket, refused: false };
             match self.stream.write(&mut socket, &vector[..filled]) {
                 Ok(0) => return Written::Broken,
+                // The stream is faulty, as in `read`.
+                Ok(count) if count > slices.iter().map(|slice| slice.len()).sum() => {
+                    self.give_up();
+                    return Written::Broken;
+                }
                 Ok(count) => {
                     let mut left = count;
                     for slice in slices {
@@ -373,15 +399,19 @@ impl<S: Socket, L: Stream> Link<S, L> {
 
     /// Lets the transport make progress. Returns false if the socket is broken.
     pub(crate) fn drive(&mut self, readiness: Readiness) -> bool {
+        let is_driven = self.try_drive(readiness).is_ok();
+        if !is_driven {
+            self.give_up();
+        }
+        is_driven
+    }
+
+    fn try_drive(&mut self, readiness: Readiness) -> io::Result<()> {
         loop {
             match self.stream.drive(&mut self.socket, readiness) {
-                Ok(()) => return true,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.give_up();
-                    return false;
-                }
+                result => return result,
             }
         }
     }

@@ -223,7 +223,7 @@ impl<A: Application, T: Transport, O: Observer> Server<A, T, O> {
         self.obey(now);
         self.accept(now);
         self.event_loop.take_turns();
-        self.event_loop.judge_deadlines();
+        self.event_loop.expire_deadlines();
         drop(calling);
         if self.event_loop.take_descriptor_freed() {
             self.acceptor.descriptor_freed();
@@ -238,7 +238,7 @@ impl<A: Application, T: Transport, O: Observer> Server<A, T, O> {
             return Some(Duration::ZERO);
         }
         let deadline = self.event_loop.next_deadline();
-        let next = [deadline, self.acceptor.rests_until(), self.stops_at];
+        let next = [deadline, self.acceptor.paused_until(), self.stops_at];
         let next = next.into_iter().flatten().min();
         let until = next.map(|at| at.saturating_duration_since(Instant::now()));
         until.into_iter().chain(wait).min()

@@ -30,6 +30,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         while let Some(id) = self.board.dirty.next() {
             self.settle_peer(id);
         }
+        self.board.all_settled();
         while let Some(id) = self.board.newly_congested.pop() {
             if self.board.groups.is_congested(id) {
                 self.congestion.arm(id.slot(), Deadline::Congestion, self.now);
@@ -146,7 +147,10 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             {
                 let held = connection.held();
                 let output = held.output.max(connection.output().queued());
-                holders.push((held.input + socket.unprocessed.held() + output, id));
+                let total = held.input + socket.unprocessed.held() + output;
+                if total > 0 {
+                    holders.push((total, id));
+                }
             }
         }
         holders.sort_unstable();

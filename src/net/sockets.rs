@@ -254,10 +254,14 @@ impl<S: Socket, L: Stream, O: Observer> Wire for Sockets<S, L, O> {
         Sockets::flush(self, peer, connection);
     }
 
-    fn write_through(&mut self, peer: PeerId, connection: &mut Connection, message: Message<'_>) {
+    fn write_through(
+        &mut self,
+        peer: PeerId,
+        connection: &mut Connection,
+        message: Message<'_>,
+    ) -> bool {
         if connection.state() != State::Open || !connection.output().is_empty() {
-            connection.output_mut().send(message);
-            return;
+            return connection.output_mut().send(message);
         }
         let payload = message.bytes();
         let (header, length) = encode::header(message.opcode(), Rsv::NONE, payload.len(), None);
@@ -269,12 +273,17 @@ impl<S: Socket, L: Stream, O: Observer> Wire for Sockets<S, L, O> {
                 connection.output_mut().block();
                 Some(0)
             }
-            Written::Broken => return connection.broken(),
+            Written::Broken => {
+                connection.broken();
+                return false;
+            }
         };
-        if let Some(taken) = rest {
-            let in_payload = taken.saturating_sub(length);
-            connection.output_mut().raw_parts(&header[taken.min(length)..], &payload[in_payload..]);
-        }
+        let is_kept = rest.is_none_or(|taken| {
+            let (header, payload) =
+                (&header[taken.min(length)..], &payload[taken.saturating_sub(length)..]);
+            connection.output_mut().raw_parts(header, payload)
+        });
         self.note_in_transport(peer, connection);
+        is_kept
     }
 }

@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::dispatcher::Application;
 use crate::net::event_loop::EventLoop;
-use crate::net::link::{Received, Socket, Transport};
+use crate::net::link::{Readiness, Received, Socket, Transport};
 use crate::net::sockets::Stage;
 use crate::net::timers::Deadline;
 use crate::observe::{Direction, Notice, Observer};
@@ -72,8 +72,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
     fn resume(&mut self, id: PeerId, own: &mut Connection) {
         let Some(socket) = self.sockets.get(id) else { return };
         let before = socket.link.queued();
-        if !socket.link.drive(crate::net::link::Readiness { writable: true, ..Default::default() })
-        {
+        if !socket.link.drive(Readiness { writable: true, ..Readiness::default() }) {
             return own.broken();
         }
         socket.took_bytes |= socket.link.queued() < before;

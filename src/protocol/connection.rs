@@ -74,7 +74,7 @@ pub enum Cause {
     /// The peer sent a Close first.
     Peer,
     /// We sent a Close first, and the peer responded with one.
-    ThisEnd,
+    Local,
     /// The peer broke a rule (§7.1.7).
     Violation(Violation),
     /// The application failed while it handled this peer (close code 1011).
@@ -103,7 +103,7 @@ pub enum Event<'b> {
     /// A fragment is complete, and more fragments of its message follow. The event loop counts fragments. Other callers
     /// can ignore this event.
     Fragment,
-    /// A ping. Its pong is already queued, unless [`answer_pings`](crate::Config::answer_pings) is false.
+    /// A ping. Its pong is already queued, unless [`send_pongs`](crate::Config::send_pongs) is false.
     Ping(Cow<'b, [u8]>),
     /// A pong.
     Pong(Cow<'b, [u8]>),
@@ -265,7 +265,7 @@ impl Connection {
                 Ok(Some(Incoming::Fragment)) => return Some(Event::Fragment),
                 Ok(Some(Incoming::Ping(payload))) => {
                     // RFC 6455 §5.5.2-2, §5.5.2-3
-                    if self.config.answer_pings {
+                    if self.config.send_pongs {
                         self.output.pong(&payload);
                     }
                     return Some(Event::Ping(payload));
@@ -406,7 +406,7 @@ impl Connection {
             Ok(received) => received,
             Err(violation) => return Event::Closed(self.fail(violation)),
         };
-        let cause = if self.output.is_closed() { Cause::ThisEnd } else { Cause::Peer };
+        let cause = if self.output.is_closed() { Cause::Local } else { Cause::Peer };
         let (code, reason) = match received {
             // RFC 6455 §5.5.1-6: the response repeats code and reason.
             Some((code, reason)) => {

@@ -199,7 +199,7 @@ impl Dissector {
                 let head = mem::take(&mut self.kept);
                 show_lines(&head, show);
                 self.reading = match self.sender {
-                    Role::Client => self.judge_request(&head, show),
+                    Role::Client => self.check_request(&head, show),
                     Role::Server if head.starts_with(b"HTTP/1.1 101") => Reading::Header,
                     Role::Server => Reading::Body,
                 };
@@ -212,7 +212,7 @@ impl Dissector {
         used
     }
 
-    fn judge_request(&self, head: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> Reading {
+    fn check_request(&self, head: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> Reading {
         let opens = Request::parse(head).and_then(|request| match request.is_handshake() {
             true => validate(&request, &self.config).map(|_| true),
             false => Ok(false),

@@ -31,7 +31,7 @@ use crate::protocol::mask::MaskingKeys;
 use crate::protocol::message::{Message, Payload};
 
 /// Shared frames up to this many bytes are copied into the tail of an output that is not blocked.
-const COPY_UP_TO: usize = 256;
+pub(crate) const COPY_UP_TO: usize = 256;
 
 /// Shared frames below this many bytes are copied even into a blocked output. A reference would cost as much memory.
 const ALWAYS_COPY_BELOW: usize = 64;
@@ -40,7 +40,7 @@ const ALWAYS_COPY_BELOW: usize = 64;
 pub const MAX_SLICES: usize = 16;
 
 /// An output that holds this many bytes is written at once, not at the end of the turn.
-pub(crate) const FLUSH_AT: usize = 128 * 1024;
+pub(crate) const FLUSH_AT: usize = 256 * 1024;
 
 /// The written part of a tail is removed once it has this many bytes.
 const COMPACT_AT: usize = 64 * 1024;
@@ -418,15 +418,10 @@ impl Output {
         }
     }
 
-    /// Drops all queued bytes, because there was not enough memory to encode a frame.
-    pub(crate) fn exhaust_for_memory(&mut self) {
-        self.exhaust();
-    }
-
-    /// Drops all queued bytes because memory ran out. Closing the connection is better than leaving a gap in the
-    /// stream.
+    /// Drops all queued bytes because memory ran out, and returns false. Closing the connection is better than leaving a
+    /// gap in the stream.
     #[cold]
-    fn exhaust(&mut self) -> bool {
+    pub(crate) fn exhaust(&mut self) -> bool {
         self.discard();
         self.exhausted = true;
         false

@@ -94,7 +94,7 @@ impl Url {
         for byte in path.bytes() {
             match byte {
                 b'!'..=b'~' => resource.push(char::from(byte)),
-                0x80.. => write!(resource, "%{byte:02X}").expect("a String takes everything"),
+                0x80.. => write!(resource, "%{byte:02X}").expect("writing to a String cannot fail"),
                 _ => return Err(InvalidUrl::Resource),
             }
         }

@@ -134,7 +134,7 @@ impl Violation {
             LengthTopBit       => ("5.2",   "5.2-5",   PROTOCOL_ERROR, "the top bit of a 64-bit length must be 0"),
             FragmentedControl  => ("5.5",   "5.5-2",   PROTOCOL_ERROR, "a control frame must not be fragmented"),
             ControlTooLong     => ("5.5",   "5.5-1",   PROTOCOL_ERROR, "a control frame has at most 125 bytes"),
-            NothingToContinue  => ("5.4",   "5.4-4",   PROTOCOL_ERROR, "continuation without a message to continue"),
+            NothingToContinue  => ("5.4",   "5.4-12",  PROTOCOL_ERROR, "continuation without a message to continue"),
             MessageInterrupted => ("5.4",   "5.4-4",   PROTOCOL_ERROR, "new message before the last one ended"),
             InvalidUtf8        => ("8.1",   "8.1-1",   INVALID_DATA,   "text must be valid UTF-8"),
             TruncatedCloseCode => ("5.5.1", "5.5.1-2", PROTOCOL_ERROR, "a close body starts with a 2-byte code"),

@@ -93,7 +93,7 @@ fn ping_and_pong(server: &str) -> Result<(), Box<dyn std::error::Error>> {
 fn our_close(server: &str) -> Result<(), Box<dyn std::error::Error>> {
     for (code, reason) in [(1000, ""), (3000, "até logo"), (4999, "bye")] {
         let closed = Client::connect(&format!("{server}/echo"))?.close(CloseCode(code), reason)?;
-        if closed.code != CloseCode(code) || closed.cause != Cause::ThisEnd {
+        if closed.code != CloseCode(code) || closed.cause != Cause::Local {
             return Err(format!("{closed:?}").into());
         }
     }

@@ -144,7 +144,7 @@ impl<A: Application, T: Transport> Stage<A, T> {
         while self.event_loop.has_turns() {
             self.event_loop.take_turns();
         }
-        self.event_loop.judge_deadlines();
+        self.event_loop.expire_deadlines();
     }
 
     /// Advances the clock, then runs a pass.

@@ -138,7 +138,7 @@ impl Args {
     /// The library's settings.
     pub fn config(&self) -> Config {
         let mut config = Config::default();
-        config.answer_pings = !self.no_pong;
+        config.send_pongs = !self.no_pong;
         config.timeouts.ping_interval = None;
         config.limits.max_message = self.max_message as usize;
         config.limits.max_output = MAX_OUTPUT;

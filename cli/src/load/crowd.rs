@@ -324,7 +324,7 @@ impl<'a> Crowd<'a> {
 /// What went wrong, if this end did not want it.
 fn kind_of(closed: &Closed, lang: Lang) -> Option<String> {
     match &closed.cause {
-        Cause::ThisEnd => None,
+        Cause::Local => None,
         Cause::Rejected(rejection) => Some(printable(&rejection.text(lang))),
         Cause::Lost => Some(texts::LOAD_LOST.get(lang).to_owned()),
         _ => Some(

@@ -167,15 +167,15 @@ impl Rejection {
     pub fn text(&self, lang: Lang) -> String {
         let why = match self {
             Rejection::Malformed(refusal) => refusal.rule.text().get(lang).to_owned(),
-            Rejection::StatusLine => texts::ANSWER_STATUS_LINE.get(lang).to_owned(),
-            Rejection::Status(status) => texts::ANSWER_STATUS.with(lang, &[status]),
-            Rejection::Upgrade => texts::ANSWER_UPGRADE.get(lang).to_owned(),
-            Rejection::Connection => texts::ANSWER_CONNECTION.get(lang).to_owned(),
-            Rejection::Accept => texts::ANSWER_ACCEPT.get(lang).to_owned(),
-            Rejection::Extension => texts::ANSWER_EXTENSION.get(lang).to_owned(),
-            Rejection::Subprotocol => texts::ANSWER_SUBPROTOCOL.get(lang).to_owned(),
+            Rejection::StatusLine => texts::RESPONSE_STATUS_LINE.get(lang).to_owned(),
+            Rejection::Status(status) => texts::RESPONSE_STATUS.with(lang, &[status]),
+            Rejection::Upgrade => texts::RESPONSE_UPGRADE.get(lang).to_owned(),
+            Rejection::Connection => texts::RESPONSE_CONNECTION.get(lang).to_owned(),
+            Rejection::Accept => texts::RESPONSE_ACCEPT.get(lang).to_owned(),
+            Rejection::Extension => texts::RESPONSE_EXTENSION.get(lang).to_owned(),
+            Rejection::Subprotocol => texts::RESPONSE_SUBPROTOCOL.get(lang).to_owned(),
         };
-        texts::ANSWER_REJECTED.with(lang, &[&why])
+        texts::RESPONSE_REJECTED.with(lang, &[&why])
     }
 }
 

@@ -26,7 +26,7 @@ impl<'a> Authority<'a> {
                 let (host, after) = text.split_at(text.find(':').unwrap_or(text.len()));
                 let is_name =
                     |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
-                if host.is_empty() || !host.bytes().all(is_name) {
+                if host.is_empty() || !host.bytes().all(is_name) || !has_valid_escapes(host) {
                     return None;
                 }
                 (host, after)
@@ -45,6 +45,14 @@ impl<'a> Authority<'a> {
     }
 }
 
+/// Reports whether two hexadecimal digits follow each percent sign.
+fn has_valid_escapes(host: &str) -> bool {
+    host.split('%').skip(1).all(|after| {
+        let digits = after.as_bytes().first_chunk::<2>();
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,9 +67,10 @@ mod tests {
         assert_eq!(parsed("h:"), Some(("h", None)));
         assert_eq!(parsed("[::1]"), Some(("::1", None)));
         assert_eq!(parsed("[::1]:9"), Some(("::1", Some(9))));
+        assert_eq!(parsed("%41%6a.org"), Some(("%41%6a.org", None)));
         for malformed in [
-            "", ":80", "u@h", "h:port", "h:65536", "h:1:2", "[::1", "[::1]x", "[1]", "a b", "h/p",
-            "h:+1",
+            "%", "a%4", "%4g", "a%%41", "", ":80", "u@h", "h:port", "h:65536", "h:1:2", "[::1",
+            "[::1]x", "[1]", "a b", "h/p", "h:+1",
         ] {
             assert_eq!(parsed(malformed), None, "{malformed}");
         }
