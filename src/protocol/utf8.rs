@@ -228,7 +228,7 @@ pub fn is_utf8(bytes: &[u8]) -> bool {
 /// The number of bytes in a vector register of every x86-64 (SSE2) and every 64-bit ARM processor (NEON).
 const LANES: usize = 16;
 
-/// The number of bytes that are skipped at once if they are ASCII.
+/// The number of bytes that a fast path checks at once.
 const BLOCK: usize = 4 * LANES;
 
 /// Reports whether `bytes` are UTF-8. It slides windows over them until [`fault`] has checked every byte.
@@ -253,8 +253,11 @@ fn is_utf8_by_lanes(bytes: &[u8]) -> bool {
         return false;
     }
     let mut rest = &bytes[LANES - 3..];
+    // After one longer code point, others are likely to follow.
+    let mut up_to_two = true;
     while let Some(window) = rest.first_chunk::<{ 3 + BLOCK }>() {
-        if !is_short(window) && !is_sound(window) {
+        up_to_two = up_to_two && is_sound_up_to::<2>(window);
+        if !up_to_two && !is_sound_up_to::<3>(window) && !is_sound(window) {
             return false;
         }
         rest = &rest[BLOCK..];
@@ -281,15 +284,16 @@ fn is_sound<const WIDTH: usize>(window: &[u8; WIDTH]) -> bool {
     faults < 0x80
 }
 
-/// Fast path: reports whether a window has only code points of one or two bytes, and every byte except the first three
-/// is valid. `false` only means that the fast path did not apply.
+/// Fast path: reports whether no code point in a window has more than `LONGEST` bytes (2 or 3), and every byte except the
+/// first three is valid. `false` only means that the fast path did not apply.
 ///
-/// Latin, Greek, Cyrillic, Hebrew and Arabic letters have at most two bytes. This check takes fewer than half of the
-/// instructions of [`is_sound`], because each byte depends only on the byte before it. Bytes that must not occur are
-/// found once per window: the greatest byte shows whether a longer code point begins (E0..FF). If C0 is subtracted from
-/// each byte, C0 and C1 become 0 and 1, so the least result shows whether one of them occurs.
+/// Latin, Greek, Cyrillic, Hebrew and Arabic letters have at most two bytes, and all others in daily use at most three.
+/// For them, fewer of the earlier bytes matter than in [`fault`]. Bytes that must not occur are found once per window:
+/// the greatest byte shows whether a longer code point begins. If C0 is subtracted from each byte, C0 and C1 become 0 and
+/// 1, so the least result shows whether one of them occurs.
 #[inline(always)]
-fn is_short(window: &[u8; 3 + BLOCK]) -> bool {
+fn is_sound_up_to<const LONGEST: u8>(window: &[u8; 3 + BLOCK]) -> bool {
+    let longer = if LONGEST == 2 { 0xe0 } else { 0xf0 };
     let mut faults = [0; LANES];
     let mut greatest = [0; LANES];
     let mut least = [0xff; LANES];
@@ -299,13 +303,18 @@ fn is_short(window: &[u8; 3 + BLOCK]) -> bool {
         for lane in 0..LANES {
             let at = 3 + block * LANES + lane;
             let (before, byte) = (window[at - 1], window[at]);
-            faults[lane] |= before.saturating_sub(0xc0 - 0x80) ^ !is_above(byte, 0xbf);
+            let mut is_wanted = before.saturating_sub(0xc0 - 0x80);
+            if LONGEST == 3 {
+                is_wanted |= window[at - 2].saturating_sub(0xe0 - 0x80);
+                faults[lane] |= three_byte_fault(before, byte);
+            }
+            faults[lane] |= is_wanted ^ !is_above(byte, 0xbf);
             greatest[lane] = before.max(greatest[lane]);
             least[lane] = before.wrapping_sub(0xc0).min(least[lane]);
         }
     }
     for lane in 0..LANES {
-        faults[lane] |= greatest[lane].saturating_sub(0xe0 - 0x80) | mask(least[lane] < 2);
+        faults[lane] |= greatest[lane].saturating_sub(longer - 0x80) | mask(least[lane] < 2);
     }
     faults.is_ascii()
 }
@@ -333,12 +342,19 @@ fn fault(third_back: u8, second_back: u8, before: u8, byte: u8) -> u8 {
         | second_back.saturating_sub(0xe0 - 0x80)
         | third_back.saturating_sub(0xf0 - 0x80);
     let continues = !is_above(byte, 0xbf);
-    // E0 is invalid before a byte up to 9F, and ED before one above it. For a byte above 9F, the XOR turns ED into E0,
-    // so that one comparison finds both faults. The same applies to F0, F4 and 8F.
-    let three = mask(before ^ (is_above(byte, 0x9f) & (0xe0 ^ 0xed)) == 0xe0);
+    // As in `three_byte_fault`, for F0, F4 and 8F.
     let four = mask(before ^ (is_above(byte, 0x8f) & (0xf0 ^ 0xf4)) == 0xf0);
     let never = mask(before & 0xfe == 0xc0) | before.saturating_sub(0xf5 - 0x80);
-    (is_wanted ^ continues) | three | four | never
+    (is_wanted ^ continues) | three_byte_fault(before, byte) | four | never
+}
+
+/// Returns a mask that is set if `before` is a lead byte of three bytes that is invalid before `byte`.
+///
+/// E0 is invalid before a byte up to 9F, and ED before one above it. For a byte above 9F, the XOR turns ED into E0, so
+/// that one comparison finds both faults.
+#[inline(always)]
+fn three_byte_fault(before: u8, byte: u8) -> u8 {
+    mask(before ^ (is_above(byte, 0x9f) & (0xe0 ^ 0xed)) == 0xe0)
 }
 
 /// Returns a mask of eight equal bits.
@@ -444,7 +460,7 @@ mod tests {
             b"\xc0\x80",
             b"\xe2\x80",
         ];
-        for around in ["x", "é"] {
+        for around in ["x", "é", "世"] {
             for (before, after) in (0..150).zip((0..150).rev()) {
                 for wrong in wrong {
                     let (before, after) = (around.repeat(before), around.repeat(after));
