@@ -80,11 +80,20 @@ fn unmask(bencher: Bencher<'_, '_>, size: usize) {
     });
 }
 
-/// Only checks UTF-8.
-#[divan::bench(args = SIZES)]
-fn check_utf8(bencher: Bencher<'_, '_>, size: usize) {
-    let text = "é".repeat(size / 2);
+fn check_utf8(bencher: Bencher<'_, '_>, text: &str) {
     bencher
-        .counter(BytesCount::new(size))
+        .counter(BytesCount::new(text.len()))
         .bench_local(|| utf8::is_utf8(divan::black_box(text.as_bytes())));
+}
+
+/// Only checks UTF-8, of text in which every character has two bytes.
+#[divan::bench(args = SIZES)]
+fn check_two_byte_text(bencher: Bencher<'_, '_>, size: usize) {
+    check_utf8(bencher, &"é".repeat(size / 2));
+}
+
+/// Only checks UTF-8, of text in which every character has three bytes.
+#[divan::bench(args = SIZES)]
+fn check_three_byte_text(bencher: Bencher<'_, '_>, size: usize) {
+    check_utf8(bencher, &"世".repeat(size / 3));
 }

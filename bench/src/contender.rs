@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::shape::{Payload, Shape, Traffic};
+use crate::shape::{Shape, Traffic};
 
 /// The file for the standard error of a server.
 pub const SERVER_LOG: &str = "target/bench-server.log";
@@ -29,8 +29,6 @@ pub enum Contender {
     Floor,
     /// This library, with its defaults.
     Framewise,
-    /// This library with the feature `simdutf8`.
-    FramewiseSimd,
     /// This library as it was built into `target/before`, to judge a change.
     Before,
     /// fastwebsockets.
@@ -116,11 +114,10 @@ impl Peer {
 
 impl Contender {
     /// All built-in servers, in the order of the tables.
-    pub const ALL: [Contender; 10] = [
+    pub const ALL: [Contender; 9] = [
         Contender::Limit,
         Contender::Floor,
         Contender::Framewise,
-        Contender::FramewiseSimd,
         Contender::Before,
         Contender::Fastwebsockets,
         Contender::Sockudo,
@@ -135,7 +132,6 @@ impl Contender {
             Contender::Limit => "limit",
             Contender::Floor => "floor",
             Contender::Framewise => "framewise",
-            Contender::FramewiseSimd => "framewise (simdutf8)",
             Contender::Before => "framewise (before)",
             Contender::Fastwebsockets => "fastwebsockets",
             Contender::Sockudo => "sockudo-ws",
@@ -160,8 +156,6 @@ impl Contender {
     /// Reports whether it takes part in this shape.
     pub fn enters(self, shape: &Shape) -> bool {
         match self {
-            // Without multi-byte text it is the same code as without the feature.
-            Contender::FramewiseSimd => shape.payload == Payload::MultiByte,
             // The others have no broadcast.
             _ if shape.traffic == Traffic::Broadcast => !self.is_peer() && self != Contender::Floor,
             _ if shape.traffic == Traffic::SlowReaders => {
@@ -198,11 +192,10 @@ impl Contender {
                 command
             }
             Contender::Floor => program(release.join("floor")),
-            Contender::Framewise | Contender::FramewiseSimd | Contender::Before => {
+            Contender::Framewise | Contender::Before => {
                 let target = match self {
-                    Contender::Framewise => release,
                     Contender::Before => root.join("target/before/release"),
-                    _ => root.join("target/simdutf8/release"),
+                    _ => release,
                 };
                 let broadcast = matches!(shape.traffic, Traffic::Broadcast | Traffic::SlowReaders);
                 let mut command = program(target.join("examples").join(if broadcast {

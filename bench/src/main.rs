@@ -281,11 +281,6 @@ fn build(root: &Path, contenders: &[Contender]) -> Result<(), Box<dyn Error>> {
     let mut commands = vec![cargo(&examples), cargo(&["-p", "framewise-bench", "--bins"])];
     let kinds: BTreeSet<&str> =
         contenders.iter().filter_map(|contender| contender.needs()).collect();
-    if contenders.contains(&Contender::FramewiseSimd) {
-        let mut command = cargo(&examples);
-        command.args(["--features", "simdutf8", "--target-dir", "target/simdutf8"]);
-        commands.push(command);
-    }
     if !kinds.is_empty() {
         let mut command = Command::new("bench/peers/install");
         command.current_dir(root).args(kinds);

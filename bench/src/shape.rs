@@ -50,7 +50,9 @@ pub enum Payload {
     /// ASCII text.
     Text,
     /// Greek text: two bytes per character.
-    MultiByte,
+    TwoByte,
+    /// Chinese text: three bytes per character.
+    ThreeByte,
 }
 
 impl Shape {
@@ -71,7 +73,7 @@ impl Shape {
 
     /// Returns all shapes of docs/performance.md.
     pub fn all() -> Vec<Shape> {
-        use Payload::{Binary, MultiByte, Text};
+        use Payload::{Binary, Text, ThreeByte, TwoByte};
         use Traffic::{
             Broadcast, ClosedLoop, Handshakes, Idle, Latency, LatencyBesideFlood, Pipelined,
             SlowReaders,
@@ -83,12 +85,13 @@ impl Shape {
             Shape::new("200 peers x 16 KiB, closed loop", ClosedLoop, 200, 16 << 10, Binary),
             Shape::new("1 peer, 1,000 x 20 B per write, binary", Pipelined(1000), 1, 20, Binary),
             Shape::new("1 peer, 1,000 x 20 B per write, text", Pipelined(1000), 1, 20, Text),
+            Shape::new("1 peer, 100 x 1 KiB two-byte text", Pipelined(100), 1, 1 << 10, TwoByte),
             Shape::new(
-                "1 peer, 100 x 1 KiB multi-byte text",
+                "1 peer, 100 x 1 KiB three-byte text",
                 Pipelined(100),
                 1,
                 1 << 10,
-                MultiByte,
+                ThreeByte,
             ),
             Shape::new("1 peer, 4 x 64 KiB binary", Pipelined(4), 1, 64 << 10, Binary),
             Shape::new("1 peer, 1 MiB binary", Pipelined(1), 1, 1 << 20, Binary),
@@ -154,7 +157,8 @@ impl Shape {
         let pattern: Vec<u8> = match self.payload {
             Payload::Binary => (0..=250).collect(),
             Payload::Text => b"framewise ".to_vec(),
-            Payload::MultiByte => "κόσμε".into(),
+            Payload::TwoByte => "κόσμε".into(),
+            Payload::ThreeByte => "世界你好".into(),
         };
         let whole = self.size / pattern.len() * pattern.len();
         let mut payload: Vec<u8> = pattern.iter().copied().cycle().take(whole).collect();

@@ -40,7 +40,7 @@ fn main() {
         path.strip_prefix("tape-of-").map_or((false, path.as_str()), |path| (true, path));
     let run = if harness_only { tape } else { echo };
     let payload = match path {
-        "utf8" => Payload::MultiByte,
+        "utf8" => Payload::TwoByte,
         "binary" | "ping" => Payload::Binary,
         _ => Payload::Text,
     };
