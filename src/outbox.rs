@@ -8,7 +8,8 @@
 //! An [`Outbox`] only queues, and the event loop writes. Output for the peer of the turn is written at the end of the
 //! turn, and output for other peers at the end of the pass, so that many messages become one write. There are two
 //! exceptions: an output that reaches 256 KiB is written at once, and a large message for an empty output is written
-//! directly, without a copy.
+//! directly, without a copy. If one turn has copied 4 MiB for other peers, their further output is written at once too,
+//! and the turn ends after the current message.
 
 use std::fmt;
 use std::mem;
@@ -73,17 +74,23 @@ impl Switchboard {
         }
     }
 
-    /// Counts bytes that were copied into the outputs of other peers. If there are many, the turn ends after the current
-    /// message, so that the event loop can settle these peers.
+    /// Notes that `copied` bytes of output were queued for another peer than the one whose turn it is. If many bytes
+    /// wait, the turn ends after the current message, so that the event loop can settle the recipients.
     #[inline]
-    fn count_unsettled(&mut self, bytes: usize) {
-        self.unsettled += bytes;
+    fn note_recipient(&mut self, to: PeerId, copied: usize, is_congested: bool) {
+        self.dirty.mark(to);
+        if is_congested && !self.groups.is_congested(to) {
+            self.groups.set_congested(to, true);
+            self.newly_congested.push(to);
+        }
+        self.unsettled += copied;
         if self.has_much_unsettled() {
             self.budget = 0;
         }
     }
 
-    /// Reports whether the dirty peers should be settled before the next turn.
+    /// Reports whether so many bytes wait in the outputs of other peers that the event loop settles them before the next
+    /// turn. Until then, more output for them is written at once, because one callback can send any number of messages.
     #[inline]
     pub(crate) fn has_much_unsettled(&self) -> bool {
         self.unsettled >= MAX_UNSETTLED
@@ -93,15 +100,6 @@ impl Switchboard {
     #[inline]
     pub(crate) fn all_settled(&mut self) {
         self.unsettled = 0;
-    }
-
-    /// Records a recipient that has become congested.
-    #[inline]
-    fn check_congestion(&mut self, to: PeerId, is_congested: bool) {
-        if is_congested && !self.groups.is_congested(to) {
-            self.groups.set_congested(to, true);
-            self.newly_congested.push(to);
-        }
     }
 }
 
@@ -266,9 +264,8 @@ impl<'a> Outbox<'a> {
     fn send_message(&mut self, to: PeerId, message: Message<'_>) -> bool {
         let length = message.bytes().len();
         let is_own = to == self.peer;
-        let Some((connection, dirty, wire)) = self.open_connection(to, length) else {
-            return false;
-        };
+        let writes_at_once = !is_own && self.board.has_much_unsettled();
+        let Some((connection, wire)) = self.open_connection(to, length) else { return false };
         let output = connection.output();
         // A payload of this length is written at once in any case, and without a copy if no other output is queued.
         let is_sent = if length >= FLUSH_AT && output.sends_plain() && !output.is_masking() {
@@ -277,14 +274,12 @@ impl<'a> Outbox<'a> {
         } else {
             connection.output_mut().send(message)
         };
-        if connection.output().queued() >= FLUSH_AT {
+        if connection.output().queued() >= FLUSH_AT || writes_at_once {
             wire.flush(to, connection);
         }
         if !is_own {
-            dirty.mark(to);
             let is_congested = is_congested(connection);
-            self.board.check_congestion(to, is_congested);
-            self.board.count_unsettled(length.min(FLUSH_AT));
+            self.board.note_recipient(to, length.min(FLUSH_AT), is_congested);
             self.wait_for(Recipients::Peer(to), is_congested);
         }
         is_sent
@@ -357,9 +352,8 @@ impl<'a> Outbox<'a> {
     ) -> bool {
         let is_own = to == self.peer;
         let shared = self.board.shared.clone();
-        // The fan-out of one message can exceed the limit alone.
-        let writes_at_once = self.board.has_much_unsettled();
-        let Some((connection, dirty, wire)) = self.open_connection(to, frame.bytes().len()) else {
+        let writes_at_once = !is_own && self.board.has_much_unsettled();
+        let Some((connection, wire)) = self.open_connection(to, frame.bytes().len()) else {
             return false;
         };
         let output = connection.output_mut();
@@ -372,10 +366,8 @@ impl<'a> Outbox<'a> {
             wire.flush(to, connection);
         }
         if !is_own {
-            dirty.mark(to);
             let is_congested = is_congested(connection);
-            self.board.check_congestion(to, is_congested);
-            self.board.count_unsettled(frame.bytes().len().min(COPY_UP_TO));
+            self.board.note_recipient(to, frame.bytes().len().min(COPY_UP_TO), is_congested);
         }
         is_queued
     }
@@ -384,7 +376,7 @@ impl<'a> Outbox<'a> {
     /// queued. The event loop handles the pong.
     pub fn ping(&mut self, payload: &[u8]) -> bool {
         match self.open_connection(self.peer, payload.len()) {
-            Some((connection, ..)) => connection.output_mut().ping(payload),
+            Some((connection, _)) => connection.output_mut().ping(payload),
             None => false,
         }
     }
@@ -493,7 +485,7 @@ impl<'a> Outbox<'a> {
         &mut self,
         to: PeerId,
         length: usize,
-    ) -> Option<(&mut Connection, &mut Dirty, &mut dyn Wire)> {
+    ) -> Option<(&mut Connection, &mut dyn Wire)> {
         let Switchboard { peers, pool, dirty, .. } = &mut *self.board;
         let is_own = to == self.peer;
         let connection = match &mut self.own {
@@ -508,7 +500,7 @@ impl<'a> Outbox<'a> {
             return None;
         }
         pool.lend(connection.output_mut());
-        Some((connection, dirty, self.wire))
+        Some((connection, self.wire))
     }
 
     /// Pauses the peer of this callback if the recipients of its message are congested.

@@ -273,3 +273,52 @@ fn every_callback_may_close_anybody() {
         }
     }
 }
+
+// Much output from one callback.
+
+const MANY: usize = 200;
+
+/// Sends `MANY` messages to each member in one callback: with `send`, or with `publish` if the message is `publish`.
+#[derive(Default)]
+struct Flooder {
+    most_queued: usize,
+}
+
+impl Dispatcher for Flooder {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
+        outbox.join("all").expect("joins");
+    }
+
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        let (own, members) = (outbox.peer(), outbox.members("all").to_vec());
+        for n in 0..MANY as u8 {
+            if message.as_str() == Some("publish") {
+                outbox.publish("all", [n; 200], &[own]);
+            } else {
+                for &member in members.iter().filter(|&&member| member != own) {
+                    outbox.send(member, [n; 200]);
+                }
+            }
+            let queued = members.iter().map(|&member| outbox.queued(member)).sum();
+            self.most_queued = self.most_queued.max(queued);
+        }
+    }
+}
+
+/// T4: what one callback sends to others is written before much of it is queued. Every member receives every message, in
+/// order.
+#[test]
+fn t4_one_callback_does_not_queue_without_limit() {
+    let expected: Vec<u8> = (0..MANY as u8).flat_map(|n| server_frame(0x82, &[n; 200])).collect();
+    for way in ["publish", "send"] {
+        let mut stage = stage(without_pings(), Flooder::default());
+        let (speaker, members) = (open(&mut stage), open_all(&mut stage, 300));
+        stage.send(&speaker, &frame(0x81, way.as_bytes()));
+        stage.pass();
+        for member in &members {
+            assert!(stage.heard(member) == expected, "{way}: a member misses something");
+        }
+        let most = stage.event_loop.act(|flooder, _| flooder.most_queued).expect("no panic");
+        assert!(most < 5 << 20, "{way}: {most} bytes were queued");
+    }
+}
