@@ -193,20 +193,14 @@ impl Contender {
             }
             Contender::Floor => program(release.join("floor")),
             Contender::Framewise | Contender::Before => {
-                let target = match self {
-                    Contender::Before => root.join("target/before/release"),
-                    _ => release,
-                };
-                let broadcast = matches!(shape.traffic, Traffic::Broadcast | Traffic::SlowReaders);
-                let mut command = program(target.join("examples").join(if broadcast {
-                    "broadcast"
-                } else {
-                    "echo"
-                }));
+                let is_before = self == Contender::Before;
+                let target = if is_before { root.join("target/before/release") } else { release };
+                let broadcasts = matches!(shape.traffic, Traffic::Broadcast | Traffic::SlowReaders);
+                let (example, format): (_, &[_]) =
+                    if broadcasts { ("broadcast", &[]) } else { ("echo", &["--raw"]) };
+                let mut command = program(target.join("examples").join(example));
                 command.args(["--quiet", "--lang", "en", "--host", "127.0.0.1", "--port", "0"]);
-                if !broadcast {
-                    command.arg("--raw");
-                }
+                command.args(format);
                 command
             }
             Contender::Fastwebsockets => program(peers.join("target/release/peer-fastwebsockets")),

@@ -39,7 +39,7 @@ impl Error for NoRandomness {}
 const CHUNK: usize = 32;
 
 /// The number of bytes in a vector register of every x86-64 (SSE2) and every 64-bit ARM processor (NEON).
-const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 
 /// XORs `bytes` in place with `key` and reports whether all resulting bytes are ASCII.
 ///

@@ -27,6 +27,8 @@ use std::error::Error;
 use std::fmt;
 use std::str;
 
+use crate::protocol::mask::LANES;
+
 /// The error for a text that is not valid UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidUtf8;
@@ -213,9 +215,6 @@ impl Utf8Check {
         Ok(())
     }
 }
-
-/// The number of bytes in a vector register of every x86-64 (SSE2) and every 64-bit ARM processor (NEON).
-const LANES: usize = 16;
 
 /// The number of bytes that a fast path checks at once.
 const BLOCK: usize = 4 * LANES;
