@@ -52,14 +52,16 @@
 //!  9  peers.rs                   the table of connections
 //! 10  groups.rs                  the groups that peers join
 //! 11  flow.rs                    backpressure: the peers whose reading is paused
-//! 12  outbox.rs                  the actions of an application
-//! 13  dispatcher.rs              the application: the trait, Echo, Broadcast
-//! 14  net/link.rs                a socket, its transport and its readiness
-//! 15  net/event_loop.rs          the state of one loop, and the steps of a pass
-//! 16  net/turn.rs                one peer's turn: read, process, dispatch
-//! 17  net/settle.rs              after a turn: output, deadlines, closing
-//! 18  net/server.rs              the loop with the operating system: readiness, accepting, commands
-//! 19  net/client.rs              a blocking client
+//! 12  switchboard.rs             what the event loop and all callbacks act on
+//! 13  outbox.rs                  the actions of an application
+//! 14  dispatcher.rs              the application: the trait, Echo, Broadcast
+//! 15  net/transport.rs           the stream between a socket and a WebSocket
+//! 16  net/link.rs                a socket, its transport and its readiness
+//! 17  net/event_loop.rs          the state of one loop, and the steps of a pass
+//! 18  net/turn.rs                one peer's turn: read, process, dispatch
+//! 19  net/settle.rs              after a turn: output, deadlines, closing
+//! 20  net/server.rs              the loop with the operating system: readiness, accepting, commands
+//! 21  net/client.rs              a blocking client
 //! ```
 //!
 //! # The import order
@@ -97,6 +99,7 @@
 //! peers.rs                       the table of connections
 //! groups.rs                      the groups that peers join
 //! flow.rs                        backpressure: the peers whose reading is paused
+//! switchboard.rs                 what the event loop and all callbacks act on
 //! outbox.rs                      the actions of an application
 //! dispatcher.rs                  the application: the trait, Echo, Broadcast
 //! observe.rs                     watching a server without slowing it down
@@ -105,6 +108,7 @@
 //! net/process.rs                 the limits of the process: file descriptors and memory
 //! net/timers.rs                  deadlines in constant time
 //! net/admission.rs               the limits of connections
+//! net/transport.rs               the stream between a socket and a WebSocket
 //! net/link.rs                    a socket, its transport and its readiness
 //! net/sockets.rs                 the sockets of one loop, and flushing
 //! net/read_buffer.rs             the one buffer that a loop reads into
@@ -190,6 +194,7 @@ pub mod observe;
 mod outbox;
 mod peers;
 pub mod protocol;
+mod switchboard;
 mod texts;
 pub mod trace;
 
@@ -203,8 +208,8 @@ pub use net::client::{Client, Interrupter};
 pub use net::connect::{ConnectError, Rejected};
 pub use net::event_loop::Snapshot;
 pub use net::handle::{Handle, HandleError};
-pub use net::link::{Drained, ReadOutcome, Readiness, Stream, Tcp, Transport};
 pub use net::server::Server;
+pub use net::transport::{Drained, ReadOutcome, Readiness, Stream, Tcp, Transport};
 pub use observe::Observer;
 pub use outbox::Outbox;
 pub use peers::PeerId;

@@ -6,19 +6,17 @@
 //! ```
 //!
 //! An [`Outbox`] only queues, and the event loop writes. Output for the peer of the turn is written at the end of the
-//! turn, and output for other peers at the end of the pass, so that many messages become one write. There are two
-//! exceptions: an output that reaches 256 KiB is written at once, and a large message for an empty output is written
-//! directly, without a copy. If one turn has copied 4 MiB for other peers, their further output is written at once too,
-//! and the turn ends after the current message.
+//! turn, and output for other peers at the end of the pass, so that many messages become one write. There are three
+//! exceptions. An output that reaches 256 KiB is written at once. A large message for an empty output is written
+//! directly, without a copy. After a turn has copied 4 MiB for other peers, their further output is written at once, and
+//! the turn ends with the current message.
 
 use std::fmt;
-use std::mem;
 use std::time::Instant;
 
-use crate::config::Limits;
-use crate::flow::{Flow, Recipients};
-use crate::groups::{GroupId, Groups, JoinError};
-use crate::peers::{PeerId, Peers};
+use crate::flow::Recipients;
+use crate::groups::{GroupId, JoinError};
+use crate::peers::PeerId;
 use crate::protocol::close::{CloseCode, InvalidClose};
 use crate::protocol::connection::{Connection, State};
 use crate::protocol::encode::{EncodedFrame, SharedCount};
@@ -26,160 +24,7 @@ use crate::protocol::extension::EncoderKind;
 use crate::protocol::message::{Message, Payload};
 use crate::protocol::output::{COPY_UP_TO, FLUSH_AT, Output};
 use crate::protocol::violation::Violation;
-
-/// The operations on sockets that sending needs. The event loop implements them.
-pub(crate) trait Wire {
-    /// Writes the queued output of a connection, as far as its socket accepts it.
-    fn flush(&mut self, peer: PeerId, connection: &mut Connection);
-
-    /// Writes a message without copying it, if no other output is queued. Queues the bytes that the socket does not
-    /// accept. Returns false if the socket is broken, or if there is not enough memory for these bytes.
-    fn write_through(
-        &mut self,
-        peer: PeerId,
-        connection: &mut Connection,
-        message: Message<'_>,
-    ) -> bool;
-}
-
-/// Everything that an outbox acts on, besides the connection that has its turn.
-pub(crate) struct Switchboard {
-    pub(crate) peers: Peers,
-    pub(crate) groups: Groups,
-    pub(crate) flow: Flow,
-    pub(crate) dirty: Dirty,
-    pub(crate) pool: Pool,
-    /// Bytes of frames that several outputs share.
-    pub(crate) shared: SharedCount,
-    /// How many more frames the current turn may process.
-    pub(crate) budget: u32,
-    /// Bytes that were copied into the outputs of other peers than the sender since these were last settled.
-    unsettled: usize,
-    /// Recipients that became congested, for the event loop to watch.
-    pub(crate) newly_congested: Vec<PeerId>,
-}
-
-impl Switchboard {
-    pub(crate) fn new(limits: &Limits) -> Switchboard {
-        Switchboard {
-            peers: Peers::default(),
-            groups: Groups::new(limits.max_groups_per_peer, limits.max_group_name),
-            flow: Flow::default(),
-            dirty: Dirty::default(),
-            pool: Pool::default(),
-            shared: SharedCount::default(),
-            budget: 0,
-            unsettled: 0,
-            newly_congested: Vec::new(),
-        }
-    }
-
-    /// Notes that `copied` bytes of output were queued for another peer than the one whose turn it is. If many bytes
-    /// wait, the turn ends after the current message, so that the event loop can settle the recipients.
-    #[inline]
-    fn note_recipient(&mut self, to: PeerId, copied: usize, is_congested: bool) {
-        self.dirty.mark(to);
-        if is_congested && !self.groups.is_congested(to) {
-            self.groups.set_congested(to, true);
-            self.newly_congested.push(to);
-        }
-        self.unsettled += copied;
-        if self.has_much_unsettled() {
-            self.budget = 0;
-        }
-    }
-
-    /// Reports whether so many bytes wait in the outputs of other peers that the event loop settles them before the next
-    /// turn. Until then, more output for them is written at once, because one callback can send any number of messages.
-    #[inline]
-    pub(crate) fn has_much_unsettled(&self) -> bool {
-        self.unsettled >= MAX_UNSETTLED
-    }
-
-    /// Notes that all dirty peers were settled.
-    #[inline]
-    pub(crate) fn all_settled(&mut self) {
-        self.unsettled = 0;
-    }
-}
-
-/// The most bytes that wait in the outputs of other peers during a turn. Without this limit, one turn of a peer in a
-/// large group could copy its input as often as the group has members, before any of it is written.
-const MAX_UNSETTLED: usize = 4 * 1024 * 1024;
-
-/// The *dirty* peers: they have new output or are closing, so the event loop has to settle them.
-#[derive(Default)]
-pub(crate) struct Dirty {
-    ids: Vec<PeerId>,
-    /// Indexed by slot.
-    is_marked: Vec<bool>,
-}
-
-impl Dirty {
-    /// Marks a peer.
-    #[inline]
-    pub(crate) fn mark(&mut self, id: PeerId) {
-        if self.is_marked.len() <= id.slot() {
-            self.is_marked.resize(id.slot() + 1, false);
-        }
-        if !mem::replace(&mut self.is_marked[id.slot()], true) {
-            self.ids.push(id);
-        }
-    }
-
-    /// Reports whether the peer in a slot is marked.
-    #[inline]
-    pub(crate) fn is_marked(&self, slot: usize) -> bool {
-        self.is_marked.get(slot).copied().unwrap_or(false)
-    }
-
-    /// Returns a marked peer and unmarks it. The peer may no longer be connected.
-    #[inline]
-    pub(crate) fn next(&mut self) -> Option<PeerId> {
-        let id = self.ids.pop()?;
-        self.is_marked[id.slot()] = false;
-        Some(id)
-    }
-}
-
-/// Empty output buffers, which the event loop owns and lends to one output after the other.
-#[derive(Default)]
-pub(crate) struct Pool {
-    buffers: Vec<Vec<u8>>,
-    /// The total capacity of the buffers.
-    bytes: usize,
-}
-
-/// The most bytes that the pool keeps.
-const MAX_POOL: usize = 512 * 1024;
-
-/// The largest buffer that the pool keeps, in bytes. Larger ones are freed.
-const MAX_POOLED: usize = 2 * FLUSH_AT;
-
-impl Pool {
-    /// Lends a buffer to an output that needs one, if the pool has one.
-    #[inline]
-    pub(crate) fn lend(&mut self, output: &mut Output) {
-        if output.wants_buffer()
-            && let Some(buffer) = self.buffers.pop()
-        {
-            self.bytes -= buffer.capacity();
-            output.lend(buffer);
-        }
-    }
-
-    /// Takes a buffer back from an output that is empty or has moved its bytes elsewhere.
-    #[inline]
-    pub(crate) fn reclaim(&mut self, output: &mut Output) {
-        if let Some(buffer) = output.reclaim()
-            && buffer.capacity() <= MAX_POOLED
-            && self.bytes + buffer.capacity() <= MAX_POOL
-        {
-            self.bytes += buffer.capacity();
-            self.buffers.push(buffer);
-        }
-    }
-}
+use crate::switchboard::{Switchboard, Wire};
 
 /// Sends messages, joins groups, pauses reading and closes connections. Each callback gets an outbox for the peer that
 /// it is about.

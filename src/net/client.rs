@@ -23,8 +23,9 @@ use rand::rngs::SysRng;
 
 use crate::config::{Config, LONGEST};
 use crate::net::connect::{ConnectError, Rejected, reach};
-use crate::net::link::{Link, Readiness, Received, Stream, Tcp};
+use crate::net::link::{Link, Received};
 use crate::net::sockets::note_written;
+use crate::net::transport::{Readiness, Stream, Tcp};
 use crate::observe::{Direction, Observer};
 use crate::peers::PeerId;
 use crate::protocol::close::{CloseCode, InvalidClose};

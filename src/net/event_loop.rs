@@ -26,17 +26,19 @@ use std::time::{Duration, Instant};
 use crate::config::ValidConfig;
 use crate::dispatcher::Application;
 use crate::net::admission::Admission;
-use crate::net::link::{Readiness, Socket, Transport};
+use crate::net::link::Socket;
 use crate::net::process;
 use crate::net::read_buffer::ReadBuffer;
 use crate::net::sockets::{PeerSocket, Sockets};
 use crate::net::timers::{Deadline, Timers};
+use crate::net::transport::{Readiness, Transport};
 use crate::observe::{Notice, Observer};
-use crate::outbox::{Outbox, Switchboard};
+use crate::outbox::Outbox;
 use crate::peers::PeerId;
 use crate::protocol::close::CloseCode;
 use crate::protocol::connection::{Connection, State};
 use crate::protocol::violation::Violation;
+use crate::switchboard::Switchboard;
 
 /// The slots of the peers that have something to read or write, in the order of their turns.
 #[derive(Default)]

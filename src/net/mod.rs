@@ -14,4 +14,5 @@ pub(crate) mod server;
 pub(crate) mod settle;
 pub(crate) mod sockets;
 pub(crate) mod timers;
+pub(crate) mod transport;
 pub(crate) mod turn;

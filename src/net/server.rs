@@ -23,8 +23,8 @@ use crate::net::accept::Acceptor;
 use crate::net::bind::{Listeners, StartError, bind};
 use crate::net::event_loop::{EventLoop, Snapshot};
 use crate::net::handle::{Command, Handle, Inbox, MAX_COMMANDS};
-use crate::net::link::{Readiness, Tcp, Transport};
 use crate::net::process;
+use crate::net::transport::{Readiness, Tcp, Transport};
 use crate::observe::{Notice, Observer};
 
 /// The most sockets that one poll reports.

@@ -14,9 +14,10 @@ use std::mem;
 
 use crate::dispatcher::Application;
 use crate::net::event_loop::EventLoop;
-use crate::net::link::{OutputEnd, Socket, Transport};
+use crate::net::link::{OutputEnd, Socket};
 use crate::net::sockets::Stage;
 use crate::net::timers::Deadline;
+use crate::net::transport::Transport;
 use crate::observe::{Notice, Observer};
 use crate::outbox::is_congested;
 use crate::peers::PeerId;

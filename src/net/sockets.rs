@@ -8,15 +8,16 @@
 //!                                  '- the WebSocket is closed; the rest of the output is written
 //! ```
 
-use crate::net::link::{Link, Readiness, Socket, Stream, Written};
+use crate::net::link::{Link, Socket, Written};
+use crate::net::transport::{Readiness, Stream};
 use crate::observe::{Direction, Observer};
-use crate::outbox::Wire;
 use crate::peers::PeerId;
 use crate::protocol::connection::{Connection, State};
 use crate::protocol::encode;
 use crate::protocol::frame::Rsv;
 use crate::protocol::message::Message;
 use crate::protocol::output::MAX_SLICES;
+use crate::switchboard::Wire;
 
 /// The stage of a connection, from its acceptance to the close of its file descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

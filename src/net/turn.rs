@@ -18,9 +18,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::dispatcher::Application;
 use crate::net::event_loop::EventLoop;
-use crate::net::link::{Readiness, Received, Socket, Transport};
+use crate::net::link::{Received, Socket};
 use crate::net::sockets::Stage;
 use crate::net::timers::Deadline;
+use crate::net::transport::{Readiness, Transport};
 use crate::observe::{Direction, Notice, Observer};
 use crate::outbox::Outbox;
 use crate::peers::PeerId;

@@ -1,0 +1,136 @@
+//! The byte stream between a socket and a WebSocket: TCP as it is, or a transport on top of it.
+//!
+//! ```text
+//! connection ── clear bytes ── Stream ── bytes on the wire ── socket ── kernel
+//!                                '-- passes them on (TCP), or changes them on the way (TLS)
+//! ```
+//!
+//! The event loop owns the socket and its registration, and a [`Stream`] borrows the socket for each call. A transport
+//! therefore needs no polling library, and none of its types appear in the traits of this file.
+
+use std::io::{self, IoSlice, Read, Write};
+
+/// Whether more bytes may be available after a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// There is nothing more to read until the operating system reports new readiness.
+    Yes,
+    /// More bytes are available.
+    No,
+    /// The stream cannot tell, or holds bytes that no new readiness will announce. It is read again.
+    Unknown,
+}
+
+/// The result of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadOutcome {
+    /// The number of bytes that were read. 0 means that the peer has closed its sending side.
+    pub count: usize,
+    /// Whether more bytes may be available.
+    pub drained: Drained,
+}
+
+/// What the operating system reports about a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Bytes, or the end of the stream, can be read.
+    pub readable: bool,
+    /// The socket accepts output again.
+    pub writable: bool,
+    /// The peer has shut down its sending side, so only bytes that have already arrived can be read.
+    pub ends: bool,
+}
+
+/// The transport of one connection, which passes bytes between the WebSocket and the socket and may change them.
+///
+/// The methods never block: `io` returns [`WouldBlock`](io::ErrorKind::WouldBlock) where it would have to wait.
+///
+/// *Unstable until 1.0:* a method may be added.
+pub trait Stream {
+    /// Reads clear bytes into `into`.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`: nothing can be read now. Any other error closes the connection.
+    fn read(&mut self, io: &mut impl Read, into: &mut [u8]) -> io::Result<ReadOutcome>;
+
+    /// Writes clear bytes, one slice after the other, and returns how many the stream accepted. A stream may accept
+    /// more bytes than the socket does and queue them, up to a limit of its own. [`queued`](Stream::queued) counts
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`: nothing can be accepted now. Any other error closes the connection. A stream may refuse bytes although
+    /// the socket accepts them only before it has read its first clear bytes, for example during a handshake of its own:
+    /// later, the server might not read from the peer until its output is written.
+    fn write(&mut self, io: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Returns how many bytes the stream has queued, including bytes of its own, and not written to the socket.
+    fn queued(&self) -> usize {
+        0
+    }
+
+    /// Reports whether the stream has queued bytes to write.
+    fn wants_write(&self) -> bool {
+        self.queued() > 0
+    }
+
+    /// Lets the stream make progress: it writes its queued bytes, for example those of its own handshake.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` is not treated as an error. Any other error closes the connection.
+    fn drive(&mut self, io: &mut (impl Read + Write), readiness: Readiness) -> io::Result<()> {
+        let _ = (io, readiness);
+        Ok(())
+    }
+
+    /// Announces that no more clear bytes will be written. A transport with its own closing message, such as
+    /// `close_notify` in TLS, queues it now. Called at most once.
+    fn end_output(&mut self) {}
+}
+
+/// Makes a [`Stream`] for each connection that a server accepts.
+///
+/// *Unstable until 1.0:* a method may be added.
+pub trait Transport {
+    /// The transport of one connection.
+    type Stream: Stream;
+
+    /// Returns the stream of a connection that was just accepted.
+    fn accept(&mut self) -> Self::Stream;
+}
+
+/// TCP as it is: bytes go to the socket unchanged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tcp;
+
+impl Transport for Tcp {
+    type Stream = Tcp;
+
+    fn accept(&mut self) -> Tcp {
+        Tcp
+    }
+}
+
+impl Stream for Tcp {
+    #[inline]
+    fn read(&mut self, io: &mut impl Read, into: &mut [u8]) -> io::Result<ReadOutcome> {
+        let count = io.read(into)?;
+        // On Linux a short read means that the socket is empty. The kernel reports new readiness when more bytes
+        // arrive.
+        let drained = match cfg!(target_os = "linux") && count < into.len() {
+            true => Drained::Yes,
+            false => Drained::Unknown,
+        };
+        Ok(ReadOutcome { count, drained })
+    }
+
+    #[inline]
+    fn write(&mut self, io: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match slices {
+            [one] => io.write(one),
+            many => io.write_vectored(many),
+        }
+    }
+}
