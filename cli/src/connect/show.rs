@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use framewise::Closed;
 use framewise::Message;
 use framewise::lang::{Lang, Text};
-use framewise::trace::{escaped, is_active, printable};
+use framewise::trace::{escaped, hex, is_active, printable};
 use rustyline::ExternalPrinter;
 use serde_json::{Value, json};
 
@@ -79,7 +79,7 @@ impl Show {
         if self.json {
             let mut fields = match message {
                 Message::Text(text) => json!({"opcode": "text", "data": text.as_str()}),
-                Message::Binary(bytes) => json!({"opcode": "binary", "hex": digits(bytes)}),
+                Message::Binary(bytes) => json!({"opcode": "binary", "hex": hex(bytes)}),
             };
             self.add_round_trip(&mut fields, took);
             return self.event("message", fields);
@@ -90,7 +90,7 @@ impl Show {
         }
         let shown = match message {
             Message::Text(text) => escaped(text.as_str()),
-            Message::Binary(bytes) if self.hex => digits(bytes),
+            Message::Binary(bytes) if self.hex => hex(bytes),
             Message::Binary(bytes) => texts::BINARY_MESSAGE.with(self.lang, &[&bytes.len()]),
         };
         let mark = if self.above.is_there() { "< " } else { "" };
@@ -109,7 +109,7 @@ impl Show {
     /// A ping came, or a pong. Servers ping all the time, so only programs are told; a pong was asked for.
     pub fn control(&mut self, kind: &str, payload: &[u8], took: Option<Duration>) {
         if self.json {
-            let mut fields = json!({"hex": digits(payload)});
+            let mut fields = json!({"hex": hex(payload)});
             self.add_round_trip(&mut fields, took);
             return self.event(kind, fields);
         }
@@ -192,10 +192,6 @@ fn harmless(json: &str) -> String {
         if is_active(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }
     };
     json.chars().map(escape).collect()
-}
-
-fn digits(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
 fn now() -> String {
