@@ -8,8 +8,8 @@
 //! An [`Outbox`] only queues, and the event loop writes. Output for the peer of the turn is written at the end of the
 //! turn, and output for other peers at the end of the pass, so that many messages become one write. There are three
 //! exceptions. An output that reaches 256 KiB is written at once. A large message for an empty output is written
-//! directly, without a copy. After a turn has copied 4 MiB for other peers, their further output is written at once, and
-//! the turn ends with the current message.
+//! directly, without a copy. Once 4 MiB are queued for other peers, their further output is written at once, and the turn
+//! ends with the current message.
 
 use std::fmt;
 use std::time::Instant;
@@ -180,6 +180,9 @@ impl<'a> Outbox<'a> {
             if !except.contains(&member) && self.deliver(member, frame, &mut encoded) {
                 sent += 1;
             }
+        }
+        if sent > 0 && frame.bytes().len() > COPY_UP_TO {
+            self.board.note_unsettled(frame.bytes().len());
         }
         let is_congested = self.board.groups.has_congested(group);
         self.wait_for(Recipients::Group(group), is_congested);

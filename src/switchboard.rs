@@ -37,7 +37,8 @@ pub(crate) struct Switchboard {
     pub(crate) shared: SharedCount,
     /// How many more frames the current turn may process.
     pub(crate) budget: u32,
-    /// Bytes that were copied into the outputs of other peers than the sender since these were last settled.
+    /// Bytes that were queued for other peers than the sender since the dirty peers were last settled, including those
+    /// that were written at once. A frame that several outputs share counts once.
     unsettled: usize,
     /// Recipients that became congested, for the event loop to watch.
     pub(crate) newly_congested: Vec<PeerId>,
@@ -67,7 +68,14 @@ impl Switchboard {
             self.groups.set_congested(to, true);
             self.newly_congested.push(to);
         }
-        self.unsettled += copied;
+        self.note_unsettled(copied);
+    }
+
+    /// Counts bytes that were queued for other peers than the one whose turn it is: the copy of one recipient, or a frame
+    /// that several recipients share.
+    #[inline]
+    pub(crate) fn note_unsettled(&mut self, bytes: usize) {
+        self.unsettled += bytes;
         if self.has_much_unsettled() {
             self.budget = 0;
         }
@@ -87,8 +95,8 @@ impl Switchboard {
     }
 }
 
-/// The most bytes that wait in the outputs of other peers during a turn. Without this limit, one turn of a peer in a
-/// large group could copy its input as often as the group has members, before any of it is written.
+/// How many bytes may be queued for other peers before the dirty peers are settled. Without this limit, one turn of a
+/// peer in a large group could copy its input as often as the group has members, before any of it is written.
 const MAX_UNSETTLED: usize = 4 * 1024 * 1024;
 
 /// The *dirty* peers: they have new output or are closing, so the event loop has to settle them.

@@ -255,3 +255,95 @@ fn t4_a_server_knows_its_limit_of_memory() {
     let server = framewise::Server::bind(config, Echo::default()).expect("a free port");
     assert!(server.max_memory() >= 1 << 20);
 }
+
+/// Joins each peer to a room of its own, named by the order of opening. `to ROOM` is forwarded to that room, and `hi` to
+/// everybody. Counts the peers that have closed, and how many of them had when the last message arrived.
+#[derive(Default)]
+struct Rooms {
+    opened: usize,
+    closed: usize,
+    closed_before_last: usize,
+}
+
+impl Dispatcher for Rooms {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
+        outbox.join(&self.opened.to_string()).expect("joins");
+        outbox.join("all").expect("joins");
+        self.opened += 1;
+    }
+
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        self.closed_before_last = self.closed;
+        match message {
+            Message::Binary(bytes) => {
+                outbox.publish(&bytes[0].to_string(), bytes, &[]);
+            }
+            Message::Text(text) => {
+                outbox.publish("all", text, &[]);
+            }
+        }
+    }
+
+    fn on_close(&mut self, _: &mut Outbox<'_>, _: &Closed) {
+        self.closed += 1;
+    }
+}
+
+/// T4: the limit holds within a pass, also for peers that have output to write at its end.
+#[test]
+fn t4_input_counts_in_the_turn_that_brings_it() {
+    let mut stage = stage(limited(4096 * KIB), Rooms::default());
+    let first = open(&mut stage);
+    let members = open_all(&mut stage, 30);
+    let last = open(&mut stage);
+    stage.send(&first, &frame(0x81, b"hi"));
+    for member in &members {
+        stage.send(member, &frame(0x02, &[1; 450_000]));
+    }
+    stage.send(&last, &frame(0x81, b"hi"));
+    stage.pass();
+    let closed = stage.event_loop.act(|rooms, _| rooms.closed_before_last).expect("no panic");
+    assert!(closed >= 20, "{closed} of 30 were closed before the last turn");
+}
+
+/// T4: output that the sockets accept is written before anybody is closed for memory.
+#[test]
+fn t4_no_fast_reader_is_closed_for_memory() {
+    const ROOMS: usize = 60;
+    let mut stage = stage(limited(2048 * KIB), Rooms::default());
+    let (readers, talkers) = (open_all(&mut stage, ROOMS), open_all(&mut stage, ROOMS));
+    for (room, talker) in talkers.iter().enumerate() {
+        stage.send(talker, &frame(0x82, &vec![room as u8; 200_000]));
+    }
+    stage.pass();
+    for (room, reader) in readers.iter().enumerate() {
+        assert!(stage.heard(reader) == server_frame(0x82, &vec![room as u8; 200_000]), "{room}");
+    }
+    assert_eq!(stage.event_loop.snapshot().open, 2 * ROOMS);
+}
+
+/// Tells everybody when a peer has closed.
+struct Farewell;
+
+impl Dispatcher for Farewell {
+    fn on_message(&mut self, _: &mut Outbox<'_>, _: Message<'_>) {}
+
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
+        outbox.join("all").expect("joins");
+    }
+
+    fn on_close(&mut self, outbox: &mut Outbox<'_>, _: &Closed) {
+        outbox.publish("all", "left", &[]);
+    }
+}
+
+/// T4: what `on_close` sends for a peer that was closed for memory is written at once.
+#[test]
+fn t4_others_learn_at_once_who_was_closed_for_memory() {
+    let mut stage = stage(limited(256 * KIB), Farewell);
+    let (slow, other) = (open(&mut stage), open(&mut stage));
+    stage.make_room(&slow, Some(0));
+    stage.event_loop.act(|_, outbox| assert!(outbox.send(slow.id, [7; 300_000])));
+    assert_eq!(stage.event_loop.snapshot().open, 1, "the slow reader is closed");
+    assert_eq!(show(&stage.heard(&other)), "\\x81\\x04left");
+}

@@ -322,3 +322,39 @@ fn t4_one_callback_does_not_queue_without_limit() {
         assert!(most < 5 << 20, "{way}: {most} bytes were queued");
     }
 }
+
+/// Joins each peer to a room of its own. A message is published to every room.
+#[derive(Default)]
+struct RoomOfOne {
+    peers: Vec<PeerId>,
+    most_queued: usize,
+}
+
+impl Dispatcher for RoomOfOne {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
+        outbox.join(&self.peers.len().to_string()).expect("joins");
+        self.peers.push(outbox.peer());
+    }
+
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        for room in 0..self.peers.len() {
+            outbox.publish(&room.to_string(), message, &[]);
+            let queued = self.peers.iter().map(|&peer| outbox.queued(peer)).sum();
+            self.most_queued = self.most_queued.max(queued);
+        }
+    }
+}
+
+/// T4: the same for long messages, which outputs share instead of copying them.
+#[test]
+fn t4_one_callback_does_not_queue_long_messages_without_limit() {
+    let mut stage = stage(without_pings(), RoomOfOne::default());
+    let (speaker, members) = (open(&mut stage), open_all(&mut stage, 200));
+    stage.send(&speaker, &frame(0x82, &[7; 100_000]));
+    stage.pass();
+    for member in &members {
+        assert!(stage.heard(member) == server_frame(0x82, &[7; 100_000]), "a message is missing");
+    }
+    let most = stage.event_loop.act(|rooms, _| rooms.most_queued).expect("no panic");
+    assert!(most < 5 << 20, "{most} bytes were queued");
+}

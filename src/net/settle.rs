@@ -25,19 +25,23 @@ use crate::protocol::connection::{Connection, State};
 use crate::protocol::violation::Violation;
 
 impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O> {
-    /// Settles each peer that others have sent to or closed. Arms a deadline for each peer that became congested.
-    /// Queues the waiting senders if a congested peer has caught up.
+    /// Settles each peer that others have sent to or closed, and enforces the limit of memory. Arms a deadline for each
+    /// peer that became congested. Queues the waiting senders if a congested peer has caught up.
     pub(super) fn settle_dirty(&mut self) {
-        while let Some(id) = self.board.dirty.next() {
-            self.settle_peer(id);
+        loop {
+            while let Some(id) = self.board.dirty.next() {
+                self.settle_peer(id);
+            }
+            self.board.all_settled();
+            if !self.exceeds_memory() || !self.free_memory() {
+                break;
+            }
         }
-        self.board.all_settled();
         while let Some(id) = self.board.newly_congested.pop() {
             if self.board.groups.is_congested(id) {
                 self.congestion.arm(id.slot(), Deadline::Congestion, self.now);
             }
         }
-        self.keep_memory_limit();
         if self.board.flow.take_relieved() {
             for peer in self.board.flow.waiting() {
                 self.queue.push(peer.slot());
@@ -83,7 +87,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
 
     /// Measures the memory that a connection holds. Updates its write deadline if its socket is or was full.
     #[inline]
-    fn measure(&mut self, id: PeerId, own: &Connection) {
+    pub(super) fn measure(&mut self, id: PeerId, own: &Connection) {
         if self.board.groups.any_congested() && !is_congested(own) {
             self.relieve(id);
         }
@@ -130,17 +134,17 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         }
     }
 
-    /// Enforces the memory limit of all connections together.
+    /// Reports whether all connections together hold more memory than their limit.
     #[inline]
-    pub(super) fn keep_memory_limit(&mut self) {
-        if self.memory.is_exceeded(self.board.shared.bytes()) {
-            self.free_memory();
-        }
+    pub(super) fn exceeds_memory(&self) -> bool {
+        self.memory.is_exceeded(self.board.shared.bytes())
     }
 
-    /// Closes the connections that hold the most memory, one by one, until the total is within the limit.
+    /// Closes the connections that hold the most memory, one by one, until the total is within the limit. All output that
+    /// the sockets accept must have been written before, so that only peers that are slow count. Reports whether it closed
+    /// any; their `on_close` may have sent messages.
     #[cold]
-    fn free_memory(&mut self) {
+    fn free_memory(&mut self) -> bool {
         let mut holders: Vec<(usize, PeerId)> = Vec::new();
         for id in self.board.peers.ids() {
             if let (Some(socket), Some(connection)) =
@@ -155,11 +159,13 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             }
         }
         holders.sort_unstable();
-        while self.memory.is_exceeded(self.board.shared.bytes())
+        let before = holders.len();
+        while self.exceeds_memory()
             && let Some((_, id)) = holders.pop()
         {
             self.close_for_memory(id);
         }
+        holders.len() < before
     }
 
     /// Closes a connection to free its memory: with 1008 if it holds more output than input, otherwise with 1009.

@@ -59,6 +59,8 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         }
         let goes_on = self.has_input(id) && self.may_read(id, &own);
         if self.board.dirty.is_marked(slot) {
+            // Its output is written when all dirty peers are settled. Its input counts now.
+            self.measure(id, &own);
             self.board.peers.put_back(id, own);
         } else {
             self.settle(id, own);
