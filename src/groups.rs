@@ -66,7 +66,8 @@ struct Group {
 #[derive(Default)]
 struct Member {
     memberships: Vec<Membership>,
-    is_congested: bool,
+    /// The peer in this slot, while it is congested.
+    congested: Option<PeerId>,
 }
 
 /// All groups of one event loop.
@@ -124,7 +125,7 @@ impl Groups {
         let place = group.members.len() as u32;
         member.memberships.push(Membership { group: index, place });
         group.members.push(id);
-        group.congested += u32::from(member.is_congested);
+        group.congested += u32::from(member.congested.is_some());
         Ok(true)
     }
 
@@ -137,7 +138,7 @@ impl Groups {
         let place = member.memberships.iter().position(|membership| membership.group == group);
         let Some(place) = place else { return false };
         let membership = member.memberships.swap_remove(place);
-        let was_congested = member.is_congested;
+        let was_congested = member.congested.is_some();
         self.remove_from_group(membership, was_congested);
         true
     }
@@ -145,7 +146,7 @@ impl Groups {
     /// Removes a peer from all its groups.
     pub(crate) fn leave_all(&mut self, id: PeerId) {
         let Some(member) = self.peers.get_mut(id.slot()) else { return };
-        let was_congested = member.is_congested;
+        let was_congested = member.congested.is_some();
         for membership in mem::take(&mut member.memberships) {
             self.remove_from_group(membership, was_congested);
         }
@@ -183,7 +184,8 @@ impl Groups {
             self.peers.resize_with(id.slot() + 1, Member::default);
         }
         let member = &mut self.peers[id.slot()];
-        if mem::replace(&mut member.is_congested, is_congested) == is_congested {
+        let congested = is_congested.then_some(id);
+        if mem::replace(&mut member.congested, congested).is_some() == is_congested {
             return;
         }
         if is_congested {
@@ -210,7 +212,7 @@ impl Groups {
     /// Reports whether a peer is congested.
     #[inline]
     pub(crate) fn is_congested(&self, id: PeerId) -> bool {
-        self.peers.get(id.slot()).is_some_and(|member| member.is_congested)
+        self.peers.get(id.slot()).is_some_and(|member| member.congested == Some(id))
     }
 
     /// Reports whether any member of a group is congested.

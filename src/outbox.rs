@@ -279,10 +279,10 @@ impl<'a> Outbox<'a> {
     ///
     /// If it is the peer of this callback, no message after the current one is processed until then. Unprocessed input
     /// stays within [`read_buffer`](crate::config::Limits::read_buffer). A paused peer is not closed because of a late
-    /// pong or idleness.
+    /// pong or idleness. The pause ends if we send a Close, so that the peer's Close is read.
     pub fn pause_reading(&mut self, peer: PeerId, until: Instant) {
-        // A closed connection is still read to the end of the stream, so that its file descriptor can be closed.
-        if self.connection(peer).is_some_and(|connection| connection.state() != State::Closed) {
+        // A closing connection is read up to the peer's Close, and a closed one to the end of the stream.
+        if self.is_open(peer) {
             self.board.flow.pause(peer, until);
             if peer == self.peer {
                 self.board.budget = 0;
@@ -395,6 +395,14 @@ fn send_through_extension(
 pub(crate) fn is_congested(connection: &Connection) -> bool {
     let output = connection.output();
     output.is_blocked() && output.queued() > connection.config().limits.max_output / 2
+}
+
+/// Reports whether a peer is *held back*: its socket is full, and at least half of its output limit is queued. The
+/// server does not read from it until it has read its own replies, so TCP slows it down.
+#[inline]
+pub(crate) fn is_held_back(connection: &Connection) -> bool {
+    let output = connection.output();
+    output.is_blocked() && output.queued() >= connection.config().limits.max_output / 2
 }
 
 /// Reports whether a connection is open and its output has space for `length` more bytes.

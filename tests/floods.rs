@@ -7,7 +7,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
-use framewise::{Echo, Server};
+use framewise::{CloseCode, Dispatcher, Echo, Message, Outbox, Server};
 use support::stage::*;
 use support::*;
 
@@ -145,6 +145,37 @@ fn t3_a_turn_ends_after_a_number_of_frames() {
             let most = flooders * FRAMES_A_TURN;
             assert!((flooders..=most).contains(&handled), "{what}: {handled}, at most {most}");
         }
+    }
+}
+
+/// Starts to close its peers when they speak.
+struct Dismiss;
+
+impl Dispatcher for Dismiss {
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, _: Message<'_>) {
+        outbox.close(CloseCode::NORMAL, "enough").expect("a valid reason");
+    }
+}
+
+/// T3: the limit also applies to what a peer sends after our Close, although it is dropped.
+#[test]
+fn t3_a_turn_ends_after_a_number_of_dropped_frames() {
+    const FRAMES: usize = 20_000;
+    for unit in [frame(0x82, b""), frame(0x81, b"x")] {
+        let mut stage = stage(without_pings(), Dismiss);
+        let flooder = open(&mut stage);
+        stage.send(&flooder, &frame(0x81, b"hi"));
+        stage.pass();
+        assert_eq!(stage.event_loop.snapshot().closing, 1);
+        stage.send(&flooder, &[unit.repeat(FRAMES), frame(0x88, b"\x03\xe8")].concat());
+        stage.event_loop.begin_pass(stage.now);
+        let mut turns = 0;
+        while stage.event_loop.has_turns() {
+            stage.event_loop.take_turns();
+            turns += 1;
+        }
+        assert!(turns >= FRAMES / FRAMES_A_TURN, "{turns} turns");
+        assert_eq!(stage.event_loop.snapshot().closing, 0, "the Close behind them is read");
     }
 }
 

@@ -6,7 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use framewise::config::Config;
-use framewise::{Closed, Dispatcher, Message, Opened, Outbox, Snapshot};
+use framewise::{CloseCode, Closed, Dispatcher, Message, Opened, Outbox, PeerId, Snapshot};
 use support::stage::*;
 use support::*;
 
@@ -142,6 +142,36 @@ fn no_deadline_runs_against_a_paused_peer() {
     leave_all(&mut stage, &[&alive]);
 }
 
+/// A peer that reads its own replies too slowly is not read, so no deadline of its input runs.
+#[test]
+fn no_deadline_runs_against_a_peer_that_is_held_back() {
+    let config = any_origin().timeouts(|timeouts| {
+        timeouts.idle = Some(60 * SECOND);
+        timeouts.write = 3600 * SECOND;
+    });
+    let mut stage = pausing(config, Duration::ZERO);
+    let slow = open(&mut stage);
+    stage.make_room(&slow, Some(0));
+    stage.send(&slow, &frame(0x82, &[7; 100_000]).repeat(30));
+    stage.send(&slow, &frame(0x8a, b""));
+    let mut heard = Vec::new();
+    for _ in 0..30 {
+        stage.make_room(&slow, Some(1_000));
+        stage.wait(10 * SECOND);
+        stage.pass();
+        heard.extend(stage.heard(&slow));
+        assert_eq!(stage.event_loop.snapshot().open, 1, "{} bytes were read", heard.len());
+    }
+    stage.make_room(&slow, None);
+    stage.pass();
+    heard.extend(stage.heard(&slow));
+    let echoes = heard.len() - 30 * server_frame(0x82, &[7; 100_000]).len();
+    assert!(echoes <= 2 * 3, "all echoes and some pings, but {echoes} bytes more");
+    stage.wait(60 * SECOND);
+    let late = stage.heard(&slow);
+    assert!(late.ends_with(&failure(1001, "idle for too long")), "{}", show(&late));
+}
+
 /// Publishes a goodbye in `on_close`, and tries to pause the peer that is closed.
 struct Farewell;
 
@@ -188,4 +218,94 @@ fn a_connection_that_is_over_is_not_paused() {
     stage.pass();
     assert_eq!(stage.event_loop.snapshot(), Snapshot::default());
     assert_eq!(stage.event_loop.next_deadline(), None);
+}
+
+/// Records how connections closed.
+#[derive(Default)]
+struct Closings {
+    closed: Vec<(CloseCode, String)>,
+}
+
+impl Dispatcher for Closings {
+    fn on_message(&mut self, _: &mut Outbox<'_>, _: Message<'_>) {}
+
+    fn on_close(&mut self, _: &mut Outbox<'_>, closed: &Closed) {
+        self.closed.push((closed.code, format!("{:?}", closed.cause)));
+    }
+}
+
+/// A pause does not delay the closing handshake: the peer's Close is read at once, whether it arrives after our Close or has
+/// been waiting behind the pause. Messages before it are dropped, so reading them needs no consent.
+#[test]
+fn a_close_is_read_in_spite_of_a_pause() {
+    for is_first in [false, true] {
+        for stops in [false, true] {
+            let mut stage = stage(without_pings(), Closings::default());
+            let peer = open(&mut stage);
+            let until = stage.now + 3600 * SECOND;
+            stage.event_loop.act(|_, outbox| outbox.pause_reading(peer.id, until));
+            let wire = [frame(0x81, b"hi").repeat(10), frame(0x88, b"\x03\xe8")].concat();
+            if is_first {
+                stage.send(&peer, &wire);
+                stage.pass();
+                assert_eq!(stage.event_loop.snapshot().open, 1, "the pause holds");
+            }
+            if stops {
+                stage.event_loop.close_all();
+            } else {
+                stage.event_loop.act(|_, outbox| {
+                    outbox.close_peer(peer.id, CloseCode::NORMAL, "").expect("a valid code")
+                });
+            }
+            if !is_first {
+                stage.send(&peer, &wire);
+            }
+            stage.pass();
+            let closed = stage.event_loop.act(|closings, _| closings.closed.clone());
+            let expected = vec![(CloseCode::NORMAL, "Local".to_owned())];
+            assert_eq!(closed, Some(expected), "first: {is_first}, stops: {stops}");
+            assert!(stage.is_shut(&peer));
+            assert_eq!(stage.event_loop.snapshot().paused, 0);
+        }
+    }
+}
+
+/// Sends each message to the peer that its first byte counts to, in the order of opening, and replies to an empty one.
+#[derive(Default)]
+struct Relay {
+    peers: Vec<PeerId>,
+}
+
+impl Dispatcher for Relay {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
+        self.peers.push(outbox.peer());
+    }
+
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        match message.bytes() {
+            [] => outbox.reply(message),
+            [to, ..] => outbox.send(self.peers[usize::from(*to)], message),
+        };
+    }
+}
+
+/// A peer whose last recipient has left does not wait for the next peer that gets its slot.
+#[test]
+fn a_recipient_that_left_pauses_nobody() {
+    let mut stage = stage(without_pings(), Relay::default());
+    let (first, leaver, second) = (open(&mut stage), open(&mut stage), open(&mut stage));
+    stage.send(&first, &frame(0x82, &[1]));
+    stage.pass();
+    stage.heard(&leaver);
+    stage.send(&leaver, &frame(0x88, b""));
+    stage.finish(&leaver);
+    stage.pass();
+    let next = open(&mut stage);
+    stage.make_room(&next, Some(0));
+    stage.send(&second, &frame(0x82, &[3; 700_000]));
+    stage.pass();
+    assert_eq!(stage.event_loop.snapshot().paused, 1, "the sender to the slow reader");
+    stage.send(&first, &frame(0x82, b""));
+    stage.pass();
+    assert_eq!(show(&stage.heard(&first)), "\\x82\\x00");
 }

@@ -33,7 +33,7 @@ use crate::net::sockets::{PeerSocket, Sockets};
 use crate::net::timers::{Deadline, Timers};
 use crate::net::transport::{Readiness, Transport};
 use crate::observe::{Notice, Observer};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, is_held_back};
 use crate::peers::PeerId;
 use crate::protocol::close::CloseCode;
 use crate::protocol::connection::{Connection, State};
@@ -402,9 +402,9 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
 
     /// Fails the connection of a peer whose pong is late, or gives it more time. A peer cannot send a pong in the
     /// middle of a long frame, and its pong may be in bytes that are not processed yet. In both cases it gets more time
-    /// as long as bytes arrive. A paused peer always gets more time.
+    /// as long as bytes arrive. A peer that the server does not read always gets more time.
     fn pong_is_late(&mut self, id: PeerId) {
-        let is_paused = self.board.flow.is_paused(id, &self.board.groups);
+        let is_left_unread = self.is_left_unread(id);
         let (Some(socket), Some(connection)) = (self.sockets.get(id), self.board.peers.get_mut(id))
         else {
             return;
@@ -412,7 +412,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         let waits = connection.is_mid_frame()
             || !socket.unprocessed.is_empty()
             || self.queue.contains(id.slot());
-        if is_paused || (mem::take(&mut socket.heard) && waits) {
+        if is_left_unread || (mem::take(&mut socket.heard) && waits) {
             self.timers.arm(id.slot(), Deadline::Pong, self.now);
         } else {
             connection.fail(Violation::PingUnanswered);
@@ -420,12 +420,22 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         }
     }
 
+    /// Closes the connection of a peer that has been idle for too long, or gives it more time if the server does not read
+    /// it or has not processed what it sent.
     fn is_idle(&mut self, id: PeerId) {
-        if self.board.flow.is_paused(id, &self.board.groups) {
+        let has_input = self.sockets.get(id).is_some_and(|socket| !socket.unprocessed.is_empty())
+            || self.queue.contains(id.slot());
+        if has_input || self.is_left_unread(id) {
             self.idle.arm(id.slot(), Deadline::Idle, self.now);
         } else {
             self.close(id, "idle for too long");
         }
+    }
+
+    /// Reports whether the server does not read from a peer, because the peer is paused or held back.
+    fn is_left_unread(&mut self, id: PeerId) -> bool {
+        self.board.peers.get(id).is_some_and(is_held_back)
+            || self.board.flow.is_paused(id, &self.board.groups)
     }
 }
 

@@ -81,6 +81,9 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         }
         if self.timers.armed(id.slot()) != Some(Deadline::Close) {
             self.timers.arm(id.slot(), Deadline::Close, self.now);
+            // The peer's Close may have been waiting behind a pause.
+            self.board.flow.forget(id);
+            self.queue.push(id.slot());
         }
         self.board.peers.put_back(id, own);
     }

@@ -23,7 +23,7 @@ use crate::net::sockets::Stage;
 use crate::net::timers::Deadline;
 use crate::net::transport::{Readiness, Transport};
 use crate::observe::{Direction, Notice, Observer};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, is_held_back};
 use crate::peers::PeerId;
 use crate::protocol::connection::{Connection, Event, Head};
 use crate::protocol::handshake::server::{Decision, Outcome};
@@ -325,14 +325,6 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             own.fail_internal();
         }
     }
-}
-
-/// Reports whether a peer is *held back*: its socket is full, and at least half of its output limit is queued. The
-/// server does not read from it until it has read its own replies, so TCP slows it down.
-#[inline]
-fn is_held_back(connection: &Connection) -> bool {
-    let output = connection.output();
-    output.is_blocked() && output.queued() >= connection.config().limits.max_output / 2
 }
 
 fn unix_seconds() -> Option<u64> {

@@ -100,8 +100,8 @@ pub enum Event<'b> {
     Opened(Negotiated),
     /// A whole message.
     Message(MessageBuf<'b>),
-    /// A fragment is complete, and more fragments of its message follow. The event loop counts fragments. Other callers
-    /// can ignore this event.
+    /// A fragment is complete, and more fragments of its message follow. Or a message is complete and was dropped, because
+    /// we have sent a Close. The event loop counts these events. Other callers can ignore them.
     Fragment,
     /// A ping. Its pong is already queued, unless [`send_pongs`](crate::Config::send_pongs) is false.
     Ping(Cow<'b, [u8]>),
@@ -248,32 +248,29 @@ impl Connection {
 
     /// Slow path of [`next`](Connection::next): handles everything that the fast path does not.
     pub(crate) fn next_piece<'b>(&mut self, unread: &mut &'b mut [u8]) -> Option<Event<'b>> {
-        loop {
-            if self.closed.is_some() {
-                // RFC 6455 §7.1.7-7: no bytes are processed after the connection closed.
-                *unread = &mut [];
-                return None;
-            }
-            if self.opening.is_some() {
-                return self.next_of_handshake(unread);
-            }
-            match self.reader.next_piece(unread, &self.config) {
-                Ok(None) => return None,
-                // After we have sent a Close, messages are dropped.
-                Ok(Some(Incoming::Message(_))) if self.output.is_closed() => {}
-                Ok(Some(Incoming::Message(message))) => return Some(Event::Message(message)),
-                Ok(Some(Incoming::Fragment)) => return Some(Event::Fragment),
-                Ok(Some(Incoming::Ping(payload))) => {
-                    // RFC 6455 §5.5.2-2, §5.5.2-3
-                    if self.config.send_pongs {
-                        self.output.pong(&payload);
-                    }
-                    return Some(Event::Ping(payload));
+        if self.closed.is_some() {
+            // RFC 6455 §7.1.7-7: no bytes are processed after the connection closed.
+            *unread = &mut [];
+            return None;
+        }
+        if self.opening.is_some() {
+            return self.next_of_handshake(unread);
+        }
+        match self.reader.next_piece(unread, &self.config) {
+            Ok(None) => None,
+            Ok(Some(Incoming::Message(_))) if self.output.is_closed() => Some(Event::Fragment),
+            Ok(Some(Incoming::Message(message))) => Some(Event::Message(message)),
+            Ok(Some(Incoming::Fragment)) => Some(Event::Fragment),
+            Ok(Some(Incoming::Ping(payload))) => {
+                // RFC 6455 §5.5.2-2, §5.5.2-3
+                if self.config.send_pongs {
+                    self.output.pong(&payload);
                 }
-                Ok(Some(Incoming::Pong(payload))) => return Some(Event::Pong(payload)),
-                Ok(Some(Incoming::Close(body))) => return Some(self.peer_closes(&body)),
-                Err(violation) => return Some(Event::Closed(self.fail(violation))),
+                Some(Event::Ping(payload))
             }
+            Ok(Some(Incoming::Pong(payload))) => Some(Event::Pong(payload)),
+            Ok(Some(Incoming::Close(body))) => Some(self.peer_closes(&body)),
+            Err(violation) => Some(Event::Closed(self.fail(violation))),
         }
     }
 
