@@ -342,3 +342,45 @@ fn a_client_tries_every_address_of_localhost() {
     client.close(CloseCode::NORMAL, "").expect("a valid close");
     server.is_back_to_baseline();
 }
+
+/// A server that has sent its Close and leaves TCP open delays no call beyond its own time.
+#[test]
+fn a_server_that_keeps_tcp_open_delays_no_timed_call() {
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let (url, server) = odd_server(OPENS, move |mut stream| {
+        stream.write_all(b"\x88\x02\x03\xe8").expect("it reads");
+        let mut answer = [0; 8];
+        stream.read_exact(&mut answer).expect("a Close");
+        let _ = is_done.recv();
+    });
+    let mut client = WsClient::connect(&url).expect("it opens");
+    while client.closed().is_none() {
+        assert!(client.recv_timeout(Duration::from_millis(5)).expect("it works").is_none());
+    }
+    assert!(client.try_recv().expect("it works").is_none(), "TCP is still open");
+    drop(done);
+    expect_closed(&mut client, 1000, &Cause::Peer);
+    server.join().expect("no panic");
+}
+
+/// What arrived before a send failed is still received: messages, and the server's Close with its code.
+#[test]
+fn a_failed_send_loses_no_received_message() {
+    for taken_first in [false, true] {
+        let (url, server) = odd_server(OPENS, |mut stream| {
+            stream.write_all(b"\x81\x01a\x81\x01b\x88\x05\x03\xe9bye").expect("it reads");
+        });
+        let mut client = WsClient::connect(&url).expect("it opens");
+        server.join().expect("no panic");
+        if taken_first {
+            expect_message(&mut client, Message::from("a"));
+        }
+        // The first bytes to a closed socket are answered with a reset. After that, sending fails.
+        while client.send("x").expect("it is not full") {}
+        if !taken_first {
+            expect_message(&mut client, Message::from("a"));
+        }
+        expect_message(&mut client, Message::from("b"));
+        expect_closed(&mut client, 1001, &Cause::Peer);
+    }
+}

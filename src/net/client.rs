@@ -23,7 +23,7 @@ use rand::rngs::SysRng;
 
 use crate::config::{Config, LONGEST};
 use crate::net::connect::{ConnectError, Rejected, reach};
-use crate::net::link::{Link, Received};
+use crate::net::link::{Link, Received, Written};
 use crate::net::sockets::note_written;
 use crate::net::transport::{Readiness, Stream, Tcp};
 use crate::observe::{Direction, Observer};
@@ -68,10 +68,25 @@ pub struct Client<T = Tcp, O = ()> {
     waker: Arc<Waker>,
     /// Another thread has interrupted the client, and no call has returned because of it yet.
     interrupted: bool,
+    /// The socket accepts no more output. Input that has arrived can still be read.
+    output_failed: bool,
+    /// How the end of TCP is awaited, once the closing handshake has begun.
+    finish: Option<Finish>,
     /// The part of the buffer that holds unprocessed input.
     unread: Range<usize>,
     buffer: Box<[u8]>,
     negotiated: Negotiated,
+}
+
+/// The wait for the server to close TCP, which several calls may share.
+#[derive(Clone, Copy)]
+struct Finish {
+    /// When the client stops waiting.
+    by: Instant,
+    /// Bytes that were read and discarded.
+    discarded: usize,
+    /// The sending side of TCP is shut down.
+    shut: bool,
 }
 
 /// Interrupts a waiting call of a [`Client`] from another thread.
@@ -148,6 +163,8 @@ impl<T: Stream, O: Observer> Client<T, O> {
             events: Events::with_capacity(8),
             waker,
             interrupted: false,
+            output_failed: false,
+            finish: None,
             unread: 0..0,
             buffer,
             negotiated: Negotiated::default(),
@@ -195,7 +212,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
 
     // Sending.
 
-    /// Sends a message. Returns false if the connection is no longer open.
+    /// Sends a message. Returns false if the connection is no longer open. What has arrived before can still be received.
     ///
     /// Bytes that the kernel does not accept at once are queued, and later calls write them. If more than
     /// [`max_output`](crate::config::Limits::max_output) bytes are queued, this call waits. It does not receive meanwhile:
@@ -206,8 +223,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
     /// `TimedOut`: the kernel accepted no bytes for the [write time-out](crate::config::Timeouts::write). Part of the
     /// message may have been sent, so the connection is closed.
     pub fn send(&mut self, message: impl Payload) -> io::Result<bool> {
-        let sent =
-            self.connection.state() == State::Open && self.connection.output_mut().send(message);
+        let sent = self.accepts_output() && self.connection.output_mut().send(message);
         self.make_room()?;
         Ok(sent)
     }
@@ -219,8 +235,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
     ///
     /// As for [`send`](Client::send).
     pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<bool> {
-        let sent =
-            self.connection.state() == State::Open && self.connection.output_mut().raw(bytes);
+        let sent = self.accepts_output() && self.connection.output_mut().raw(bytes);
         self.make_room()?;
         Ok(sent)
     }
@@ -228,10 +243,13 @@ impl<T: Stream, O: Observer> Client<T, O> {
     /// Sends a ping with a payload of at most 125 bytes (§5.5.2). Returns false if the payload is longer or the
     /// connection is no longer open. The pong arrives as an event.
     pub fn ping(&mut self, payload: &[u8]) -> bool {
-        let sent =
-            self.connection.state() == State::Open && self.connection.output_mut().ping(payload);
+        let sent = self.accepts_output() && self.connection.output_mut().ping(payload);
         self.flush();
         sent
+    }
+
+    fn accepts_output(&self) -> bool {
+        self.connection.state() == State::Open && !self.output_failed
     }
 
     // Receiving.
@@ -291,8 +309,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
         loop {
             let event = self.take_event();
             if let Some(closed) = self.connection.closed().cloned() {
-                self.finish()?;
-                return Ok(Some(Event::Closed(closed)));
+                return Ok(self.finish(deadline)?.then_some(Event::Closed(closed)));
             }
             if event.is_some() {
                 return Ok(event);
@@ -303,6 +320,8 @@ impl<T: Stream, O: Observer> Client<T, O> {
             }
             if self.link.is_readable() {
                 self.read();
+            } else if self.output_failed {
+                self.give_up();
             } else if !self.wait(deadline)? && !self.interrupted {
                 return Ok(None);
             }
@@ -319,9 +338,9 @@ impl<T: Stream, O: Observer> Client<T, O> {
     /// The code must not be sent, or the reason is longer than 123 bytes. Nothing was sent.
     pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<Closed, InvalidClose> {
         self.connection.close(code, reason)?;
-        let deadline = Instant::now() + self.connection.config().timeouts.close;
+        let Finish { by, .. } = *self.finishing();
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = by.saturating_duration_since(Instant::now());
             match self.recv_timeout(left) {
                 Ok(Some(Event::Closed(closed))) => return Ok(closed),
                 Ok(_) if !left.is_zero() => {}
@@ -363,10 +382,12 @@ impl<T: Stream, O: Observer> Client<T, O> {
     fn make_room(&mut self) -> io::Result<()> {
         self.flush();
         let config = self.connection.config().clone();
-        while self.connection.output().queued() > config.limits.max_output {
+        while !self.output_failed && self.connection.output().queued() > config.limits.max_output {
             let deadline = Instant::now() + config.timeouts.write;
             let held = self.link.queued();
-            while self.connection.output().is_blocked() || (held > 0 && self.link.queued() == held)
+            while !self.output_failed
+                && (self.connection.output().is_blocked()
+                    || (held > 0 && self.link.queued() == held))
             {
                 if !self.wait(Some(deadline))? && Instant::now() >= deadline {
                     self.give_up();
@@ -392,12 +413,23 @@ impl<T: Stream, O: Observer> Client<T, O> {
         }
     }
 
-    /// Writes our last bytes after the WebSocket has closed, and waits until the server closes TCP.
-    fn finish(&mut self) -> io::Result<()> {
-        let deadline = Instant::now() + self.connection.config().timeouts.close;
-        let mut shut = false;
-        let mut discarded = 0;
-        while !self.link.has_ended() && discarded <= self.connection.config().limits.max_discard {
+    /// Returns the wait for the end of TCP, which begins with the first call.
+    fn finishing(&mut self) -> &mut Finish {
+        let lasts = self.connection.config().timeouts.close;
+        self.finish.get_or_insert_with(|| Finish {
+            by: Instant::now() + lasts,
+            discarded: 0,
+            shut: false,
+        })
+    }
+
+    /// Writes our last bytes after the WebSocket has closed, and waits until the server closes TCP. Returns false if
+    /// `deadline` comes first, so that a later call has to continue.
+    fn finish(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
+        let max_discard = self.connection.config().limits.max_discard;
+        let Finish { by, mut discarded, mut shut } = *self.finishing();
+        let until = deadline.map_or(by, |deadline| deadline.min(by));
+        while !self.link.has_ended() && discarded <= max_discard {
             self.flush();
             // RFC 6455 §7.1.1-3: the server closes TCP first. If the connection failed, the server may never do so.
             let failed = !matches!(
@@ -411,13 +443,17 @@ impl<T: Stream, O: Observer> Client<T, O> {
             if self.link.is_readable() {
                 discarded += self.read().len();
                 self.unread = 0..0;
-            } else if !self.wait(Some(deadline))? && Instant::now() >= deadline {
+            } else if !self.wait(Some(until))? && Instant::now() >= until {
+                if until < by {
+                    self.finish = Some(Finish { by, discarded, shut });
+                    return Ok(false);
+                }
                 break;
             }
         }
         self.link.give_up();
         let _ = self.link.socket().shutdown(Shutdown::Both);
-        Ok(())
+        Ok(true)
     }
 
     /// Marks the connection and its socket as broken.
@@ -460,13 +496,21 @@ impl<T: Stream, O: Observer> Client<T, O> {
 
     /// Writes the queued output until it is empty or the socket is full.
     fn flush(&mut self) {
-        let Client { connection, link, observer, .. } = self;
-        while !connection.output().is_empty() && !connection.output().is_blocked() {
+        let Client { connection, link, observer, output_failed, .. } = self;
+        while !*output_failed
+            && !connection.output().is_empty()
+            && !connection.output().is_blocked()
+        {
             let mut slices = [&[][..]; MAX_SLICES];
             let filled = connection.output().pending(&mut slices);
             let written = link.write(&slices[..filled], |bytes| {
                 observer.bytes(PeerId::NOBODY, Direction::Out, bytes);
             });
+            if written == Written::Broken {
+                *output_failed = true;
+                link.note(Readiness { readable: true, ..Readiness::default() });
+                return;
+            }
             note_written(connection, written);
         }
         connection.output_mut().note_in_transport(link.queued());
