@@ -79,19 +79,19 @@ impl<'a> Outbox<'a> {
     }
 
     /// Reports whether the connection of a peer is open, so that messages can be sent to it.
-    pub fn is_open(&mut self, peer: PeerId) -> bool {
-        self.connection(peer).is_some_and(|connection| connection.state() == State::Open)
+    pub fn is_open(&self, peer: PeerId) -> bool {
+        self.look(peer).is_some_and(|connection| connection.state() == State::Open)
     }
 
     /// Returns how many bytes of output are queued for a peer.
-    pub fn queued(&mut self, peer: PeerId) -> usize {
-        self.connection(peer).map_or(0, |connection| connection.output().queued())
+    pub fn queued(&self, peer: PeerId) -> usize {
+        self.look(peer).map_or(0, |connection| connection.output().queued())
     }
 
     // Sending.
 
     /// Sends a message to the peer of this callback. Returns false if the connection is not open, or if its output is
-    /// full.
+    /// full. In the second case the connection is closed with 1008, because a message is never skipped.
     #[inline(always)]
     pub fn reply(&mut self, message: impl Payload) -> bool {
         let message = message.as_message();
@@ -100,7 +100,11 @@ impl<'a> Outbox<'a> {
             || self.send_message(self.peer, message)
     }
 
-    /// Sends a message to one peer. Returns false if its connection is not open, or if its output is full.
+    /// Sends a message to one peer. Returns false if its connection is not open, or if its output is full. In the second
+    /// case its connection is closed with 1008, because a message is never skipped.
+    ///
+    /// If the recipient reads too slowly, reading from the peer of this callback is paused until the recipient has caught
+    /// up or was closed.
     pub fn send(&mut self, to: PeerId, message: impl Payload) -> bool {
         self.send_message(to, message.as_message())
     }
@@ -110,7 +114,7 @@ impl<'a> Outbox<'a> {
         let length = message.bytes().len();
         let is_own = to == self.peer;
         let writes_at_once = !is_own && self.board.has_much_unsettled();
-        let Some((connection, wire)) = self.open_connection(to, length) else { return false };
+        let Some((connection, wire)) = self.prepare(to, length) else { return false };
         let output = connection.output();
         // A payload of this length is written at once in any case, and without a copy if no other output is queued.
         let is_sent = if length >= FLUSH_AT && output.sends_plain() && !output.is_masking() {
@@ -131,7 +135,7 @@ impl<'a> Outbox<'a> {
     }
 
     /// Sends a message to every member of a group except those in `except`. Returns the number of members for which it
-    /// was queued.
+    /// was queued. A member whose output is full is closed with 1008.
     ///
     /// The frame is encoded once. If a member reads too slowly, reading from the peer of this callback is paused until
     /// that member has caught up or was closed.
@@ -201,7 +205,7 @@ impl<'a> Outbox<'a> {
         let is_own = to == self.peer;
         let shared = self.board.shared.clone();
         let writes_at_once = !is_own && self.board.has_much_unsettled();
-        let Some((connection, wire)) = self.open_connection(to, frame.bytes().len()) else {
+        let Some((connection, wire)) = self.prepare(to, frame.bytes().len()) else {
             return false;
         };
         let output = connection.output_mut();
@@ -223,7 +227,7 @@ impl<'a> Outbox<'a> {
     /// Sends a ping with a payload of at most 125 bytes to the peer of this callback. Returns false if it was not
     /// queued. The event loop handles the pong.
     pub fn ping(&mut self, payload: &[u8]) -> bool {
-        match self.open_connection(self.peer, payload.len()) {
+        match self.prepare(self.peer, payload.len()) {
             Some((connection, _)) => connection.output_mut().ping(payload),
             None => false,
         }
@@ -319,6 +323,14 @@ impl<'a> Outbox<'a> {
     // Finding connections.
 
     /// Returns the connection with this id, which is the one of this callback or is in the table.
+    fn look(&self, id: PeerId) -> Option<&Connection> {
+        match &self.own {
+            Some(own) if id == self.peer => Some(own),
+            _ => self.board.peers.get(id),
+        }
+    }
+
+    /// As [`look`](Outbox::look), to change the connection.
     fn connection(&mut self, id: PeerId) -> Option<&mut Connection> {
         match &mut self.own {
             Some(own) if id == self.peer => Some(own),
@@ -326,14 +338,10 @@ impl<'a> Outbox<'a> {
         }
     }
 
-    /// Returns an open connection with space for `length` more bytes and with an output buffer, and the other parts
-    /// that sending needs. Fails the connection if its output is full.
+    /// Prepares a connection for `length` more bytes of output: lends it a buffer, and returns it with the other parts that
+    /// sending needs. Fails the connection and returns `None` if its output is full.
     #[inline]
-    fn open_connection(
-        &mut self,
-        to: PeerId,
-        length: usize,
-    ) -> Option<(&mut Connection, &mut dyn Wire)> {
+    fn prepare(&mut self, to: PeerId, length: usize) -> Option<(&mut Connection, &mut dyn Wire)> {
         let Switchboard { peers, pool, dirty, .. } = &mut *self.board;
         let is_own = to == self.peer;
         let connection = match &mut self.own {
