@@ -74,7 +74,8 @@ pub struct Limits {
     pub max_head: usize,
     /// Most header fields. A request with more gets 431.
     pub max_headers: usize,
-    /// Most connections in their opening handshake. One more replaces the oldest one, whose connection is closed.
+    /// Most connections in their opening handshake. One more replaces an old one, whose connection is closed:
+    /// of the 64 oldest, the first one from the address that has the most of them.
     pub max_handshakes: usize,
 
     /// Longest message, in one frame or in fragments. A longer one gets 1009.

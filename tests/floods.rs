@@ -83,6 +83,28 @@ fn t2_the_oldest_silent_handshake_makes_room() {
     server.is_back_to_baseline();
 }
 
+/// T2: while one address keeps opening silent connections, its own handshakes are replaced. A client with another address
+/// has time to send its request.
+#[test]
+fn t2_an_endless_flood_from_one_address_replaces_its_own_handshakes() {
+    const CAP: usize = 200;
+    let config = without_pings().limits(|limits| limits.max_handshakes = CAP);
+    let mut stage = stage(config, Echo::default());
+    let mut flood: Vec<Actor> = (0..CAP).map(|_| stage.connect()).collect();
+    let newcomer = stage.connect_from([127, 0, 0, 2]);
+    flood.extend((0..10 * CAP).map(|_| stage.connect()));
+    // A second newcomer replaces one of them too.
+    let second = stage.connect_from([127, 0, 0, 3]);
+    assert!(stage.holds(&second));
+    assert_eq!(stage.event_loop.snapshot().connecting, CAP);
+    stage.send(&newcomer, &[request(""), frame(0x81, b"hi")].concat());
+    stage.pass();
+    assert_eq!(show(&stage.heard(&newcomer)), show(&[SWITCHING, b"\x81\x02hi"].concat()));
+    let held = flood.iter().filter(|actor| stage.holds(actor)).count();
+    assert_eq!(held, CAP - 2, "only the newest of them are left");
+    assert!(flood[flood.len() - held..].iter().all(|actor| stage.holds(actor)));
+}
+
 /// T2, R8: an excess connection gets its refusal at once, before it sends a request. A fixed number of places is
 /// reserved for refusals; when all are taken, a further excess connection replaces the oldest. The server keeps
 /// accepting all the time.

@@ -19,7 +19,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,9 @@ use crate::protocol::close::CloseCode;
 use crate::protocol::connection::{Connection, State};
 use crate::protocol::violation::Violation;
 use crate::switchboard::Switchboard;
+
+/// How many of the oldest handshakes are compared when one of them has to give its place to a new connection.
+const OLDEST: usize = 64;
 
 /// The slots of the peers that have something to read or write, in the order of their turns.
 #[derive(Default)]
@@ -284,11 +287,30 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         self.timers.arm(id.slot(), Deadline::Handshake, self.now);
         self.note_opening();
         if self.opening.len() > self.config.limits.max_handshakes
-            && let Some(slot) = self.timers.oldest(Deadline::Handshake)
+            && let Some(slot) = self.handshake_to_replace(id.slot())
             && let Some(oldest) = self.board.peers.in_slot(slot)
         {
             self.abandon(oldest);
         }
+    }
+
+    /// Returns the slot of the handshake that gives its place to the connection in slot `new`. Among the oldest handshakes, it
+    /// is the oldest one of the address that has the most of them, so that one address cannot displace all others.
+    fn handshake_to_replace(&self, new: usize) -> Option<usize> {
+        // For each address, its oldest handshake and how many it has.
+        let mut addresses: Vec<(IpAddr, usize, usize)> = Vec::new();
+        let others = self.timers.in_order(Deadline::Handshake).filter(|&slot| slot != new);
+        for slot in others.take(OLDEST) {
+            let Some(from) = self.opening.get(&slot) else { continue };
+            let from = from.ip().to_canonical();
+            match addresses.iter_mut().find(|(address, ..)| *address == from) {
+                Some((.., count)) => *count += 1,
+                None => addresses.push((from, slot, 1)),
+            }
+        }
+        // `max_by_key` returns the last one of several with the same count, and the oldest is wanted.
+        let most = addresses.iter().rev().max_by_key(|&&(.., count)| count);
+        most.map(|&(_, slot, _)| slot)
     }
 
     /// Shortens the handshake deadline to a quarter while more than half of `max_handshakes` are in progress.

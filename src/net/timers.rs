@@ -12,6 +12,7 @@
 //! has at most one deadline, so it has one node, which is in at most one list. Arming and disarming only relink that
 //! node. The next deadline is at the front of one of the lists.
 
+use std::iter;
 use std::time::{Duration, Instant};
 
 /// The kind of a deadline.
@@ -129,10 +130,12 @@ impl Timers {
         self.nodes.get(slot).copied().flatten().map(|node| node.kind)
     }
 
-    /// Returns the slot whose deadline of this kind is due first.
-    pub fn oldest(&self, kind: Deadline) -> Option<usize> {
+    /// Returns the slots with deadlines of this kind, in the order in which they are due.
+    pub fn in_order(&self, kind: Deadline) -> impl Iterator<Item = usize> + '_ {
+        let node = |slot: u32| self.nodes.get(slot as usize).copied().flatten();
         let first = self.lists[kind as usize].first;
-        (first != NONE).then_some(first as usize)
+        let next = move |&slot: &u32| node(slot).map(|node| node.next).filter(|&next| next != NONE);
+        iter::successors((first != NONE).then_some(first), next).map(|slot| slot as usize)
     }
 
     /// Returns how many deadlines are armed.
@@ -194,12 +197,8 @@ mod tests {
         timers.shorten(Deadline::Handshake, Duration::from_secs(60));
         assert_eq!(timers.next(), Some(start + Duration::from_secs(10)));
         timers.shorten(Deadline::Handshake, Duration::from_secs(2));
-        assert_eq!(timers.oldest(Deadline::Handshake), Some(3));
         let due = timers.expired(start + Duration::from_secs(2));
-        assert_eq!(
-            (due, timers.oldest(Deadline::Handshake)),
-            (Some((3, Deadline::Handshake)), None)
-        );
+        assert_eq!(due, Some((3, Deadline::Handshake)));
     }
 
     /// Compares the linked lists with a simple vector of deadlines while random slots are armed and disarmed.
@@ -226,6 +225,12 @@ mod tests {
             }
             assert_eq!(timers.next(), plain.iter().flatten().map(|entry| entry.0).min());
             assert_eq!(timers.len(), plain.iter().flatten().count());
+            for kind in KINDS {
+                let slots: Vec<usize> = timers.in_order(kind).collect();
+                let due: Vec<_> = slots.iter().map(|&slot| plain[slot].expect("armed")).collect();
+                assert!(due.iter().all(|entry| entry.1 == kind) && due.is_sorted_by_key(|e| e.0));
+                assert_eq!(due.len(), plain.iter().flatten().filter(|e| e.1 == kind).count());
+            }
             while let Some((slot, kind)) = timers.expired(now) {
                 let (at, expected) = plain[slot].take().expect("it was armed");
                 assert!(at <= now && kind == expected);

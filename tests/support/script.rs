@@ -106,10 +106,15 @@ impl<A: Application, T: Transport> Stage<A, T> {
         Stage { event_loop: EventLoop::new(config, 10_000, application, transport, (), now), now }
     }
 
-    /// Adds a TCP connection.
+    /// Adds a TCP connection from 127.0.0.1.
     pub fn connect(&mut self) -> Actor {
+        self.connect_from([127, 0, 0, 1])
+    }
+
+    /// Adds a TCP connection from an IPv4 address.
+    pub fn connect_from(&mut self, address: [u8; 4]) -> Actor {
         let (id, script) = (self.event_loop.reserve(), Script::default());
-        self.event_loop.add(id, script.clone(), ([127, 0, 0, 1], 1).into());
+        self.event_loop.add(id, script.clone(), (address, 1).into());
         Actor { id, script }
     }
 
