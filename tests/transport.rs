@@ -483,3 +483,58 @@ fn bytes_read_before_a_failure_are_processed() {
     assert_eq!(stage.event_loop.act(|count, _| count.0), Some(1));
     assert!(!stage.holds(&actor));
 }
+
+/// Reads from the socket in every call, but has clear bytes to deliver only in every second one, as a stream that waits
+/// for the rest of a record.
+#[derive(Clone, Default)]
+struct Halting {
+    held: Vec<u8>,
+    halts: bool,
+    ended: bool,
+}
+
+impl Transport for Halting {
+    type Stream = Halting;
+
+    fn accept(&mut self) -> Halting {
+        Halting::default()
+    }
+}
+
+impl Stream for Halting {
+    fn read(&mut self, io: &mut impl Read, into: &mut [u8]) -> io::Result<ReadOutcome> {
+        let mut piece = [0; 3];
+        match io.read(&mut piece) {
+            Ok(count) => {
+                self.ended = count == 0;
+                self.held.extend(&piece[..count]);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock && !self.held.is_empty() => {}
+            Err(error) => return Err(error),
+        }
+        self.halts = !self.halts && !self.ended;
+        if self.halts {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let count = self.held.len().min(into.len());
+        into[..count].copy_from_slice(&self.held[..count]);
+        self.held.drain(..count);
+        Ok(ReadOutcome { count, drained: Drained::Unknown })
+    }
+
+    fn write(&mut self, io: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        io.write_vectored(slices)
+    }
+}
+
+/// A stream that has read a part of a record is read again, although no new readiness announces the rest.
+#[test]
+fn a_part_of_a_record_does_not_stop_the_stream() {
+    let config = without_pings().validate().expect("valid");
+    let mut stage = Stage::over(config, Echo::default(), Halting::default());
+    let actor = stage.connect();
+    stage.send(&actor, &[request(""), frame(0x81, b"hello")].concat());
+    stage.pass();
+    assert_eq!(show(&stage.heard(&actor)), show(&[SWITCHING, b"\x81\x05hello"].concat()));
+    assert!(!stage.event_loop.has_turns(), "the loop does not spin");
+}

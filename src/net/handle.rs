@@ -1,7 +1,7 @@
 //! Access to the event loop from other threads: a bounded queue of commands, and a waker.
 //!
 //! ```text
-//! any thread ── Handle ──> [ at most 1,024 commands, 16 MiB ] ──> the event loop, between two passes
+//! any thread ── Handle ──> [ at most 1,024 commands, 16 MiB ] ──> the event loop, at the start of a pass
 //!                  '── wakes the loop if the queue was empty: one system call for many commands
 //! ```
 //!

@@ -81,10 +81,32 @@ pub(crate) struct Link<S, L> {
     fails: bool,
 }
 
-/// A socket wrapper that records whether the socket refused output.
+/// A socket wrapper that records what the socket did during one call of the transport.
 struct Watched<'s, S> {
     socket: &'s mut S,
+    /// It had nothing to read, or accepted no output.
     refused: bool,
+    /// It delivered bytes.
+    delivered: bool,
+}
+
+impl<'s, S> Watched<'s, S> {
+    #[inline]
+    fn new(socket: &'s mut S) -> Watched<'s, S> {
+        Watched { socket, refused: false, delivered: false }
+    }
+}
+
+impl<S: Read> Read for Watched<'_, S> {
+    #[inline]
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let result = self.socket.read(into);
+        match &result {
+            Ok(count) => self.delivered |= *count > 0,
+            Err(error) => self.refused |= error.kind() == ErrorKind::WouldBlock,
+        }
+        result
+    }
 }
 
 impl<S: Write> Watched<'_, S> {
@@ -188,7 +210,8 @@ impl<S: Socket, L: Stream> Link<S, L> {
             self.give_up();
             return Received::Broken;
         }
-        let received = match self.stream.read(&mut self.socket, into) {
+        let mut socket = Watched::new(&mut self.socket);
+        let received = match self.stream.read(&mut socket, into) {
             Ok(ReadOutcome { count: 0, .. }) => {
                 (self.readable, self.ended) = (false, true);
                 Received::End
@@ -203,7 +226,8 @@ impl<S: Socket, L: Stream> Link<S, L> {
                 Received::Bytes(count)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.readable = false;
+                // The stream may have read a part of a record that is longer. No new readiness announces the rest.
+                self.readable = socket.delivered && !socket.refused;
                 Received::Nothing
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => Received::Nothing,
@@ -236,7 +260,7 @@ impl<S: Socket, L: Stream> Link<S, L> {
             *into = IoSlice::new(slice);
         }
         loop {
-            let mut socket = Watched { socket: &mut self.socket, refused: false };
+            let mut socket = Watched::new(&mut self.socket);
             match self.stream.write(&mut socket, &vector[..filled]) {
                 Ok(0) => return Written::Broken,
                 // The stream is faulty, as in `read`.

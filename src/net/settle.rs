@@ -88,7 +88,8 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         self.board.peers.put_back(id, own);
     }
 
-    /// Measures the memory that a connection holds. Updates its write deadline if its socket is or was full.
+    /// Measures the memory that a connection holds. Updates its write deadline if its socket is or was full, and ends the
+    /// congestion of its peer if the peer has caught up.
     #[inline]
     pub(super) fn measure(&mut self, id: PeerId, own: &Connection) {
         if self.board.groups.any_congested() && !is_congested(own) {
@@ -104,7 +105,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         }
     }
 
-    /// Arms or disarms the write deadline of a socket. Ends the congestion of its peer if the peer has caught up.
+    /// Arms or disarms the write deadline of a socket.
     #[cold]
     fn watch_output(&mut self, id: PeerId, is_blocked: bool) {
         let Some(socket) = self.sockets.get(id) else { return };

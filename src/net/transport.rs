@@ -51,7 +51,8 @@ pub trait Stream {
     ///
     /// # Errors
     ///
-    /// `WouldBlock`: nothing can be read now. Any other error closes the connection.
+    /// `WouldBlock`: there are no clear bytes yet. If the stream has read bytes from `io` in this call, and `io` has not
+    /// returned `WouldBlock`, it is read again without new readiness. Any other error closes the connection.
     fn read(&mut self, io: &mut impl Read, into: &mut [u8]) -> io::Result<ReadOutcome>;
 
     /// Writes clear bytes, one slice after the other, and returns how many the stream accepted. A stream may accept
