@@ -59,8 +59,8 @@ pub enum Violation {
     PingUnanswered,
 }
 
-/// One row of the table.
-struct Rule {
+/// One row of the table of violations.
+struct Row {
     section: &'static str,
     clause: &'static str,
     code: u16,
@@ -99,22 +99,22 @@ impl Violation {
 
     /// Returns the section of RFC 6455 that states the rule, for example `5.1`.
     pub fn section(self) -> &'static str {
-        self.rule().section
+        self.row().section
     }
 
     /// Returns the normative clause, for example `5.1-2`: the second normative keyword in §5.1.
     pub fn clause(self) -> &'static str {
-        self.rule().clause
+        self.row().clause
     }
 
     /// Returns the status code of the Close frame (§7.4.1).
     pub fn code(self) -> u16 {
-        self.rule().code
+        self.row().code
     }
 
     /// Returns the rule in a few words, without its section.
     pub fn text(self) -> &'static str {
-        self.rule().text
+        self.row().text
     }
 
     /// Returns the reason of the Close frame: ASCII, at most 123 bytes (§5.5.1).
@@ -123,7 +123,7 @@ impl Violation {
     }
 
     #[rustfmt::skip]
-    fn rule(self) -> Rule {
+    fn row(self) -> Row {
         use Violation::*;
         let (section, clause, code, text) = match self {
             ReservedBits       => ("5.2",   "5.2-3",   PROTOCOL_ERROR, "RSV bits must be 0 without an extension"),
@@ -147,7 +147,7 @@ impl Violation {
             OutputMemory       => ("10.4",  "10.4-1",  POLICY,         "no memory left, the peer reads too slowly"),
             PingUnanswered     => ("5.5.2", "5.5.2-2", POLICY,         "no pong in time"),
         };
-        Rule { section, clause, code, text }
+        Row { section, clause, code, text }
     }
 }
 
