@@ -538,3 +538,17 @@ fn a_part_of_a_record_does_not_stop_the_stream() {
     assert_eq!(show(&stage.heard(&actor)), show(&[SWITCHING, b"\x81\x05hello"].concat()));
     assert!(!stage.event_loop.has_turns(), "the loop does not spin");
 }
+
+/// T4: bytes that a transport holds for peers that do not read are freed with their connections.
+#[test]
+fn t4_what_a_transport_holds_has_a_bound_in_total() {
+    const LIMIT: usize = 1 << 16;
+    let mut stage = stage(without_pings().limits(|limits| limits.max_memory = Some(LIMIT)));
+    for _ in 0..100 {
+        let actor = open(&mut stage);
+        stage.make_room(&actor, Some(0));
+        stage.send(&actor, &chunks(255, &frame(0x82, &[7; 1_900])));
+        stage.pass();
+        assert!(stage.event_loop.snapshot().held <= LIMIT);
+    }
+}

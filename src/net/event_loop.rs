@@ -80,7 +80,7 @@ impl Queue {
 pub(super) struct Memory {
     limit: usize,
     /// Capacity of the buffers that belong to one connection each.
-    owned: usize,
+    pub(super) owned: usize,
 }
 
 impl Memory {

@@ -145,8 +145,8 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
     }
 
     /// Closes the connections that hold the most memory, one by one, until the total is within the limit. All output that
-    /// the sockets accept must have been written before, so that only peers that are slow count. Reports whether it closed
-    /// any; their `on_close` may have sent messages.
+    /// the sockets accept must have been written before, so that only peers that are slow count. Reports whether that
+    /// freed any memory. The `on_close` of these peers may have sent messages.
     #[cold]
     fn free_memory(&mut self) -> bool {
         let mut holders: Vec<(usize, PeerId)> = Vec::new();
@@ -163,13 +163,13 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             }
         }
         holders.sort_unstable();
-        let before = holders.len();
+        let before = self.memory.owned + self.board.shared.bytes();
         while self.exceeds_memory()
             && let Some((_, id)) = holders.pop()
         {
             self.close_for_memory(id);
         }
-        holders.len() < before
+        self.memory.owned + self.board.shared.bytes() < before
     }
 
     /// Closes a connection to free its memory: with 1008 if it holds more output than input, otherwise with 1009.
@@ -187,6 +187,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             // The socket is full, so a Close could not be written. It is dropped with the rest of the output.
             own.fail(Violation::OutputMemory);
             own.broken();
+            socket.link.give_up();
         }
         self.settle(id, own);
     }
