@@ -120,6 +120,11 @@ impl Flow {
         waits
     }
 
+    /// Reports whether a peer has a pause that no turn has ended yet.
+    pub(crate) fn has_pause(&self, peer: PeerId) -> bool {
+        self.until.contains_key(&peer) || self.waiting.contains_key(&peer)
+    }
+
     /// Returns the senders that wait for recipients.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = PeerId> + '_ {
         self.waiting.keys().copied()

@@ -81,8 +81,8 @@ impl Switchboard {
         }
     }
 
-    /// Reports whether so many bytes wait in the outputs of other peers that the event loop settles them before the next
-    /// turn. Until then, more output for them is written at once, because one callback can send any number of messages.
+    /// Reports whether [`MAX_UNSETTLED`] is reached. The event loop then settles the dirty peers before the next turn. Until
+    /// it does, more output for them is written at once, because one callback can send any number of messages.
     #[inline]
     pub(crate) fn has_much_unsettled(&self) -> bool {
         self.unsettled >= MAX_UNSETTLED
@@ -123,6 +123,11 @@ impl Dirty {
     #[inline]
     pub(crate) fn is_marked(&self, slot: usize) -> bool {
         self.is_marked.get(slot).copied().unwrap_or(false)
+    }
+
+    /// Reports whether no peer is marked.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
     }
 
     /// Returns a marked peer and unmarks it. The peer may no longer be connected.

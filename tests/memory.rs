@@ -322,8 +322,8 @@ fn t4_no_fast_reader_is_closed_for_memory() {
     assert_eq!(stage.event_loop.snapshot().open, 2 * ROOMS);
 }
 
-/// Tells everybody when a peer has closed.
-struct Farewell;
+/// Publishes this text to everybody when a peer has closed.
+struct Farewell(String);
 
 impl Dispatcher for Farewell {
     fn on_message(&mut self, _: &mut Outbox<'_>, _: Message<'_>) {}
@@ -333,17 +333,36 @@ impl Dispatcher for Farewell {
     }
 
     fn on_close(&mut self, outbox: &mut Outbox<'_>, _: &Closed) {
-        outbox.publish("all", "left", &[]);
+        outbox.publish("all", &self.0, &[]);
     }
 }
 
 /// T4: what `on_close` sends for a peer that was closed for memory is written at once.
 #[test]
 fn t4_others_learn_at_once_who_was_closed_for_memory() {
-    let mut stage = stage(limited(256 * KIB), Farewell);
+    let mut stage = stage(limited(256 * KIB), Farewell("left".to_owned()));
     let (slow, other) = (open(&mut stage), open(&mut stage));
     stage.make_room(&slow, Some(0));
     stage.event_loop.act(|_, outbox| assert!(outbox.send(slow.id, [7; 300_000])));
     assert_eq!(stage.event_loop.snapshot().open, 1, "the slow reader is closed");
     assert_eq!(show(&stage.heard(&other)), "\\x81\\x04left");
+}
+
+/// T4: what `on_close` sends to peers that read it does not cause more of them to be closed.
+#[test]
+fn t4_a_farewell_closes_nobody_else() {
+    let farewell = "x".repeat(30_000);
+    let mut stage = stage(limited(1024 * KIB), Farewell(farewell.clone()));
+    let mut members: Vec<Actor> = Vec::new();
+    while stage.event_loop.snapshot().open == members.len() {
+        let member = open(&mut stage);
+        stage.send(&member, &frame(0x02, &[7; 20_000]));
+        stage.pass();
+        members.push(member);
+        assert!(members.len() < 100, "the limit is never reached");
+    }
+    assert_eq!(stage.event_loop.snapshot().open, members.len() - 1, "one is enough");
+    let expected = server_frame(0x81, farewell.as_bytes());
+    let informed = members.iter().filter(|member| stage.heard(member) == expected).count();
+    assert_eq!(informed, members.len() - 1, "all others hear of it");
 }

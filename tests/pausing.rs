@@ -309,3 +309,46 @@ fn a_recipient_that_left_pauses_nobody() {
     stage.pass();
     assert_eq!(show(&stage.heard(&first)), "\\x82\\x00");
 }
+
+/// If a pause ends because its recipient is closed, and the sender's idle deadline passes at the same moment, what the sender
+/// has sent counts.
+#[test]
+fn a_pause_that_ends_with_an_idle_deadline_loses_nothing() {
+    let config = without_pings().timeouts(|timeouts| {
+        (timeouts.write, timeouts.idle) = (60 * SECOND, Some(60 * SECOND));
+        timeouts.congestion = 3600 * SECOND;
+    });
+    let mut stage = stage(config, Relay::default());
+    let (sender, slow) = (open(&mut stage), open(&mut stage));
+    stage.make_room(&slow, Some(0));
+    stage.send(&sender, &frame(0x82, &[1; 700_000]));
+    stage.pass();
+    stage.send(&sender, &frame(0x82, b""));
+    stage.pass();
+    assert_eq!((stage.event_loop.snapshot().paused, stage.heard(&sender).len()), (1, 0));
+    stage.wait(60 * SECOND);
+    stage.pass();
+    assert_eq!(show(&stage.heard(&sender)), "\\x82\\x00");
+}
+
+/// Pauses its peer and panics.
+struct Paralysed;
+
+impl Dispatcher for Paralysed {
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, _: Message<'_>) {
+        outbox.pause_reading(outbox.peer(), Instant::now() + 3_600 * SECOND);
+        panic!("on purpose");
+    }
+}
+
+/// A connection that fails while its peer is paused is read to the end of the stream, even if that had arrived before.
+#[test]
+fn a_paused_connection_that_fails_is_read_to_its_end() {
+    let mut stage = stage(without_pings(), Paralysed);
+    let peer = open(&mut stage);
+    stage.send(&peer, &[frame(0x81, b"x"), frame(0x88, b"")].concat());
+    stage.finish(&peer);
+    stage.pass();
+    assert!(stage.heard(&peer).starts_with(b"\x88\x10\x03\xf3"), "1011");
+    is_back_to_baseline(&stage);
+}

@@ -552,3 +552,27 @@ fn t4_what_a_transport_holds_has_a_bound_in_total() {
         assert!(stage.event_loop.snapshot().held <= LIMIT);
     }
 }
+
+/// A client's stream that can write nothing and has nothing to read.
+struct Mute;
+
+impl Stream for Mute {
+    fn read(&mut self, _: &mut impl Read, _: &mut [u8]) -> io::Result<ReadOutcome> {
+        Err(ErrorKind::WouldBlock.into())
+    }
+
+    fn write(&mut self, _: &mut impl Write, _: &[IoSlice<'_>]) -> io::Result<usize> {
+        Err(ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// If a client cannot send its request, connecting fails at once.
+#[test]
+fn a_request_that_cannot_be_sent_is_an_error_at_once() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("ws://{}/", listener.local_addr().expect("bound"));
+    let request = ClientRequest::new(Url::parse(&url).expect("valid"));
+    let config = Config::default().timeouts(|timeouts| timeouts.handshake = Duration::from_secs(2));
+    let error = WaitingClient::open_over(&request, config, Mute, ()).expect_err("it is mute");
+    assert!(matches!(error, framewise::ConnectError::Lost), "{error:?}");
+}

@@ -358,6 +358,8 @@ impl<T: Stream, O: Observer> Client<T, O> {
                 let new = self.read();
                 let kept = new.len().min(MAX_REFUSAL.saturating_sub(response.len()));
                 response.extend_from_slice(&self.buffer[new.start..new.start + kept]);
+            } else if self.output_failed {
+                return Err(ConnectError::Lost);
             } else if Instant::now() >= deadline {
                 return Err(ConnectError::TimedOut);
             } else {

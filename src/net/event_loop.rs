@@ -78,9 +78,9 @@ impl Queue {
 
 /// The memory that all connections hold together, and its limit. Both are in bytes.
 pub(super) struct Memory {
-    limit: usize,
+    pub(super) limit: usize,
     /// Capacity of the buffers that belong to one connection each.
-    pub(super) owned: usize,
+    owned: usize,
 }
 
 impl Memory {
@@ -88,12 +88,6 @@ impl Memory {
     #[inline]
     pub(super) fn note(&mut self, before: usize, now: usize) {
         self.owned = self.owned - before + now;
-    }
-
-    /// Reports whether the limit is exceeded. `shared` is the size in bytes of the frames that connections share.
-    #[inline]
-    pub(super) fn is_exceeded(&self, shared: usize) -> bool {
-        self.owned + shared > self.limit
     }
 }
 
@@ -202,11 +196,11 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
 
     /// Returns the resources that the connections hold at this moment. Visits every peer.
     pub fn snapshot(&self) -> Snapshot {
-        let Switchboard { peers, groups, flow, shared, .. } = &self.board;
+        let Switchboard { peers, groups, flow, .. } = &self.board;
         let mut snapshot = Snapshot {
             timers: self.timers.len() + self.idle.len() + self.congestion.len(),
             memberships: groups.memberships(),
-            held: self.memory.owned + shared.bytes(),
+            held: self.total_memory(),
             paused: flow.len(),
             ..Snapshot::default()
         };
@@ -220,6 +214,12 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             snapshot.queued += connection.output().queued();
         }
         snapshot
+    }
+
+    /// Returns how many bytes all connections hold. A frame that several of them share counts once.
+    #[inline]
+    pub(super) fn total_memory(&self) -> usize {
+        self.memory.owned + self.board.shared.bytes()
     }
 
     /// Returns the memory limit of all connections together, in bytes.
@@ -455,9 +455,8 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
     }
 
     /// Reports whether the server does not read from a peer, because the peer is paused or held back.
-    fn is_left_unread(&mut self, id: PeerId) -> bool {
-        self.board.peers.get(id).is_some_and(is_held_back)
-            || self.board.flow.is_paused(id, &self.board.groups)
+    fn is_left_unread(&self, id: PeerId) -> bool {
+        self.board.flow.has_pause(id) || self.board.peers.get(id).is_some_and(is_held_back)
     }
 }
 

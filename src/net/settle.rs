@@ -141,12 +141,12 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
     /// Reports whether all connections together hold more memory than their limit.
     #[inline]
     pub(super) fn exceeds_memory(&self) -> bool {
-        self.memory.is_exceeded(self.board.shared.bytes())
+        self.total_memory() > self.memory.limit
     }
 
-    /// Closes the connections that hold the most memory, one by one, until the total is within the limit. All output that
-    /// the sockets accept must have been written before, so that only peers that are slow count. Reports whether that
-    /// freed any memory. The `on_close` of these peers may have sent messages.
+    /// Closes the connections that hold the most memory, one by one, until the total is within the limit or an `on_close`
+    /// has sent messages. Output must have been written before, so that only what the sockets refused counts. Reports
+    /// whether anything has changed, so that it is worth settling and comparing again.
     #[cold]
     fn free_memory(&mut self) -> bool {
         let mut holders: Vec<(usize, PeerId)> = Vec::new();
@@ -163,13 +163,14 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             }
         }
         holders.sort_unstable();
-        let before = self.memory.owned + self.board.shared.bytes();
+        let before = self.total_memory();
         while self.exceeds_memory()
+            && self.board.dirty.is_empty()
             && let Some((_, id)) = holders.pop()
         {
             self.close_for_memory(id);
         }
-        self.memory.owned + self.board.shared.bytes() < before
+        self.total_memory() < before || !self.board.dirty.is_empty()
     }
 
     /// Closes a connection to free its memory: with 1008 if it holds more output than input, otherwise with 1009.
@@ -202,6 +203,8 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             self.idle.disarm(id.slot());
             self.relieve(id);
             self.board.flow.forget(id);
+            // The rest of its input may have been waiting behind a pause.
+            self.queue.push(id.slot());
             // A connection that began to close earlier keeps its deadline.
             if self.timers.armed(id.slot()) != Some(Deadline::Close) {
                 self.timers.arm(id.slot(), Deadline::Close, self.now);
