@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::client::Options;
 use common::{Help, texts};
-use framewise::lang::{Lang, Text};
+use framewise::lang::{Bilingual, Lang};
 use framewise::trace::printable;
 use framewise::{Client, CloseCode, Event, Message};
 
@@ -31,7 +31,7 @@ const LINE: &str = "============================================================
 
 fn main() {
     let options = Options::parse(&HELP);
-    let say = |text: Text| println!("{}", text.get(options.lang));
+    let say = |text: Bilingual| println!("{}", text.get(options.lang));
     println!("{LINE}");
     say(texts::CLIENT_TITLE);
     println!("{LINE}\n");

@@ -79,7 +79,7 @@ fn explain(finding: &Finding<'_>, lang: Lang) {
             }
         }
         Finding::Payload { header, at, wire, clear } => payload(header, *at, wire, clear, lang),
-        Finding::Fine(_) => println!("{}\n", texts::DISSECT_FINE.get(lang)),
+        Finding::Valid(_) => println!("{}\n", texts::DISSECT_VALID.get(lang)),
         Finding::Broken(Fault::Violation(violation)) => {
             let why = violation.to_string();
             println!("{}", texts::DISSECT_BROKEN.with(lang, &[&why, &violation.code()]));

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::lang::{Lang, Text};
+use crate::lang::{Bilingual, Lang};
 use crate::texts;
 
 /// The settings of a server, or of one side of a connection.
@@ -26,7 +26,7 @@ use crate::texts;
 /// assert!(config.validate().is_ok());
 /// ```
 ///
-/// `docs/limits.md` lists every setting, with its default and what happens beyond it.
+/// [Limits](https://github.com/framewise/framewise/blob/main/docs/limits.md) lists every setting, with its default and what happens beyond it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
@@ -49,6 +49,17 @@ pub struct Config {
 }
 
 /// What the opening handshake accepts (§4.2).
+///
+/// ```
+/// use framewise::Config;
+/// use framewise::config::OriginPolicy;
+///
+/// let config = Config::default().handshake(|handshake| {
+///     handshake.origins = OriginPolicy::List(vec!["https://example.org".to_owned()]);
+///     handshake.subprotocols = vec!["chat".to_owned()];
+/// });
+/// assert!(config.validate().is_ok());
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct HandshakePolicy {
@@ -64,7 +75,7 @@ pub struct HandshakePolicy {
     pub(crate) reverse: bool,
 }
 
-/// Limits. Sizes are in bytes.
+/// Limits, which [`Config::limits`] changes. Sizes are in bytes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
@@ -114,7 +125,7 @@ pub struct Limits {
     pub read_buffer: usize,
 }
 
-/// How long each step may take.
+/// How long each step may take. [`Config::timeouts`] changes it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Timeouts {
@@ -137,7 +148,7 @@ pub struct Timeouts {
     pub close: Duration,
 }
 
-/// Which `Sec-WebSocket-Key` values a server accepts (§4.2.1).
+/// Which `Sec-WebSocket-Key` values a server accepts (§4.2.1). A part of [`HandshakePolicy`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyPolicy {
@@ -150,6 +161,7 @@ pub enum KeyPolicy {
 }
 
 /// Which web pages may connect (§10.2). A request without `Origin` does not come from a page and is always allowed.
+/// A part of [`HandshakePolicy`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OriginPolicy {
@@ -355,19 +367,27 @@ impl Deref for ValidConfig {
 }
 
 /// An invalid setting.
+///
+/// ```
+/// use framewise::Config;
+///
+/// let config = Config::default().limits(|limits| limits.max_message = 0);
+/// let error = config.validate().expect_err("no message fits");
+/// assert_eq!(error.setting(), "limits.max_message");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     setting: &'static str,
-    text: Text,
+    text: Bilingual,
     value: String,
 }
 
 impl ConfigError {
-    fn new(setting: &'static str, text: Text) -> ConfigError {
+    fn new(setting: &'static str, text: Bilingual) -> ConfigError {
         ConfigError { setting, text, value: String::new() }
     }
 
-    fn about(setting: &'static str, text: Text, value: impl ToString) -> ConfigError {
+    fn about(setting: &'static str, text: Bilingual, value: impl ToString) -> ConfigError {
         ConfigError { setting, text, value: value.to_string() }
     }
 

@@ -55,6 +55,14 @@ pub trait Dispatcher {
 }
 
 /// Sends every message back to its sender.
+///
+/// ```
+/// use framewise::{Config, Echo, Server};
+///
+/// let config = Config::default().listen("127.0.0.1", 0);
+/// let server = Server::bind(config, Echo::new("Echo: "))?;
+/// # Ok::<(), framewise::StartError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Echo {
     prefix: String,
@@ -85,7 +93,8 @@ impl Dispatcher for Echo {
     }
 }
 
-/// Sends every message to all other peers.
+/// Sends every message to all other peers, which are the members of the group `everyone`. [`Handle`](crate::Handle) has
+/// an example.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Broadcast;
 

@@ -15,7 +15,7 @@ use std::mem;
 
 use crate::peers::PeerId;
 
-/// Why a peer could not join a group.
+/// Why a peer could not join a group: the error of [`Outbox::join`](crate::Outbox::join).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinError {

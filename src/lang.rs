@@ -1,11 +1,13 @@
 //! English and Portuguese: choosing the language of a reader, and texts that exist in both.
 //!
-//! The texts themselves are in `texts.rs`. The reasons in Close frames are neither there nor here: they are ASCII and
+//! [`Lang`] is the language, [`Bilingual`] a text. The texts of the library are in `texts.rs`. The reasons in Close frames are neither there nor here: they are ASCII and
 //! the same in every language (`protocol/violation.rs`).
 
 use std::fmt::Display;
 
 /// A language that framewise writes for people.
+///
+/// A third language would change every [`Bilingual`], so this list is complete on purpose.
 ///
 /// ```
 /// use framewise::lang::Lang;
@@ -78,25 +80,25 @@ fn thousandths(quality: &str) -> Option<u16> {
     (0.0..=1.0).contains(&quality).then_some((quality * 1000.0) as u16)
 }
 
-/// One text in both languages, with a `{}` for each value that [`Text::with`] fills in.
+/// One text in both languages, with a `{}` for each value that [`Bilingual::with`] fills in.
 ///
 /// ```
-/// use framewise::lang::{Lang, Text};
+/// use framewise::lang::{Lang, Bilingual};
 ///
-/// const READ: Text = Text::new("{} bytes read", "{} bytes lidos");
+/// const READ: Bilingual = Bilingual::new("{} bytes read", "{} bytes lidos");
 /// assert_eq!(READ.with(Lang::Pt, &[&7]), "7 bytes lidos");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Text {
+pub struct Bilingual {
     en: &'static str,
     pt: &'static str,
 }
 
-impl Text {
+impl Bilingual {
     /// Returns a text. Both languages must have the same number of `{}`.
     #[must_use]
-    pub const fn new(en: &'static str, pt: &'static str) -> Text {
-        Text { en, pt }
+    pub const fn new(en: &'static str, pt: &'static str) -> Bilingual {
+        Bilingual { en, pt }
     }
 
     /// Returns the text in one language, with each `{}` as it is.
@@ -139,7 +141,8 @@ mod tests {
 
     #[test]
     fn fills_in_the_values_in_order() {
-        const FROM: Text = Text::new("Connection from ('{}', {})", "Conexão de ('{}', {})");
+        const FROM: Bilingual =
+            Bilingual::new("Connection from ('{}', {})", "Conexão de ('{}', {})");
         assert_eq!(FROM.with(Lang::Pt, &[&"::1", &9]), "Conexão de ('::1', 9)");
     }
 }

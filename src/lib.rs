@@ -26,14 +26,15 @@
 //!
 //! | to | see |
 //! |---|---|
-//! | handle messages, groups, private messages | [`Dispatcher`], [`Outbox`], `docs/dispatcher.md` |
+//! | handle messages, groups, private messages | [`Dispatcher`], [`Outbox`], [A dispatcher of your own](https://github.com/framewise/framewise/blob/main/docs/dispatcher.md) |
 //! | decide which clients may connect | [`Dispatcher::on_request`], [`Application`] |
 //! | act from other threads, stop gracefully | [`Handle`] |
-//! | set limits and time-outs | [`Config`], `docs/limits.md` |
+//! | set limits and time-outs | [`Config`], [Limits](https://github.com/framewise/framewise/blob/main/docs/limits.md) |
 //! | watch connections, bytes and messages | [`Observer`] |
-//! | use the protocol on another runtime | [`protocol`], `docs/another-runtime.md` |
+//! | use the protocol on another runtime | [`protocol`], [The protocol on another runtime](https://github.com/framewise/framewise/blob/main/docs/another-runtime.md) |
 //! | put TLS or another transport between socket and WebSocket | [`Transport`], [`Stream`] |
-//! | look up a term | `docs/glossary.md` |
+//! | log to the `tracing` crate | the feature `tracing`, which adds the observer `Tracing` |
+//! | look up a term | [Glossary](https://github.com/framewise/framewise/blob/main/docs/glossary.md) |
 //!
 //! # The reading order
 //!
@@ -196,6 +197,8 @@ mod peers;
 pub mod protocol;
 mod switchboard;
 mod texts;
+/// The lines of `--trace`, which the examples and tools share. Not stable.
+#[doc(hidden)]
 pub mod trace;
 
 pub use config::Config;
@@ -203,7 +206,7 @@ pub use dispatcher::{Application, Broadcast, Dispatcher, Echo};
 pub use groups::JoinError;
 #[cfg(feature = "tracing")]
 pub use log::Tracing;
-pub use net::bind::{ListenError, StartError, lan_address};
+pub use net::bind::{ListenError, StartError};
 pub use net::client::{Client, Interrupter};
 pub use net::connect::{ConnectError, Rejected};
 pub use net::event_loop::Snapshot;
@@ -224,9 +227,10 @@ pub use protocol::message::{Message, MessageBuf, Payload};
 pub use protocol::url::Url;
 pub use protocol::utf8::Text;
 
-/// Items that the tests, fuzz targets and benchmarks of this project need. None of them is stable.
+/// Items that the tests, tools and benchmarks of this project need. None of them is stable.
 #[doc(hidden)]
 pub mod internal {
+    pub use crate::net::bind::lan_address;
     pub use crate::net::event_loop::EventLoop;
     pub use crate::net::link::Socket;
     pub use crate::protocol::http::head::HeadReader;

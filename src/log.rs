@@ -94,15 +94,15 @@ mod tests {
         fn exit(&self, _: &Id) {}
 
         fn event(&self, event: &Event<'_>) {
-            struct Fields<'s>(&'s mut String);
-            impl Visit for Fields<'_> {
+            struct FieldList<'s>(&'s mut String);
+            impl Visit for FieldList<'_> {
                 fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
                     let _ = write!(self.0, " {}={value:?}", field.name());
                 }
             }
             let mut lines = self.0.lock().expect("not poisoned");
             let _ = write!(lines, "{}", event.metadata().level());
-            event.record(&mut Fields(&mut lines));
+            event.record(&mut FieldList(&mut lines));
             lines.push('\n');
         }
     }

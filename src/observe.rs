@@ -11,7 +11,7 @@ use crate::protocol::extension::Negotiated;
 use crate::protocol::message::Message;
 use crate::protocol::refusal::Refusal;
 
-/// The direction of bytes, from our point of view.
+/// The direction of the bytes that [`Observer::bytes`] receives, from our point of view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the peer.
@@ -20,7 +20,7 @@ pub enum Direction {
     Out,
 }
 
-/// Something that happened on a server.
+/// Something that happened on a server, as [`Observer::notice`] receives it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Notice<'a> {

@@ -67,7 +67,8 @@ impl<'a> Outbox<'a> {
         Outbox { own: None, board, wire, peer: PeerId::NOBODY }
     }
 
-    /// Returns the peer that the callback is about.
+    /// Returns the peer that the callback is about. In a closure of a [`Handle`](crate::Handle) there is none: the id
+    /// belongs to no connection, so everything that is done for it has no effect.
     #[inline]
     pub fn peer(&self) -> PeerId {
         self.peer

@@ -16,7 +16,8 @@ use std::fmt;
 
 use crate::protocol::connection::Connection;
 
-/// Identifies one connection. An id is never reused for another connection.
+/// Identifies one connection, as [`Outbox::peer`](crate::Outbox::peer) returns it. An id is never reused for another
+/// connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(u64);
 
@@ -31,6 +32,7 @@ impl PeerId {
     }
 
     /// Returns the index in the table of connections. At most one connection has it at a time.
+    #[doc(hidden)]
     #[inline]
     pub fn slot(self) -> usize {
         (self.0 >> 32) as usize

@@ -1,20 +1,20 @@
 //! Every text of the library that a person reads, in English and Portuguese.
 //!
-//! [`Text::with`](crate::lang::Text::with) replaces each `{}` by a value, in order. The reasons in Close frames are not
+//! [`Bilingual::with`](crate::lang::Bilingual::with) replaces each `{}` by a value, in order. The reasons in Close frames are not
 //! here, because they are ASCII and the same in every language (`protocol/violation.rs`).
 
 /// Declares the constants, and the list of all of them for the test.
 macro_rules! table {
     ($($name:ident: $en:literal, $pt:literal;)*) => {
-        $(pub(crate) const $name: Text = Text::new($en, $pt);)*
+        $(pub(crate) const $name: Bilingual = Bilingual::new($en, $pt);)*
         #[cfg(test)]
-        const ALL: &[(&str, Text)] = &[$((stringify!($name), $name)),*];
+        const ALL: &[(&str, Bilingual)] = &[$((stringify!($name), $name)),*];
     };
 }
 
 #[rustfmt::skip]
 mod table {
-use crate::lang::Text;
+use crate::lang::Bilingual;
 table! {
     // Errors that prevent a server from starting.
     PORT_IN_USE: "address {} is already in use: stop the other program or choose another --port", "o endereço {} já está em uso: encerre o outro programa ou escolha outra --port";
@@ -33,7 +33,7 @@ table! {
     // Errors that prevent a client from connecting.
     CANNOT_CONNECT: "cannot connect to {}: {}", "não foi possível conectar a {}: {}";
     NO_RESPONSE_IN_TIME: "the server did not respond in time", "o servidor não respondeu a tempo";
-    NO_ANSWER: "the server closed the connection without a response", "o servidor fechou a conexão sem responder";
+    NO_RESPONSE: "the server closed the connection without a response", "o servidor fechou a conexão sem responder";
     NO_TLS: "wss:// needs TLS, which this client does not support: use ws://", "wss:// exige TLS, que este cliente não oferece: use ws://";
     NO_RANDOMNESS: "the operating system provided no random numbers", "o sistema operacional não forneceu números aleatórios";
     URL_SCHEME: "a WebSocket URL begins with ws:// or wss:// (RFC 6455 3)", "uma URL WebSocket começa com ws:// ou wss:// (RFC 6455 3)";
@@ -128,7 +128,7 @@ table! {
     ORIGIN_FIX: "open the page from an allowed origin, or allow this one on the server", "abra a página a partir de uma origem permitida, ou permita esta no servidor";
     ORIGIN_ONCE_RULE: "Origin appears once", "Origin aparece uma vez";
     ORIGIN_ONCE_FIX: "send the field once", "envie o campo uma só vez";
-    UPGRADE_REQUIRED_RULE: "only WebSocket is served here", "aqui só se serve WebSocket";
+    UPGRADE_REQUIRED_RULE: "this server only speaks WebSocket", "este servidor só fala WebSocket";
     UPGRADE_REQUIRED_FIX: "connect with a WebSocket client, for example: wscat -c ws://localhost:8765", "conecte-se com um cliente WebSocket, por exemplo: wscat -c ws://localhost:8765";
     TOO_MANY_CONNECTIONS_RULE: "the number of connections to this server is limited", "o número de conexões a este servidor é limitado";
     TOO_MANY_CONNECTIONS_FIX: "try again in a moment", "tente de novo daqui a pouco";
@@ -138,7 +138,7 @@ table! {
     INTERNAL_FIX: "the error is in the server, not in the request: look at the console of the server", "o erro é do servidor, e não da requisição: veja o console do servidor";
 }
 #[cfg(test)]
-pub(crate) fn all() -> &'static [(&'static str, Text)] { ALL }
+pub(crate) fn all() -> &'static [(&'static str, Bilingual)] { ALL }
 }
 pub(crate) use table::*;
 

@@ -183,11 +183,11 @@ impl Lane {
                     clear.clear();
                 }
             }
-            Finding::Fine(header) if header.length == 0 => {
+            Finding::Valid(header) if header.length == 0 => {
                 show(&Part::Payload { header: *header, wire: &[], clear: &[] });
             }
             Finding::Broken(fault) => show(&Part::Broken(fault)),
-            Finding::Fine(_) | Finding::NotRead(_) | Finding::Incomplete(_) => {}
+            Finding::Valid(_) | Finding::NotRead(_) | Finding::Incomplete(_) => {}
         });
     }
 }

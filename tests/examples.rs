@@ -470,7 +470,7 @@ fn dissect_labels_the_bits_of_a_frame() {
         "    ....0001                 opcode                   1 (text)         §5.2\n",
         "    .0000101                 payload length           5                §5.2\n",
         "    37 fa 21 3d              masking key                               §5.3\n",
-        "    XOR: payload unmasked    48 65 6c 6c 6f\n                             'Hello'\n=> fine\n",
+        "    XOR: payload unmasked    48 65 6c 6c 6f\n                             'Hello'\n=> valid\n",
     ] {
         assert!(said.contains(part), "no {part:?} in\n{said}");
     }

@@ -182,9 +182,7 @@ fn t7_a_reader_that_catches_up_within_a_pass_is_not_congested() {
     // In one pass: the reader becomes congested, its socket is emptied, and its own turn writes its output.
     stage.send(&talker, &message[400_000..]);
     stage.send(&other, &frame(0x81, b"drain"));
-    stage
-        .event_loop
-        .note_readiness(reader.id.slot(), Readiness { writable: true, ..Readiness::default() });
+    stage.event_loop.note_readiness(reader.id.slot(), Readiness::WRITABLE);
     stage.pass();
     assert_eq!(stage.heard(&reader), server_frame(0x82, &[7; 600_000]));
     stage.send(&talker, &frame(0x81, b"next"));

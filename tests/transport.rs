@@ -411,7 +411,7 @@ impl Stream for Faulty {
     fn read(&mut self, io: &mut impl Read, into: &mut [u8]) -> io::Result<ReadOutcome> {
         let count = io.read(into)?;
         let too_much = if self.0.get() == Fault::ReadsTooMuch { into.len() } else { 0 };
-        Ok(ReadOutcome { count: count + too_much, drained: Drained::Unknown })
+        Ok(ReadOutcome::new(count + too_much, Drained::Unknown))
     }
 
     fn write(&mut self, io: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -519,7 +519,7 @@ impl Stream for Halting {
         let count = self.held.len().min(into.len());
         into[..count].copy_from_slice(&self.held[..count]);
         self.held.drain(..count);
-        Ok(ReadOutcome { count, drained: Drained::Unknown })
+        Ok(ReadOutcome::new(count, Drained::Unknown))
     }
 
     fn write(&mut self, io: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use framewise::lang::{Lang, Text};
+use framewise::lang::{Bilingual, Lang};
 
 /// A line on standard output. Whoever read it may have gone, which costs the line and nothing else.
 pub fn say(line: impl Display) {
@@ -17,15 +17,15 @@ pub fn complain(lang: Lang, why: impl Display) {
 
 macro_rules! table {
     ($($name:ident: $en:literal, $pt:literal;)*) => {
-        $(pub const $name: Text = Text::new($en, $pt);)*
+        $(pub const $name: Bilingual = Bilingual::new($en, $pt);)*
         #[cfg(test)]
-        const ALL: &[(&str, Text)] = &[$((stringify!($name), $name)),*];
+        const ALL: &[(&str, Bilingual)] = &[$((stringify!($name), $name)),*];
     };
 }
 
 #[rustfmt::skip]
 mod all {
-use super::Text;
+use super::Bilingual;
 table! {
     // The first lines of the server.
     SERVING: "Classroom server on http://{}", "Servidor da turma em http://{}";
@@ -97,12 +97,12 @@ table! {
     ROOM_FIX: "connect to /ws?room=7a, for example", "conecte-se a /ws?room=7a, por exemplo";
 
     // The terminal client.
-    CONNECTED_TO: "Connected to {}. /help shows the commands, /sair leaves.",
+    CONNECTED_TO: "Connected to {}. /help shows the commands, /exit leaves.",
                   "Conectado a {}. /help mostra os comandos, /sair encerra.";
     CLOSED_WITH: "Closed: {} {}", "Fechado: {} {}";
     AGAIN_IN: "Connecting again in {} s", "Conectando de novo em {} s";
     NOT_SENT: "Not sent: there is no connection.", "Não enviado: não há conexão.";
-    COMMANDS: "/ping [text]   /pong [text]   /close [code [reason]]   /frag N text   /hex 81 05 …   /raw 81 05 …   /sair\n//text sends /text",
+    COMMANDS: "/ping [text]   /pong [text]   /close [code [reason]]   /frag N text   /hex 81 05 …   /raw 81 05 …   /exit\n//text sends /text",
               "/ping [texto]   /pong [texto]   /close [código [motivo]]   /frag N texto   /hex 81 05 …   /raw 81 05 …   /sair\n//texto envia /texto";
     UNKNOWN_COMMAND: "there is no command /{}; /help shows them", "não existe o comando /{}; /help mostra todos";
     NOT_HEX: "hexadecimal digits come in pairs: 81 05", "os dígitos hexadecimais vêm em pares: 81 05";

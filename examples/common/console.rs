@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use framewise::config::{Config, ValidConfig};
-use framewise::lang::{Lang, Text};
+use framewise::lang::{Bilingual, Lang};
 use framewise::observe::{Direction, Notice, Observer};
 use framewise::protocol::frame::{Opcode, Role};
 use framewise::trace::{Lane, Part, printable};
@@ -121,7 +121,7 @@ impl Console {
         Console { traces: true, inward: config, ..self }
     }
 
-    fn say(&self, text: Text, values: &[&dyn fmt::Display]) {
+    fn say(&self, text: Bilingual, values: &[&dyn fmt::Display]) {
         self.printer.line(text.with(self.lang, values));
     }
 

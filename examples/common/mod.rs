@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::process::exit;
 use std::str::FromStr;
 
-use framewise::lang::{Lang, Text};
+use framewise::lang::{Bilingual, Lang};
 use framewise::trace::printable;
 
 /// A help text in both languages.
@@ -85,13 +85,13 @@ impl Values {
     }
 
     /// Parses the value of the current option as a number. `wanted` is the text of the error.
-    pub fn number<N: FromStr>(&mut self, wanted: Text) -> N {
+    pub fn number<N: FromStr>(&mut self, wanted: Bilingual) -> N {
         let (name, value) = (self.name.clone(), self.value());
         self.parsed(&name, &value, wanted)
     }
 
     /// Parses a value that is not from the command line. `name` is its name in the error.
-    pub fn parsed<N: FromStr>(&self, name: &str, value: &str, wanted: Text) -> N {
+    pub fn parsed<N: FromStr>(&self, name: &str, value: &str, wanted: Bilingual) -> N {
         value.parse().unwrap_or_else(|_| {
             let why = texts::BAD_VALUE.with(self.lang, &[&value, &name, &wanted.get(self.lang)]);
             fail(self.lang, why)

@@ -4,9 +4,10 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use framewise::config::{Config, OriginPolicy};
-use framewise::lang::{Lang, Text};
+use framewise::internal::lan_address;
+use framewise::lang::{Bilingual, Lang};
 use framewise::observe::Observer;
-use framewise::{Dispatcher, Server, StartError, Tcp, lan_address};
+use framewise::{Dispatcher, Server, StartError, Tcp};
 
 use crate::common::console::{Console, Printer};
 use crate::common::{Help, Values, env, fail, print_help, texts, unknown};
@@ -98,7 +99,7 @@ impl Options {
     pub fn serve<D: Dispatcher>(
         self,
         dispatcher: D,
-        title: Option<Text>,
+        title: Option<Bilingual>,
         console: impl FnOnce(Console) -> Console,
     ) -> ! {
         let config = self.config.clone();
@@ -123,7 +124,7 @@ impl Options {
         &self,
         server: Result<Server<D, Tcp, O>, StartError>,
         say: impl Fn(String),
-        title: Option<Text>,
+        title: Option<Bilingual>,
     ) -> ! {
         let lang = self.lang;
         let mut server = server.unwrap_or_else(|error| fail(lang, error.text(lang)));

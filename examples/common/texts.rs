@@ -3,15 +3,15 @@
 /// Declares the constants, and the list of all of them for the test.
 macro_rules! table {
     ($($name:ident: $en:literal, $pt:literal;)*) => {
-        $(pub const $name: Text = Text::new($en, $pt);)*
+        $(pub const $name: Bilingual = Bilingual::new($en, $pt);)*
         #[cfg(test)]
-        pub const ALL: &[(&str, Text)] = &[$((stringify!($name), $name)),*];
+        pub const ALL: &[(&str, Bilingual)] = &[$((stringify!($name), $name)),*];
     };
 }
 
 #[rustfmt::skip]
 mod table {
-use framewise::lang::Text;
+use framewise::lang::Bilingual;
 table! {
     // The console of the example servers.
     LISTENING: "WebSocket listening on {}", "WebSocket ouvindo em {}";
@@ -63,7 +63,7 @@ table! {
     // The dissect example.
     DISSECT_KEY: "masking key, repeated", "masking key, repetida";
     DISSECT_CLEAR: "XOR: payload unmasked", "XOR: payload sem máscara";
-    DISSECT_FINE: "=> fine", "=> correto";
+    DISSECT_VALID: "=> valid", "=> válido";
     DISSECT_BROKEN: "=> broken: {} (close code {})", "=> violação: {} (código de fechamento {})";
     DISSECT_NOT_READ: "not read: {}", "não lido: {}";
     DISSECT_BAD_HEADER: "header, up to the byte that breaks the rule: {}", "cabeçalho, até o byte que viola a regra: {}";
@@ -75,7 +75,7 @@ table! {
     NO_RESPONSE_IN_TIME: "the server did not reply in time", "o servidor não respondeu a tempo";
 
     // The trace.
-    TRACE_LEGEND: "Trace: < from the client, > to the client, = computed here", "Rastro: < vindo do cliente, > enviado ao cliente, = calculado aqui";
+    TRACE_LEGEND: "Trace: < from the client, > to the client, = computed here, [0.0] names the connection", "Rastro: < vindo do cliente, > enviado ao cliente, = calculado aqui, [0.0] identifica a conexão";
     TRACE_READ: "{} bytes read", "{} bytes lidos";
     TRACE_WRITTEN: "{} bytes written", "{} bytes escritos";
     TRACE_PAYLOAD: "payload data", "dados (payload)";

@@ -167,7 +167,7 @@ fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
 /// network. Sends no packets.
 ///
 /// ```
-/// if let Some(address) = framewise::lan_address() {
+/// if let Some(address) = framewise::internal::lan_address() {
 ///     println!("others can connect to ws://{address}:8765");
 /// }
 /// ```

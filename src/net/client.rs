@@ -154,7 +154,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let buffer = vec![0; config.limits.read_buffer].into_boxed_slice();
         let mut link = Link::new(stream, transport);
-        link.note(Readiness { readable: true, ..Readiness::default() });
+        link.note(Readiness::READABLE);
         let mut client = Client {
             connection: Connection::client(config, request, nonce, keys),
             link,
@@ -510,7 +510,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
             });
             if written == Written::Broken {
                 *output_failed = true;
-                link.note(Readiness { readable: true, ..Readiness::default() });
+                link.note(Readiness::READABLE);
                 return;
             }
             note_written(connection, written);

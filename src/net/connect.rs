@@ -71,7 +71,7 @@ impl ConnectError {
                 texts::CANNOT_CONNECT.with(lang, &[address, source])
             }
             ConnectError::TimedOut => texts::NO_RESPONSE_IN_TIME.get(lang).to_owned(),
-            ConnectError::Lost => texts::NO_ANSWER.get(lang).to_owned(),
+            ConnectError::Lost => texts::NO_RESPONSE.get(lang).to_owned(),
             ConnectError::Rejected(rejected) => rejected.rejection.text(lang),
             ConnectError::NoRandomness => texts::NO_RANDOMNESS.get(lang).to_owned(),
             ConnectError::Io(error) => error.to_string(),

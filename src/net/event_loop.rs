@@ -460,7 +460,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
     }
 }
 
-/// The resources that the connections of a server hold. A connection that closes releases its share of each.
+/// The resources that the connections of a server hold, as [`Handle::snapshot`](crate::Handle::snapshot) returns them. A connection that closes releases its share of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {

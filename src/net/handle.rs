@@ -60,7 +60,7 @@ impl<A> Clone for Handle<A> {
     }
 }
 
-/// Why a command failed.
+/// Why a command of a [`Handle`] failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandleError {

@@ -282,7 +282,7 @@ impl<A: Application, T: Transport, O: Observer> Server<A, T, O> {
                 Command::Adopt(stream) => self.adopt(stream),
                 Command::Shutdown(deadline) => self.begin_to_stop(now, deadline),
                 // The caller may no longer wait for the result.
-                Command::Snapshot(answer) => drop(answer.try_send(self.event_loop.snapshot())),
+                Command::Snapshot(reply) => drop(reply.try_send(self.event_loop.snapshot())),
             }
         }
         if let Some(inbox) = &self.inbox {

@@ -10,7 +10,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 
-/// Whether more bytes may be available after a read.
+/// Whether more bytes may be available after a read: a part of [`ReadOutcome`], where there is an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drained {
     /// There is nothing more to read until the operating system reports new readiness.
@@ -21,8 +21,29 @@ pub enum Drained {
     Unknown,
 }
 
-/// The result of a read.
+/// The result of [`Stream::read`].
+///
+/// ```
+/// use std::io::{self, IoSlice, Read, Write};
+/// use framewise::{Drained, ReadOutcome, Stream};
+///
+/// /// Delivers one byte at a time.
+/// struct Trickle;
+///
+/// impl Stream for Trickle {
+///     fn read(&mut self, io: &mut impl Read, into: &mut [u8]) -> io::Result<ReadOutcome> {
+///         let count = io.read(&mut into[..1])?;
+///         // Whether the socket has another byte is not known.
+///         Ok(ReadOutcome::new(count, Drained::Unknown))
+///     }
+///
+///     fn write(&mut self, io: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+///         io.write_vectored(slices)
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReadOutcome {
     /// The number of bytes that were read. 0 means that the peer has closed its sending side.
     pub count: usize,
@@ -30,8 +51,18 @@ pub struct ReadOutcome {
     pub drained: Drained,
 }
 
-/// What the operating system reports about a socket.
+impl ReadOutcome {
+    /// Returns the result of a read of `count` bytes.
+    #[must_use]
+    pub fn new(count: usize, drained: Drained) -> ReadOutcome {
+        ReadOutcome { count, drained }
+    }
+}
+
+/// What the operating system reports about a socket, as [`Stream::drive`] receives it. See
+/// [A transport of your own](https://github.com/framewise/framewise/blob/main/docs/dispatcher.md#a-transport-of-your-own).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Readiness {
     /// Bytes, or the end of the stream, can be read.
     pub readable: bool,
@@ -41,7 +72,22 @@ pub struct Readiness {
     pub ends: bool,
 }
 
+impl Readiness {
+    /// Bytes can be read.
+    pub const READABLE: Readiness = Readiness { readable: true, writable: false, ends: false };
+
+    /// The socket accepts output again.
+    pub const WRITABLE: Readiness = Readiness { readable: false, writable: true, ends: false };
+
+    /// The peer has shut down its sending side.
+    pub const ENDED: Readiness = Readiness { readable: true, writable: false, ends: true };
+
+    /// The connection was reset, or both sides are shut down.
+    pub const RESET: Readiness = Readiness { readable: true, writable: true, ends: true };
+}
+
 /// The transport of one connection, which passes bytes between the WebSocket and the socket and may change them.
+/// [A transport of your own](https://github.com/framewise/framewise/blob/main/docs/dispatcher.md#a-transport-of-your-own) counts them.
 ///
 /// The methods never block: `io` returns [`WouldBlock`](io::ErrorKind::WouldBlock) where it would have to wait.
 ///
@@ -92,6 +138,7 @@ pub trait Stream {
 }
 
 /// Makes a [`Stream`] for each connection that a server accepts.
+/// [A transport of your own](https://github.com/framewise/framewise/blob/main/docs/dispatcher.md#a-transport-of-your-own) has an example.
 ///
 /// *Unstable until 1.0:* a method may be added.
 pub trait Transport {
@@ -102,7 +149,8 @@ pub trait Transport {
     fn accept(&mut self) -> Self::Stream;
 }
 
-/// TCP as it is: bytes go to the socket unchanged.
+/// TCP as it is: bytes go to the socket unchanged. A transport can pass its bytes on to it, as
+/// [this one](https://github.com/framewise/framewise/blob/main/docs/dispatcher.md#a-transport-of-your-own) does.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp;
 
@@ -124,7 +172,7 @@ impl Stream for Tcp {
             true => Drained::Yes,
             false => Drained::Unknown,
         };
-        Ok(ReadOutcome { count, drained })
+        Ok(ReadOutcome::new(count, drained))
     }
 
     #[inline]

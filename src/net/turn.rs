@@ -75,7 +75,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
     fn resume(&mut self, id: PeerId, own: &mut Connection) {
         let Some(socket) = self.sockets.get(id) else { return };
         let before = socket.link.queued();
-        if !socket.link.drive(Readiness { writable: true, ..Readiness::default() }) {
+        if !socket.link.drive(Readiness::WRITABLE) {
             return own.broken();
         }
         socket.took_bytes |= socket.link.queued() < before;

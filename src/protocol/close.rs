@@ -11,10 +11,10 @@ use std::fmt;
 use crate::protocol::frame::MAX_CONTROL;
 use crate::protocol::violation::Violation;
 
-/// The maximum length of a reason in bytes: the 125 of a control frame minus 2 for the code.
+/// The maximum length of a reason in bytes: the 125 of a control frame minus 2 for the [`CloseCode`].
 pub const MAX_REASON: usize = MAX_CONTROL - 2;
 
-/// The maximum length of the body of a Close frame in bytes.
+/// The maximum length of the body of a Close frame in bytes: a [`CloseCode`] and a reason.
 pub const MAX_BODY: usize = MAX_CONTROL;
 
 /// A status code of the closing handshake (§7.4).

@@ -40,7 +40,7 @@ use crate::protocol::receive::{Incoming, MessageReader};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::violation::Violation;
 
-/// The state of a connection. The [module documentation](self) shows what each state allows.
+/// The state of a [`Connection`]. The [module documentation](self) shows what each state allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// The opening handshake is incomplete.
@@ -56,6 +56,24 @@ pub enum State {
 }
 
 /// How and why a connection closed.
+///
+/// ```
+/// use framewise::{Cause, Closed, Dispatcher, Message, Outbox};
+///
+/// /// Prints how each connection closes.
+/// struct Journal;
+///
+/// impl Dispatcher for Journal {
+///     fn on_message(&mut self, _: &mut Outbox<'_>, _: Message<'_>) {}
+///
+///     fn on_close(&mut self, outbox: &mut Outbox<'_>, closed: &Closed) {
+///         match closed.cause {
+///             Cause::Violation(rule) => println!("{}: {rule}", outbox.peer()),
+///             _ => println!("{}: {} {}", outbox.peer(), closed.code.0, closed.reason),
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {
@@ -67,7 +85,7 @@ pub struct Closed {
     pub cause: Cause,
 }
 
-/// Why a connection closed.
+/// Why a connection closed: the cause in [`Closed`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
@@ -87,10 +105,10 @@ pub enum Cause {
     Rejected(Rejection),
 }
 
-/// A complete head, or the reason to refuse it.
+/// A complete head, or the reason to refuse it. [`Connection::decide`] takes it.
 pub type Head<'b> = Result<Cow<'b, [u8]>, Refusal>;
 
-/// An event that results from received bytes.
+/// An event that results from bytes that a [`Connection`] received.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'b> {
@@ -129,7 +147,28 @@ impl Event<'_> {
 
 /// One side of a connection: received bytes go in, events and bytes to send come out.
 ///
-/// The first page of the crate connects two of them in memory.
+/// ```
+/// use framewise::Config;
+/// use framewise::protocol::connection::{Connection, Event};
+///
+/// let mut server = Connection::server(Config::default().validate()?);
+/// let mut request = *b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+///     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+/// server.receive(&mut request, |_, _| {});
+/// assert!(server.output_mut().take().starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"));
+///
+/// // The masked "Hello" of §5.7.
+/// let mut frame = *b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+/// server.receive(&mut frame, |event, output| {
+///     if let Event::Message(message) = event {
+///         output.send(&message);
+///     }
+/// });
+/// assert_eq!(server.output_mut().take(), b"\x81\x05Hello");
+/// # Ok::<(), framewise::config::ConfigError>(())
+/// ```
+///
+/// The first page of the crate connects a client and a server in memory.
 #[derive(Debug)]
 pub struct Connection {
     config: ValidConfig,

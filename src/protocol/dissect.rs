@@ -56,7 +56,7 @@ pub enum Finding<'a> {
         clear: &'a [u8],
     },
     /// No bytes: the frame with this header is complete and breaks no rule.
-    Fine(Header),
+    Valid(Header),
     /// A head, up to and including the byte that breaks a rule.
     BadHead(&'a [u8]),
     /// A frame header, up to and including the byte that breaks a rule.
@@ -70,7 +70,7 @@ pub enum Finding<'a> {
     Incomplete(&'a [u8]),
 }
 
-/// The broken rule of a [`Finding::Broken`].
+/// The broken rule of a [`Finding::Broken`], as a [`Dissector`] reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -94,7 +94,7 @@ impl<'a> Finding<'a> {
             | Finding::Incomplete(wire)
             | Finding::Header { wire, .. }
             | Finding::Payload { wire, .. } => wire,
-            Finding::Fine(_) | Finding::Broken(_) => &[],
+            Finding::Valid(_) | Finding::Broken(_) => &[],
         }
     }
 }
@@ -293,7 +293,7 @@ impl Dissector {
         match verdict {
             Err(violation) => self.end(Fault::Violation(violation), show),
             Ok(closes) if last => {
-                show(&Finding::Fine(header));
+                show(&Finding::Valid(header));
                 // RFC 6455 §5.5.1-5: a Close is the last frame that a peer sends.
                 self.reading = if closes { Reading::Nothing } else { Reading::Header };
             }
@@ -346,7 +346,7 @@ mod tests {
             told.push(match finding {
                 Finding::Header { header, .. } => format!("Header({})", header.opcode.name()),
                 Finding::Payload { clear, .. } => format!("Payload({})", clear.escape_ascii()),
-                Finding::Fine(header) => format!("Fine({})", header.opcode.name()),
+                Finding::Valid(header) => format!("Valid({})", header.opcode.name()),
                 Finding::Broken(Fault::Violation(violation)) => format!("Broken({violation:?})"),
                 Finding::Broken(Fault::Refusal(refusal)) => format!("Broken({:?})", refusal.rule),
                 other => format!("{other:?}"),
@@ -368,7 +368,7 @@ mod tests {
     #[test]
     fn labels_the_example_of_the_standard_and_what_follows_it() {
         let hello = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
-        let told = ["Header(text)", "Payload(Hello)", "Fine(text)"];
+        let told = ["Header(text)", "Payload(Hello)", "Valid(text)"];
         assert_eq!(frames(hello), told);
         let unmasked = [&hello[..], b"\x81\x05Hello"].concat();
         let more = [
@@ -395,7 +395,7 @@ mod tests {
         );
         assert_eq!(
             frames(b"\x88\x80\0\0\0\0\x81"),
-            ["Header(close)", "Fine(close)", "NotRead([129])"]
+            ["Header(close)", "Valid(close)", "NotRead([129])"]
         );
         assert_eq!(frames(b"\x81\xfe\x01"), ["Incomplete([129, 254, 1])"]);
         assert_eq!(frames(b"\x81\x82\0\0\0\0h")[1..], ["Payload(h)", "Incomplete([])"]);
@@ -409,7 +409,7 @@ mod tests {
         let wire = [&head[..], b"\x89\x80\0\0\0\0"].concat();
         let (_, whole) = dissected(Dissector::new(Role::Client, config.clone()), &[&wire]);
         assert_eq!(whole.len(), 9);
-        assert_eq!(whole[6..], ["HeadEnd([13, 10])", "Header(ping)", "Fine(ping)"]);
+        assert_eq!(whole[6..], ["HeadEnd([13, 10])", "Header(ping)", "Valid(ping)"]);
         for cut in 0..wire.len() {
             let dissector = Dissector::new(Role::Client, config.clone());
             let (covered, told) = dissected(dissector, &[&wire[..cut], &wire[cut..]]);

@@ -15,6 +15,18 @@ use crate::protocol::mask;
 use crate::protocol::message::Message;
 
 /// One message as an unmasked frame, encoded once for any number of peers.
+///
+/// ```
+/// use framewise::protocol::encode::EncodedFrame;
+/// use framewise::protocol::output::Output;
+///
+/// let frame = EncodedFrame::new("Hello".into()).expect("enough memory");
+/// assert_eq!(frame.bytes(), b"\x81\x05Hello");
+///
+/// let (mut ana, mut rui) = (Output::new(None), Output::new(None));
+/// assert!(ana.send_encoded(&frame) && rui.send_encoded(&frame));
+/// assert_eq!(ana.take(), rui.take());
+/// ```
 #[derive(Clone)]
 pub struct EncodedFrame(Arc<SharedBytes>);
 

@@ -29,7 +29,8 @@ pub(crate) struct Extension {
     pub(crate) encoder: Encoder,
 }
 
-/// The subprotocol and the extensions that the opening handshake negotiated.
+/// The subprotocol and the extensions that the opening handshake negotiated. A server finds them in
+/// [`Opened`](crate::Opened), a client in [`Client::negotiated`](crate::Client::negotiated).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Negotiated {

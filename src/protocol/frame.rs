@@ -16,13 +16,13 @@
 
 use crate::protocol::violation::Violation;
 
-/// The length of the longest header in bytes: 2, plus 8 for the payload length and 4 for the masking key.
+/// The length of the longest [`Header`] in bytes: 2, plus 8 for the payload length and 4 for the masking key.
 pub const MAX_HEADER: usize = 14;
 
-/// The maximum payload length of a control frame in bytes (§5.5).
+/// The maximum payload length of a control frame in bytes (§5.5). [`Header::decode`] checks it.
 pub const MAX_CONTROL: usize = 125;
 
-/// The two sides of a connection. Clients mask their frames, servers do not (§5.1).
+/// The two sides of a connection. Clients mask their frames, servers do not (§5.1), which [`Header::decode`] checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The side that opened the TCP connection and sent the request.
@@ -42,7 +42,7 @@ impl Role {
     }
 }
 
-/// The type of a frame (§5.2).
+/// The type of a frame (§5.2), which its [`Header`] names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Opcode {
@@ -94,7 +94,7 @@ impl Opcode {
     }
 }
 
-/// The reserved bits of a frame header. Without an extension all three are 0.
+/// The reserved bits of a frame [`Header`]. Without an extension all three are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rsv(u8);
 
@@ -124,6 +124,22 @@ impl Rsv {
 }
 
 /// A decoded frame header.
+///
+/// ```
+/// use framewise::protocol::frame::{Header, MAX_HEADER, Opcode, Role, Rsv};
+/// use framewise::protocol::violation::Violation;
+///
+/// // The masked "Hello" of §5.7, and the beginning of a frame without a mask.
+/// let masked = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+/// let (header, length) = Header::decode(masked, Role::Client, Rsv::NONE)?.expect("a complete header");
+/// assert_eq!((header.opcode, header.length, length), (Opcode::Text, 5, 6));
+/// assert_eq!(Header::decode(b"\x81\x05", Role::Client, Rsv::NONE), Err(Violation::UnmaskedFrame));
+///
+/// let mut encoded = [0; MAX_HEADER];
+/// assert_eq!(header.encode(&mut encoded), 6);
+/// assert_eq!(encoded[..6], masked[..6]);
+/// # Ok::<(), Violation>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Whether this is the last fragment of its message.

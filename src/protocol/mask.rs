@@ -21,7 +21,7 @@ use rand::{Rng, SeedableRng};
 /// Tests pass a counter, programs pass [`random_keys`].
 pub type MaskingKeys = Box<dyn FnMut() -> [u8; 4] + Send>;
 
-/// The error if the operating system cannot provide random bytes.
+/// The error of [`random_keys`] if the operating system cannot provide random bytes.
 ///
 /// This type hides which random number generator the crate uses.
 #[derive(Debug)]
@@ -48,6 +48,22 @@ pub(crate) const LANES: usize = 16;
 /// XOR has no carry between bytes, so the repeated key can be applied as a wide word in the byte order of the machine.
 /// The ASCII check is a by-product: a byte is ASCII if its top bit is 0, and one OR per word collects the top bits.
 /// ASCII is UTF-8, so most text needs no further check (§8.1).
+///
+/// ```
+/// use framewise::protocol::mask;
+///
+/// let key = [0x37, 0xfa, 0x21, 0x3d];
+/// let mut payload = *b"\x7f\x9f\x4d\x51\x58";
+/// assert!(mask::apply(&mut payload, key, 0), "all ASCII");
+/// assert_eq!(&payload, b"Hello");
+///
+/// // The same in two pieces.
+/// let mut payload = *b"\x7f\x9f\x4d\x51\x58";
+/// let (first, second) = payload.split_at_mut(3);
+/// mask::apply(first, key, 0);
+/// mask::apply(second, key, 3);
+/// assert_eq!(&payload, b"Hello");
+/// ```
 ///
 /// Always inlined: for a short message, a call would cost almost as much as the work itself.
 #[inline(always)]
@@ -130,6 +146,14 @@ fn apply_to_lanes(bytes: &mut [u8], key: [u8; 4], seen: &mut [u32; 4]) {
 }
 
 /// Returns a source of masking keys: a cryptographic generator, seeded by the operating system.
+///
+/// ```
+/// use framewise::protocol::mask;
+///
+/// let mut keys = mask::random_keys()?;
+/// assert_eq!(keys().len(), 4);
+/// # Ok::<(), mask::NoRandomness>(())
+/// ```
 ///
 /// # Errors
 ///

@@ -1,6 +1,8 @@
-//! RFC 6455 §5.6: messages, as an application sends and receives them.
+//! RFC 6455 §5.6: messages, as an application sends and receives them. A [`Message`] borrows its bytes, a
+//! [`MessageBuf`] may own them.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::protocol::frame::Opcode;
 use crate::protocol::utf8::{InvalidUtf8, Text};
@@ -184,8 +186,9 @@ impl<'a> From<&'a MessageBuf<'_>> for Message<'a> {
 ///
 /// let owned = MessageBuf::from(String::from("olá"));
 /// assert_eq!(Message::from(&owned), Message::from("olá"));
+/// assert_eq!(format!("{owned:?}"), "Text(\"olá\")");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct MessageBuf<'b> {
     /// Whether this is a text message. Its bytes are valid UTF-8.
     is_text: bool,
@@ -234,6 +237,12 @@ impl<'b> MessageBuf<'b> {
     /// The message is binary and its bytes are not UTF-8.
     pub fn into_text(self) -> Result<String, InvalidUtf8> {
         String::from_utf8(self.bytes.into_owned()).map_err(|_| InvalidUtf8)
+    }
+}
+
+impl fmt::Debug for MessageBuf<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_message().fmt(out)
     }
 }
 

@@ -4,7 +4,8 @@
 //! can be tested in memory, byte by byte, and the protocol runs on any runtime.
 //!
 //! Start with [`Connection`](connection::Connection), which is one side of a connection. The first page of the crate
-//! connects two of them in memory, and `docs/another-runtime.md` runs one on a blocking socket.
+//! connects two of them in memory, and [The protocol on another runtime](https://github.com/framewise/framewise/blob/main/docs/another-runtime.md)
+//! runs one on a blocking socket.
 
 pub mod close;
 pub mod connection;

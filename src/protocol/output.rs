@@ -73,6 +73,20 @@ struct Backlog {
 }
 
 /// The output of one connection.
+///
+/// ```
+/// use framewise::protocol::output::{MAX_SLICES, Output};
+///
+/// let mut output = Output::new(None);
+/// output.send("Hello");
+///
+/// // A socket takes three of the seven bytes, and later the rest.
+/// let mut slices = [&[][..]; MAX_SLICES];
+/// assert_eq!(output.pending(&mut slices), 1);
+/// assert_eq!(slices[0], b"\x81\x05Hello");
+/// output.advance(3);
+/// assert_eq!(output.take(), b"ello");
+/// ```
 pub struct Output {
     backlog: Option<Box<Backlog>>,
     tail: Vec<u8>,

@@ -24,7 +24,7 @@ use crate::protocol::message::{Message, MessageBuf};
 use crate::protocol::utf8::{Text, Utf8Check};
 use crate::protocol::violation::Violation;
 
-/// What the peer sent: a message assembled from its frames, a fragment, or a control frame.
+/// What a [`MessageReader`] returns: a message assembled from its frames, a fragment, or a control frame.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming<'b> {
     /// A whole message.
@@ -40,6 +40,26 @@ pub enum Incoming<'b> {
 }
 
 /// Reads the frames of one peer and assembles its messages.
+///
+/// ```
+/// use framewise::protocol::frame::Role;
+/// use framewise::protocol::receive::{Incoming, MessageReader};
+/// use framewise::{Config, Message};
+///
+/// let config = Config::default();
+/// let mut reader = MessageReader::new(Role::Server);
+/// // Two fragments with a ping between them.
+/// let mut bytes = *b"\x01\x03Hel\x89\x00\x80\x02lo";
+/// let mut unread = bytes.as_mut_slice();
+/// assert_eq!(reader.next(&mut unread, &config)?, Some(Incoming::Fragment));
+/// assert_eq!(reader.next(&mut unread, &config)?, Some(Incoming::Ping(b"".into())));
+/// match reader.next(&mut unread, &config)? {
+///     Some(Incoming::Message(message)) => assert_eq!(message.as_str(), Some("Hello")),
+///     other => panic!("{other:?}"),
+/// }
+/// assert_eq!(reader.next(&mut unread, &config)?, None);
+/// # Ok::<(), framewise::protocol::violation::Violation>(())
+/// ```
 #[derive(Debug)]
 pub struct MessageReader {
     /// The side that sends the frames.

@@ -1,11 +1,12 @@
-//! RFC 6455 §4.2.1, §4.2.2: every reason to refuse an opening handshake, and the response body that explains it.
+//! RFC 6455 §4.2.1, §4.2.2: every reason to refuse an opening handshake, a [`Rule`], and the response body that
+//! explains it.
 //!
 //! `violation.rs` has the rules for an open connection. Before a connection is open, the server refuses it with an HTTP
 //! response: a status code, and four lines (rule, section, found, fix) in the configured language.
 
 use std::fmt::{self, Write};
 
-use crate::lang::{Lang, Text};
+use crate::lang::{Bilingual, Lang};
 use crate::texts;
 
 /// One rule that the head of a request can break. [`text`](Rule::text) and [`section`](Rule::section) explain it.
@@ -59,11 +60,11 @@ pub enum Rule {
 }
 
 /// One row of the table.
-struct Row {
+struct RefusalRow {
     status: u16,
     section: &'static str,
-    rule: Text,
-    fix: Text,
+    rule: Bilingual,
+    fix: Bilingual,
 }
 
 impl Rule {
@@ -78,12 +79,12 @@ impl Rule {
     }
 
     /// Returns the rule in a few words.
-    pub fn text(self) -> Text {
+    pub fn text(self) -> Bilingual {
         self.row().rule
     }
 
     #[rustfmt::skip]
-    fn row(self) -> Row {
+    fn row(self) -> RefusalRow {
         use texts::*;
         use Rule::*;
         let (status, section, rule, fix) = match self {
@@ -122,7 +123,7 @@ impl Rule {
             TooManyFromAddress => (429, "RFC 6585 4",         TOO_MANY_FROM_ADDRESS_RULE, TOO_MANY_FROM_ADDRESS_FIX),
             Internal           => (500, "RFC 9110 15.6.1",    INTERNAL_RULE,              INTERNAL_FIX),
         };
-        Row { status, section, rule, fix }
+        RefusalRow { status, section, rule, fix }
     }
 }
 

@@ -29,7 +29,7 @@ use std::str;
 
 use crate::protocol::mask::LANES;
 
-/// The error for a text that is not valid UTF-8.
+/// The error for a text that is not valid UTF-8, from [`Utf8Check`] or [`Text::new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidUtf8;
 
@@ -147,6 +147,17 @@ impl PartialEq<&str> for Text<'_> {
 }
 
 /// Checks a text that arrives in pieces, without storing it.
+///
+/// ```
+/// use framewise::protocol::utf8::{InvalidUtf8, Utf8Check};
+///
+/// let mut check = Utf8Check::default();
+/// check.push(b"ol\xc3")?; // the first byte of "á"
+/// assert_eq!(check.finish(), Err(InvalidUtf8), "the text cannot end here");
+/// check.push(b"\xa1")?;
+/// check.finish()?;
+/// # Ok::<(), InvalidUtf8>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Utf8Check {
     /// The first `waiting` bytes are the start of the code point that the last piece left incomplete.

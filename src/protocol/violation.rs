@@ -1,4 +1,4 @@
-//! RFC 6455 §7.1.7, §7.4.1: every rule that the peer can break on an open connection.
+//! RFC 6455 §7.1.7, §7.4.1: every rule that the peer can break on an open connection, each a [`Violation`].
 //!
 //! The table below is the only place that maps a broken rule to its section, its normative clause, its close code and
 //! the reason in the Close frame. Code that fails a connection uses one of these variants.
@@ -60,7 +60,7 @@ pub enum Violation {
 }
 
 /// One row of the table of violations.
-struct Row {
+struct ViolationRow {
     section: &'static str,
     clause: &'static str,
     code: u16,
@@ -123,7 +123,7 @@ impl Violation {
     }
 
     #[rustfmt::skip]
-    fn row(self) -> Row {
+    fn row(self) -> ViolationRow {
         use Violation::*;
         let (section, clause, code, text) = match self {
             ReservedBits       => ("5.2",   "5.2-3",   PROTOCOL_ERROR, "RSV bits must be 0 without an extension"),
@@ -147,7 +147,7 @@ impl Violation {
             OutputMemory       => ("10.4",  "10.4-1",  POLICY,         "no memory left, the peer reads too slowly"),
             PingUnanswered     => ("5.5.2", "5.5.2-2", POLICY,         "no pong in time"),
         };
-        Row { section, clause, code, text }
+        ViolationRow { section, clause, code, text }
     }
 }
 

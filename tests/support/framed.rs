@@ -114,7 +114,7 @@ impl Stream for Framed {
         }
         if !self.has_chunk() {
             // TCP closed without a goodbye. What is left is an incomplete chunk.
-            return Ok(ReadOutcome { count: 0, drained: Drained::Yes });
+            return Ok(ReadOutcome::new(0, Drained::Yes));
         }
         if self.in_chunk == 0 {
             self.in_chunk = usize::from(self.from_wire.pop_front().expect("a chunk"));
@@ -125,7 +125,7 @@ impl Stream for Framed {
         }
         self.in_chunk -= count;
         let drained = if self.has_chunk() { Drained::No } else { Drained::Unknown };
-        Ok(ReadOutcome { count, drained })
+        Ok(ReadOutcome::new(count, drained))
     }
 
     fn write(&mut self, io: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {

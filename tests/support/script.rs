@@ -121,25 +121,25 @@ impl<A: Application, T: Transport> Stage<A, T> {
     /// Sends bytes from the client. The loop reads them in its next pass.
     pub fn send(&mut self, actor: &Actor, bytes: &[u8]) {
         actor.script.0.borrow_mut().to_read.extend(bytes);
-        self.tell(actor, Readiness { readable: true, ..Readiness::default() });
+        self.tell(actor, Readiness::READABLE);
     }
 
     /// Closes the client's side of TCP.
     pub fn finish(&mut self, actor: &Actor) {
         actor.script.0.borrow_mut().finished = true;
-        self.tell(actor, Readiness { readable: true, ends: true, writable: false });
+        self.tell(actor, Readiness::ENDED);
     }
 
     /// Resets the connection.
     pub fn reset(&mut self, actor: &Actor) {
         actor.script.0.borrow_mut().reset = true;
-        self.tell(actor, Readiness { readable: true, ends: true, writable: true });
+        self.tell(actor, Readiness::RESET);
     }
 
     /// Makes room for `room` more bytes in the socket, or for any number of them.
     pub fn make_room(&mut self, actor: &Actor, room: Option<usize>) {
         actor.script.make_room(room);
-        self.tell(actor, Readiness { writable: true, ..Readiness::default() });
+        self.tell(actor, Readiness::WRITABLE);
     }
 
     /// Runs a pass: turns until no peer has more to read, then deadlines.

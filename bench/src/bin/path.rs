@@ -135,7 +135,7 @@ fn echo(message: &[u8], batch: usize, count: usize) {
     let tape = Tape::new(message.repeat(batch), false);
     event_loop.add(id, tape, ([127, 0, 0, 1], 1).into());
     for _ in 0..=count.div_ceil(batch) {
-        event_loop.note_readiness(id.slot(), Readiness { readable: true, ..Readiness::default() });
+        event_loop.note_readiness(id.slot(), Readiness::READABLE);
         while event_loop.has_turns() {
             event_loop.take_turns();
         }

@@ -89,7 +89,7 @@ fn open(
     request: &ClientRequest,
     above: &Above,
     lang: Lang,
-) -> Result<Client<Tcp, Watch>, ConnectError> {
+) -> Result<Client<Tcp, OptionalTrace>, ConnectError> {
     let above = above.clone();
     let print = move |line: &str| {
         // A trace that goes into a file goes there whole.
@@ -101,15 +101,15 @@ fn open(
     if request.url().is_secure() {
         return Err(ConnectError::Secure);
     }
-    Client::open_over(request, args.config(), Tcp, Watch(trace))
+    Client::open_over(request, args.config(), Tcp, OptionalTrace(trace))
 }
 
 /// The trace, if it was asked for.
-struct Watch(Option<ClientTrace<Print>>);
+struct OptionalTrace(Option<ClientTrace<Print>>);
 
 type Print = Box<dyn FnMut(&str) + Send>;
 
-impl Observer for Watch {
+impl Observer for OptionalTrace {
     fn bytes(&mut self, peer: PeerId, direction: Direction, bytes: &[u8]) {
         if let Some(trace) = &mut self.0 {
             trace.bytes(peer, direction, bytes);

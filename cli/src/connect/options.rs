@@ -30,7 +30,7 @@ const MAX_OUTPUT: usize = 4 * MAX_LINE;
 #[command(after_help = "Example: framewise connect localhost:8765/ws/events
          echo '{\"message\": \"oi\"}' | framewise connect localhost:8765/ws/events
 
-Commands: /ping [TEXT]  /pong [TEXT]  /close [CODE [REASON]]  /frag N TEXT  /hex BYTES  /raw BYTES  /help  /sair")]
+Commands: /ping [TEXT]  /pong [TEXT]  /close [CODE [REASON]]  /frag N TEXT  /hex BYTES  /raw BYTES  /help  /exit")]
 pub struct Args {
     /// Where to connect: ws://host:port/path, or host:port/path
     pub url: String,

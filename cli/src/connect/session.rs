@@ -20,7 +20,7 @@ use crate::connect::input::{Input, Lines, MAX_LINE, is_farewell};
 use crate::connect::options::Args;
 use crate::connect::show::Show;
 use crate::connect::talk::Talk;
-use crate::connect::{CLOSED_OTHERWISE, FINE, NOT_CONNECTED, USAGE, Watch, open};
+use crate::connect::{CLOSED_OTHERWISE, FINE, NOT_CONNECTED, OptionalTrace, USAGE, open};
 use crate::texts;
 
 /// The first pause before connecting again, and the longest. A connection that lasted for the longest begins anew.
@@ -94,7 +94,7 @@ impl Session {
     }
 
     /// Talks until it is over; answers with the exit code.
-    pub fn talk(&mut self, client: Client<Tcp, Watch>) -> u8 {
+    pub fn talk(&mut self, client: Client<Tcp, OptionalTrace>) -> u8 {
         let mut client = client;
         loop {
             let opened = Instant::now();
@@ -145,7 +145,7 @@ impl Session {
     }
 
     /// Connects again, in longer and longer intervals; `None` if it shall stop.
-    fn again(&mut self) -> Option<Client<Tcp, Watch>> {
+    fn again(&mut self) -> Option<Client<Tcp, OptionalTrace>> {
         loop {
             self.show.note(texts::AGAIN_IN, &[&self.pause.as_secs()]);
             if !self.rest(self.pause) {
@@ -164,7 +164,7 @@ impl Session {
     }
 
     /// Connects in a thread, so that whoever types can stop meanwhile: then there is nothing.
-    fn open(&mut self) -> Option<Result<Client<Tcp, Watch>, ConnectError>> {
+    fn open(&mut self) -> Option<Result<Client<Tcp, OptionalTrace>, ConnectError>> {
         let (done, opened) = sync_channel(1);
         let (args, request) = (self.args.clone(), self.request.clone());
         let (above, lang) = (self.show.above.clone(), self.show.lang);
@@ -196,7 +196,7 @@ impl Session {
     }
 
     /// Sends what is typed and shows what comes, until one end closes.
-    fn converse(&mut self, client: &mut Client<Tcp, Watch>) -> End {
+    fn converse(&mut self, client: &mut Client<Tcp, OptionalTrace>) -> End {
         let mut talk = Talk::new(&self.args);
         loop {
             if let Some(closed) = self.take_lines(client, &mut talk) {
@@ -255,7 +255,11 @@ impl Session {
     }
 
     /// Takes lines until there is none, or much waits to be sent; how it ended, if it has.
-    fn take_lines(&mut self, client: &mut Client<Tcp, Watch>, talk: &mut Talk) -> Option<Closed> {
+    fn take_lines(
+        &mut self,
+        client: &mut Client<Tcp, OptionalTrace>,
+        talk: &mut Talk,
+    ) -> Option<Closed> {
         while !self.over && client.queued() <= MUCH {
             let input = match self.unsent.take() {
                 Some(line) => Ok(Input::Line(line)),
@@ -301,7 +305,7 @@ impl Session {
     /// Carries out one line.
     fn act(
         &mut self,
-        client: &mut Client<Tcp, Watch>,
+        client: &mut Client<Tcp, OptionalTrace>,
         line: Vec<u8>,
         talk: &mut Talk,
     ) -> io::Result<Acted> {
@@ -360,12 +364,12 @@ impl Session {
         Ok(Acted::NotOpen)
     }
 
-    fn leave(&mut self, client: &mut Client<Tcp, Watch>) -> Closed {
+    fn leave(&mut self, client: &mut Client<Tcp, OptionalTrace>) -> Closed {
         let (code, reason) = self.args.close.clone().unwrap_or((CloseCode::NORMAL, String::new()));
         close(client, code, &reason)
     }
 }
 
-fn close(client: &mut Client<Tcp, Watch>, code: CloseCode, reason: &str) -> Closed {
+fn close(client: &mut Client<Tcp, OptionalTrace>, code: CloseCode, reason: &str) -> Closed {
     client.close(code, reason).expect("checked when it was read")
 }

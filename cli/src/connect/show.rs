@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use framewise::Closed;
 use framewise::Message;
-use framewise::lang::{Lang, Text};
+use framewise::lang::{Bilingual, Lang};
 use framewise::trace::{escaped, hex, is_active, printable};
 use rustyline::ExternalPrinter;
 use serde_json::{Value, json};
@@ -130,7 +130,7 @@ impl Show {
     }
 
     /// A word from this program, not from the server: to standard error, so that a pipe holds messages only.
-    pub fn note(&mut self, text: Text, values: &[&dyn std::fmt::Display]) {
+    pub fn note(&mut self, text: Bilingual, values: &[&dyn std::fmt::Display]) {
         self.remark(text.with(self.lang, values).trim_end());
     }
 

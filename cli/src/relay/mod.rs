@@ -23,7 +23,7 @@ use framewise::lang::Lang;
 use framewise::protocol::frame::Role;
 
 use crate::reach;
-use crate::relay::spoil::{Spoiler, Verdict};
+use crate::relay::spoil::{Progress, Spoiler};
 use crate::texts::{self, complain};
 
 /// Connections at once.
@@ -216,9 +216,9 @@ impl Way<'_> {
                 break;
             }
             match spoiler.pass(&bytes, self.to) {
-                Ok(Verdict::Continue) => {}
-                Ok(Verdict::End) => break,
-                Ok(Verdict::Reset) | Err(_) => return self.reset(),
+                Ok(Progress::Continue) => {}
+                Ok(Progress::End) => break,
+                Ok(Progress::Reset) | Err(_) => return self.reset(),
             }
         }
         let late = Duration::from_millis(if self.is_spoiled() { self.args.slow_close } else { 0 });

@@ -10,8 +10,8 @@ use framewise::protocol::frame::{Header, MAX_HEADER, Opcode, Role, Rsv};
 
 use crate::relay::{Args, End};
 
-/// What becomes of a direction after some bytes.
-pub enum Verdict {
+/// How one direction of the relay goes on after some bytes.
+pub enum Progress {
     /// More may come.
     Continue,
     /// The stream ends here.
@@ -44,11 +44,11 @@ impl<'a> Spoiler<'a> {
     /// # Errors
     ///
     /// The other side takes no more, or the connection was reset meanwhile.
-    pub fn pass(&mut self, bytes: &[u8], to: impl Write) -> io::Result<Verdict> {
+    pub fn pass(&mut self, bytes: &[u8], to: impl Write) -> io::Result<Progress> {
         let mut to = Patient { to, end: self.end };
         let Some(args) = self.args else {
             to.write_all(bytes)?;
-            return Ok(Verdict::Continue);
+            return Ok(Progress::Continue);
         };
         let kept = if args.drop_pong { self.pongs.keep(bytes) } else { bytes.to_vec() };
         // A tenth of a second's bytes at once, so that a slow rate is a stream and not a row of bursts.
@@ -71,19 +71,19 @@ impl<'a> Spoiler<'a> {
                 let takes = Duration::from_secs_f64(segment.len() as f64 / rate as f64);
                 self.free_at = self.free_at.max(Instant::now()) + takes;
                 if self.end.comes_before(self.free_at) {
-                    return Ok(Verdict::Reset);
+                    return Ok(Progress::Reset);
                 }
             }
             to.write_all(&segment)?;
             self.passed += segment.len() as u64;
             if args.reset_after.is_some_and(|limit| self.passed >= limit) {
-                return Ok(Verdict::Reset);
+                return Ok(Progress::Reset);
             }
             if args.limit_data.is_some_and(|limit| self.passed >= limit) {
-                return Ok(Verdict::End);
+                return Ok(Progress::End);
             }
         }
-        Ok(Verdict::Continue)
+        Ok(Progress::Continue)
     }
 }
 

@@ -18,12 +18,12 @@ use framewise::{
     CloseCode, Closed, Decision, Dispatcher, Message, Opened, Outbox, PeerId, Request,
 };
 
-use crate::serve::events::{self, Event, Fault, MAX_MESSAGE, Moved, Present, Said, json};
+use crate::serve::events::{self, Event, Fault, MAX_MESSAGE, Moved, Present, RoomMessage, json};
 use crate::serve::guard::Guard;
 use crate::serve::metrics::Metrics;
 use crate::serve::names;
 use crate::serve::pages::{self, Pages};
-use crate::serve::rate::Verdict;
+use crate::serve::rate::RateDecision;
 use crate::serve::rooms::{self, LOBBY, Path, Rooms};
 use crate::texts;
 
@@ -74,8 +74,13 @@ impl Classroom {
         if let Message::Text(text) = message {
             // Event clients are promised no longer messages than they may send.
             let text = events::shortened(text.as_str(), MAX_MESSAGE);
-            let said =
-                Said { message: &text, timestamp: now(), from: None, room: Some(room), to: None };
+            let said = RoomMessage {
+                message: &text,
+                timestamp: now(),
+                from: None,
+                room: Some(room),
+                to: None,
+            };
             self.publish(outbox, &rooms::events(room), Message::from(&json(&said)));
         }
     }
@@ -94,7 +99,8 @@ impl Classroom {
     fn say(&mut self, outbox: &mut Outbox<'_>, text: &str) {
         let Some(member) = self.rooms.get(outbox.peer()) else { return };
         let (from, room) = (member.name.as_deref(), member.room.as_str());
-        let said = Said { message: text, timestamp: now(), from, room: Some(room), to: None };
+        let said =
+            RoomMessage { message: text, timestamp: now(), from, room: Some(room), to: None };
         self.publish(outbox, &rooms::events(room), Message::from(&json(&said)));
         self.publish(outbox, &rooms::raw(room), Message::from(text));
     }
@@ -104,7 +110,7 @@ impl Classroom {
         let name_of = |peer| self.rooms.get(peer).and_then(|member| member.name.as_deref());
         // As it is spelled by whose it is.
         let (from, name) = (name_of(outbox.peer()), name_of(to));
-        let said = Said { message: text, timestamp: now(), from, room: None, to: name };
+        let said = RoomMessage { message: text, timestamp: now(), from, room: None, to: name };
         let event = json(&said);
         let message = Message::from(&event);
         self.metrics.sent(message, usize::from(outbox.send(to, message)));
@@ -203,14 +209,14 @@ impl Classroom {
         let Some(member) = self.rooms.get_mut(outbox.peer()) else { return false };
         let (path, lang) = (member.path, member.lang);
         match member.rate.judge(Instant::now(), self.rate) {
-            Verdict::Take => return true,
-            Verdict::Drop => {}
-            Verdict::Tell => {
+            RateDecision::Take => return true,
+            RateDecision::Drop => {}
+            RateDecision::Tell => {
                 if matches!(path, Path::Events { .. }) {
                     self.reply(outbox, &Fault::RateLimited(self.rate).event(lang));
                 }
             }
-            Verdict::End => {
+            RateDecision::End => {
                 let closed = outbox.close(CloseCode::POLICY, texts::RATE_CLOSE.get(lang));
                 closed.expect("a valid code and reason");
             }

@@ -11,7 +11,7 @@
 
 use std::borrow::Cow;
 
-use framewise::lang::{Lang, Text};
+use framewise::lang::{Bilingual, Lang};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -90,7 +90,7 @@ impl Fault {
 
     /// For people.
     pub fn text(&self, lang: Lang) -> String {
-        let say = |text: Text, values: &[&dyn std::fmt::Display]| text.with(lang, values);
+        let say = |text: Bilingual, values: &[&dyn std::fmt::Display]| text.with(lang, values);
         match self {
             Fault::InvalidJson { line, column } => say(texts::INVALID_JSON, &[line, column]),
             Fault::InvalidMessage => say(texts::INVALID_MESSAGE, &[]),
@@ -167,9 +167,9 @@ fn string(fields: &Map<String, Value>, field: &str) -> Result<Option<String>, Fa
     }
 }
 
-/// A message as event clients hear it.
+/// A chat message, as the server sends it to event clients.
 #[derive(Serialize)]
-pub struct Said<'a> {
+pub struct RoomMessage<'a> {
     /// What was said.
     pub message: &'a str,
     /// When, by the server's clock: UTC with six decimals.

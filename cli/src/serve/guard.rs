@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use framewise::lang::{Lang, Text};
+use framewise::lang::{Bilingual, Lang};
 use framewise::trace::printable;
 use framewise::{Request, Response};
 use subtle::ConstantTimeEq;
@@ -89,10 +89,10 @@ impl Guard {
 /// A refusal in four lines: rule, section, what was found, how to mend it.
 pub fn teach(
     status: u16,
-    rule: Text,
+    rule: Bilingual,
     section: &str,
     found: &str,
-    fix: Text,
+    fix: Bilingual,
     lang: Lang,
 ) -> Response {
     let (rule, fix) = (rule.get(lang), fix.get(lang));

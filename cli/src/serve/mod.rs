@@ -27,8 +27,9 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use framewise::internal::lan_address;
 use framewise::lang::Lang;
-use framewise::{Handle, Server, StartError, lan_address};
+use framewise::{Handle, Server, StartError};
 use tracing::info;
 
 use crate::serve::classroom::Classroom;
@@ -148,14 +149,15 @@ fn stop_on_signals(_: Handle<Classroom>, _: Voice, _: Lang) -> io::Result<()> {
     Ok(())
 }
 
-/// Lines for whoever started the server, from a thread of its own: who reads nothing holds nothing up.
+/// Prints lines on a thread of its own, so that a terminal that is not read does not delay the server.
 #[derive(Clone)]
-struct Voice(SyncSender<Said>);
+struct Voice(SyncSender<PrintJob>);
 
-enum Said {
+/// What the printer thread is asked to do.
+enum PrintJob {
     Line(String),
-    /// Everything before this has been said.
-    Done(SyncSender<()>),
+    /// Reports that everything before it was printed.
+    Flush(SyncSender<()>),
 }
 
 impl Voice {
@@ -163,8 +165,8 @@ impl Voice {
         let (sender, said) = sync_channel(MAX_LINES);
         thread::spawn(move || {
             said.iter().for_each(|said| match said {
-                Said::Line(line) => say(line),
-                Said::Done(waits) => drop(waits.try_send(())),
+                PrintJob::Line(line) => say(line),
+                PrintJob::Flush(waits) => drop(waits.try_send(())),
             });
         });
         Voice(sender)
@@ -172,13 +174,13 @@ impl Voice {
 
     /// Too many lines at once are lost.
     fn say(&self, line: impl Into<String>) {
-        let _ = self.0.try_send(Said::Line(line.into()));
+        let _ = self.0.try_send(PrintJob::Line(line.into()));
     }
 
     /// Waits a moment for somebody to take the last lines.
     fn finish(&self) {
         let (done, is_done) = sync_channel(1);
-        let _ = self.0.try_send(Said::Done(done));
+        let _ = self.0.try_send(PrintJob::Flush(done));
         let _ = is_done.recv_timeout(LAST_WORDS);
     }
 }

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 /// Seconds of excess in a row that end a connection.
 const SECONDS_TO_THE_END: u32 = 3;
 
-/// What to do with a message.
+/// What to do with a message, given how many came before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RateDecision {
     /// Act on it.
     Take,
     /// Drop it, and say so: the first one of this second that is too many.
@@ -43,9 +43,9 @@ impl Rate {
     }
 
     /// Judges one more message; `limit` is per second, 0 for none.
-    pub fn judge(&mut self, now: Instant, limit: u32) -> Verdict {
+    pub fn judge(&mut self, now: Instant, limit: u32) -> RateDecision {
         if limit == 0 {
-            return Verdict::Take;
+            return RateDecision::Take;
         }
         let passed = now.duration_since(self.second);
         if passed >= Duration::from_secs(1) {
@@ -57,13 +57,13 @@ impl Rate {
         }
         self.messages = self.messages.saturating_add(1);
         if self.messages <= limit {
-            return Verdict::Take;
+            return RateDecision::Take;
         }
         if self.messages > limit + 1 {
-            return Verdict::Drop;
+            return RateDecision::Drop;
         }
         self.excesses += 1;
-        if self.excesses >= SECONDS_TO_THE_END { Verdict::End } else { Verdict::Tell }
+        if self.excesses >= SECONDS_TO_THE_END { RateDecision::End } else { RateDecision::Tell }
     }
 }
 
@@ -71,13 +71,13 @@ impl Rate {
 mod tests {
     use super::*;
 
-    fn send(rate: &mut Rate, at: Instant, messages: usize) -> Vec<Verdict> {
+    fn send(rate: &mut Rate, at: Instant, messages: usize) -> Vec<RateDecision> {
         (0..messages).map(|_| rate.judge(at, 2)).collect()
     }
 
     #[test]
     fn the_third_second_in_a_row_ends_it() {
-        use Verdict::{Drop, End, Take, Tell};
+        use RateDecision::{Drop, End, Take, Tell};
         let start = Instant::now();
         let at = |tenths: u64| start + Duration::from_millis(tenths * 100);
         let mut rate = Rate::new(start);
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_second_without_excess_is_forgiven_all() {
-        use Verdict::{Take, Tell};
+        use RateDecision::{Take, Tell};
         let start = Instant::now();
         let at = |tenths: u64| start + Duration::from_millis(tenths * 100);
         for pause in [at(20), at(45)] {
@@ -105,6 +105,6 @@ mod tests {
     fn no_limit_takes_everything() {
         let now = Instant::now();
         let mut rate = Rate::new(now);
-        assert!((0..1000).all(|_| rate.judge(now, 0) == Verdict::Take));
+        assert!((0..1000).all(|_| rate.judge(now, 0) == RateDecision::Take));
     }
 }

@@ -16,7 +16,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use sha1::{Digest, Sha1};
 
-/// The fixed text that is appended to every key (§1.3).
+/// The fixed text that is appended to every key (§1.3). [`accept_key`] uses it.
 pub const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The standard alphabet; padding is required. The last character of a key has bits that belong to no byte. They may

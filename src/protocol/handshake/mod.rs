@@ -1,7 +1,7 @@
 //! RFC 6455 §4: the opening handshake, without sockets.
 //!
-//! `key` computes the two header fields that show that both sides speak WebSocket, `server` validates a request and
-//! responds to it, and `client` encodes a request and verifies the response.
+//! [`key`] computes the two header fields that show that both sides speak WebSocket. [`server`] validates a request and
+//! responds to it. [`client`] encodes a request, a [`ClientRequest`](client::ClientRequest), and verifies the response.
 
 pub mod client;
 pub mod key;

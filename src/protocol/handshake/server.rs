@@ -95,11 +95,11 @@ pub(crate) fn respond<'h, T>(
     decide: impl FnOnce(&Request<'_>) -> Decision<T>,
 ) -> (Vec<u8>, Outcome<'h, T>, Extension) {
     let (bytes, outcome) = match examine(head, config, decide) {
-        Ok(Verdict::Open(handshake, opened, ticket, extension)) => {
+        Ok(Examined::Open(handshake, opened, ticket, extension)) => {
             let bytes = switching_protocols(&handshake, &opened);
             return (bytes, Outcome::Opened(opened, ticket), extension);
         }
-        Ok(Verdict::Respond(response)) => {
+        Ok(Examined::Respond(response)) => {
             let bytes = response.encode(unix_seconds, is_head(head));
             (bytes, Outcome::Responded(response.status()))
         }
@@ -116,7 +116,8 @@ pub(crate) fn refuse(refusal: &Refusal, lang: Lang, unix_seconds: Option<u64>) -
     explain(refusal, lang).encode(unix_seconds, false)
 }
 
-enum Verdict<'h, T> {
+/// What to do about a request that is not refused.
+enum Examined<'h, T> {
     Open(Handshake<'h>, Opened<'h>, T, Extension),
     Respond(Response),
 }
@@ -125,11 +126,11 @@ fn examine<'h, T>(
     head: Result<&'h [u8], &Refusal>,
     config: &Config,
     decide: impl FnOnce(&Request<'_>) -> Decision<T>,
-) -> Result<Verdict<'h, T>, Refusal> {
+) -> Result<Examined<'h, T>, Refusal> {
     let request = Request::parse(head.map_err(Refusal::clone)?)?;
     if !request.is_handshake() {
         return match decide(&request) {
-            Decision::Respond(response) => Ok(Verdict::Respond(response)),
+            Decision::Respond(response) => Ok(Examined::Respond(response)),
             Decision::Refuse(refusal) => Err(refusal),
             Decision::Fail => Err(Refusal::measured(Rule::Internal, Found::Nothing)),
             Decision::Accept(_) | Decision::AcceptAs(..) => {
@@ -139,7 +140,7 @@ fn examine<'h, T>(
     }
     let handshake = validate(&request, config)?;
     let (subprotocol, ticket) = match decide(&request) {
-        Decision::Respond(response) => return Ok(Verdict::Respond(response)),
+        Decision::Respond(response) => return Ok(Examined::Respond(response)),
         Decision::Refuse(refusal) => return Err(refusal),
         Decision::Fail => return Err(Refusal::measured(Rule::Internal, Found::Nothing)),
         Decision::Accept(ticket) => (handshake.choose(&config.handshake.subprotocols), ticket),
@@ -156,7 +157,7 @@ fn examine<'h, T>(
     };
     let negotiated = Negotiated { subprotocol, extensions };
     let opened = Opened { request, negotiated, key_bytes: handshake.key_bytes };
-    Ok(Verdict::Open(handshake, opened, ticket, extension))
+    Ok(Examined::Open(handshake, opened, ticket, extension))
 }
 
 /// What a valid opening handshake asks for, as [`validate`] returns it.

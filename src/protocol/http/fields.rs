@@ -1,4 +1,4 @@
-//! RFC 9110 §5: the header fields of a head, and the lists inside their values.
+//! RFC 9110 §5: the header [`Fields`] of a head, and the lists inside their values.
 //!
 //! A value is bytes, not text: the bytes 80 to FF have no meaning here, and are escaped wherever a person sees them.
 

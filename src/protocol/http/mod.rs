@@ -2,7 +2,7 @@
 //! handshake.
 //!
 //! In reading order: `head` finds the end of a head, `fields` parses its header fields, `authority` host and port,
-//! `request` a request, and `response` encodes a response.
+//! `request` a [`Request`](request::Request), and `response` encodes a [`Response`](response::Response).
 
 pub(crate) mod authority;
 pub mod fields;

@@ -1,4 +1,4 @@
-//! RFC 9110 §15: an HTTP response to a request that does not open a WebSocket.
+//! RFC 9110 §15: an HTTP [`Response`] to a request that does not open a WebSocket.
 
 use std::fmt;
 

@@ -17,11 +17,11 @@ static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
 /// Publishes every message, and records how much memory was allocated at most.
 #[derive(Default)]
-struct Watch {
+struct Counts {
     most: usize,
 }
 
-impl Dispatcher for Watch {
+impl Dispatcher for Counts {
     fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>) {
         outbox.join("everyone").expect("joins");
     }
@@ -42,8 +42,8 @@ fn t4_a_turn_does_not_multiply_its_input() {
         .handshake(|handshake| handshake.origins = OriginPolicy::Any)
         .limits(|limits| limits.max_connections = Some(MEMBERS + 1))
         .timeouts(|timeouts| timeouts.ping_interval = None);
-    let mut stage = Stage::new(config.validate().expect("valid"), Watch::default());
-    let open = |stage: &mut Stage<Watch>| {
+    let mut stage = Stage::new(config.validate().expect("valid"), Counts::default());
+    let open = |stage: &mut Stage<Counts>| {
         let actor = stage.connect();
         stage.send(&actor, &request("/"));
         stage.pass();
