@@ -110,8 +110,8 @@ pub struct Limits {
     /// TCP is closed.
     pub max_discard: usize,
 
-    /// Most connections at once. An excess connection gets 503 and is closed. `None` means the limit of file
-    /// descriptors minus 64.
+    /// Most connections at once. An excess connection gets 503 and is closed. `None` means the file
+    /// descriptor limit minus 64.
     pub max_connections: Option<usize>,
     /// Most connections at once from one IP address. An excess connection gets 429 and is closed. `None` means no
     /// limit, which is the default because a class often shares one address.

@@ -63,6 +63,7 @@
 //! 19  net/settle.rs              after a turn: output, deadlines, closing
 //! 20  net/server.rs              the loop with the operating system: readiness, accepting, commands
 //! 21  net/client.rs              a blocking client
+//! 22  texts.rs, lang.rs          the texts for people, in English and Portuguese
 //! ```
 //!
 //! # The import order
@@ -108,7 +109,7 @@
 //! trace.rs                       the lines of `--trace`
 //! net/process.rs                 the limits of the process: file descriptors and memory
 //! net/timers.rs                  deadlines in constant time
-//! net/admission.rs               the limits of connections
+//! net/admission.rs               the connection limits
 //! net/transport.rs               the stream between a socket and a WebSocket
 //! net/link.rs                    a socket, its transport and its readiness
 //! net/sockets.rs                 the sockets of one loop, and flushing
@@ -129,23 +130,23 @@
 //! The files that the bytes of a message pass through, in order:
 //!
 //! ```text
-//! kernel ──> net/link.rs ──> net/turn.rs              read once, into one buffer for all peers
+//! kernel ──> net/transport.rs, link.rs ──> turn.rs       read once, into one buffer for all peers
 //!              │ &mut [u8]
 //!              v
-//!            protocol/connection.rs ──> receive.rs    frame.rs: header · mask.rs: unmask in place
-//!              │                                      extension.rs: decode · utf8.rs: check
+//!            protocol/connection.rs ──> receive.rs       frame.rs: header · mask.rs: unmask in place
+//!              │                                         extension.rs: decode · utf8.rs: check
 //!              │ Message, borrowed from the buffer
 //!              v
-//!            net/turn.rs ──> dispatcher.rs            your callback
+//!            net/turn.rs ──> dispatcher.rs               your callback
 //!              │
 //!              v
-//!            outbox.rs ──> groups.rs, peers.rs        find the recipients
+//!            outbox.rs ──> groups.rs, peers.rs           find the recipients
 //!              │
 //!              v
-//!            protocol/output.rs <── encode.rs         header, extension, payload
+//!            protocol/output.rs <── encode.rs            header, extension, payload
 //!              │ slices
 //!              v
-//! kernel <── net/link.rs <── net/sockets.rs           once per turn, in net/settle.rs
+//! kernel <── net/transport.rs, link.rs <── sockets.rs    once per turn, in net/settle.rs
 //! ```
 //!
 //! # Without a socket

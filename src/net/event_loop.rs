@@ -332,7 +332,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         for _ in 0..self.queue.slots.len() {
             if let Some(slot) = self.queue.next() {
                 self.turn(slot);
-                // Settling also enforces the limit of memory.
+                // Settling also enforces the memory limit.
                 if self.board.has_much_unsettled() || self.exceeds_memory() {
                     self.settle_dirty();
                 }

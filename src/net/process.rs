@@ -17,7 +17,7 @@ const DEFAULT_DESCRIPTORS: usize = match () {
 /// The memory limit in bytes that is used if none can be read.
 pub(crate) const DEFAULT_MEMORY: usize = 512 << 20;
 
-/// Returns how many connections the limit of file descriptors allows, less 64 for everything else.
+/// Returns how many connections the file descriptor limit allows, less 64 for everything else.
 pub(crate) fn max_connections() -> usize {
     let soft = limits_file().and_then(|limits| limit_of(&limits, "Max open files"));
     let soft = soft.unwrap_or(DEFAULT_DESCRIPTORS);

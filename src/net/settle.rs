@@ -25,7 +25,7 @@ use crate::protocol::connection::{Connection, State};
 use crate::protocol::violation::Violation;
 
 impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O> {
-    /// Settles each peer that others have sent to or closed, and enforces the limit of memory. Arms a deadline for each
+    /// Settles each peer that others have sent to or closed, and enforces the memory limit. Arms a deadline for each
     /// peer that became congested. Queues the waiting senders if a congested peer has caught up.
     pub(super) fn settle_dirty(&mut self) {
         loop {
@@ -81,7 +81,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         }
         if self.timers.armed(id.slot()) != Some(Deadline::Close) {
             self.timers.arm(id.slot(), Deadline::Close, self.now);
-            // The peer's Close may have been waiting behind a pause.
+            // The peer's Close may be in input that was not processed during a pause.
             self.board.flow.forget(id);
             self.queue.push(id.slot());
         }
@@ -203,7 +203,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             self.idle.disarm(id.slot());
             self.relieve(id);
             self.board.flow.forget(id);
-            // The rest of its input may have been waiting behind a pause.
+            // The rest of its input may not have been processed during a pause.
             self.queue.push(id.slot());
             // A connection that began to close earlier keeps its deadline.
             if self.timers.armed(id.slot()) != Some(Deadline::Close) {

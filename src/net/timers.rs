@@ -8,6 +8,9 @@
 //! Close       slot 4 (11.8 s) <-> slot 1 (13.0 s)
 //! ```
 //!
+//! The kinds `Idle` and `Congestion` have such lists as well, in a [`Timers`] of their own, because a slot may have one of
+//! these deadlines in addition to one of the others.
+//!
 //! All deadlines of one kind have the same duration, so a list in the order of arming is already sorted by time. A slot
 //! has at most one deadline, so it has one node, which is in at most one list. Arming and disarming only relink that
 //! node. The next deadline is at the front of one of the lists.
