@@ -241,9 +241,12 @@ pub mod internal {
 #[cfg(doctest)]
 mod pages {
     #[doc = include_str!("../README.md")]
+    #[doc = include_str!("../README.pt-BR.md")]
     struct Readme;
     #[doc = include_str!("../docs/dispatcher.md")]
-    struct Dispatcher;
+    #[doc = include_str!("../docs/dispatcher.pt-BR.md")]
+    struct OwnDispatcher;
     #[doc = include_str!("../docs/another-runtime.md")]
+    #[doc = include_str!("../docs/another-runtime.pt-BR.md")]
     struct AnotherRuntime;
 }

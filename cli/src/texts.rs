@@ -46,10 +46,10 @@ table! {
     LOG_BROKEN: "closed: a rule was broken", "fechado: uma regra foi quebrada";
     LOG_CLOSED: "closed", "fechado";
     LOG_DISCONNECTED: "disconnected", "desconectou";
-    LOG_MEMORY: "all connections together may hold this much memory", "todas as conexões juntas podem ocupar esta memória";
+    LOG_MEMORY: "memory limit of all connections together", "limite de memória de todas as conexões juntas";
     BINARY_MESSAGE: "[binary, {} bytes]", "[binário, {} bytes]";
     NO_TLS: "wss:// needs TLS, which this client does not speak: use ws://", "wss:// exige TLS, que este cliente não fala: use ws://";
-    LOG_PAUSED: "accepting rests for a moment", "a aceitação de conexões descansa um momento";
+    LOG_PAUSED: "accepting is paused for a moment", "a aceitação de conexões está pausada por um momento";
 
     // The reason of a Close.
     RATE_CLOSE: "too many messages per second", "mensagens demais por segundo";
