@@ -88,6 +88,7 @@
 //! protocol/http/authority.rs     host and port
 //! protocol/http/request.rs       a parsed request
 //! protocol/http/response.rs      a response that is not an upgrade
+//! protocol/http/body.rs          the body of a response to a client
 //! protocol/url.rs                §3      ws:// URLs
 //! protocol/extension.rs          §9      the interface for extensions
 //! protocol/handshake/key.rs      §4.2.2  Sec-WebSocket-Key and Sec-WebSocket-Accept

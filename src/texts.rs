@@ -43,6 +43,8 @@ table! {
     RESPONSE_REJECTED: "the response does not open a WebSocket (RFC 6455 4.1): {}", "a resposta não abre um WebSocket (RFC 6455 4.1): {}";
     RESPONSE_STATUS_LINE: "the first line is not a status line of HTTP/1.1", "a primeira linha não é uma linha de status HTTP/1.1";
     RESPONSE_STATUS: "the status is {}, not 101", "o status é {}, e não 101";
+    RESPONSE_REDIRECT: "the status is {}, which redirects to {}; a WebSocket client does not follow that: connect to the new address", "o status é {}, que redireciona para {}; um cliente WebSocket não segue isso: conecte-se ao novo endereço";
+    RESPONSE_INTERIM: "too many interim responses (1xx) before it", "respostas provisórias (1xx) demais antes dela";
     RESPONSE_UPGRADE: "Upgrade is not websocket", "Upgrade não é websocket";
     RESPONSE_CONNECTION: "Connection does not contain Upgrade", "Connection não contém Upgrade";
     RESPONSE_ACCEPT: "Sec-WebSocket-Accept does not match the key", "Sec-WebSocket-Accept não corresponde à chave";
@@ -129,7 +131,7 @@ table! {
     ORIGIN_ONCE_RULE: "Origin appears once", "Origin aparece uma vez";
     ORIGIN_ONCE_FIX: "send the field once", "envie o campo uma só vez";
     UPGRADE_REQUIRED_RULE: "this server only speaks WebSocket", "este servidor só fala WebSocket";
-    UPGRADE_REQUIRED_FIX: "connect with a WebSocket client, for example: wscat -c ws://localhost:8765", "conecte-se com um cliente WebSocket, por exemplo: wscat -c ws://localhost:8765";
+    UPGRADE_REQUIRED_FIX: "connect with a WebSocket client, for example: wscat -c {}", "conecte-se com um cliente WebSocket, por exemplo: wscat -c {}";
     TOO_MANY_CONNECTIONS_RULE: "the number of connections to this server is limited", "o número de conexões a este servidor é limitado";
     TOO_MANY_CONNECTIONS_FIX: "try again in a moment", "tente de novo daqui a pouco";
     TOO_MANY_FROM_ADDRESS_RULE: "the number of connections from one address is limited", "o número de conexões de um mesmo endereço é limitado";

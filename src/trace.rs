@@ -160,7 +160,10 @@ impl Lane {
     pub fn feed(&mut self, bytes: &[u8], mut show: impl FnMut(&Part<'_>)) {
         let Lane { dissector, wire, clear } = self;
         dissector.feed(bytes, &mut |finding| match finding {
-            Finding::StartLine(line) | Finding::Field(line) | Finding::HeadEnd(line) => {
+            Finding::EmptyLine(line)
+            | Finding::StartLine(line)
+            | Finding::Field(line)
+            | Finding::HeadEnd(line) => {
                 show(&Part::HeadLine(line.trim_ascii_end()));
             }
             Finding::BadHead(head) => {

@@ -191,6 +191,59 @@ fn a_wrong_response_is_rejected() {
     assert!(matches!(rejected("SSH-2.0-x\r\n\r\n").0, Rejection::StatusLine));
 }
 
+/// RFC 9110 15.2, 15.3.5, 15.4.5, RFC 9112 6.3, 7.1: interim responses are skipped. A response is complete when its body
+/// is, also if the server keeps TCP open.
+#[test]
+fn a_refusal_is_reported_at_its_end() {
+    let rejected = |response: &'static str| {
+        // The server keeps the connection open until the client closes it.
+        let (url, server) = odd_server(response, |mut stream| drop(stream.read(&mut [0])));
+        let began = std::time::Instant::now();
+        let error = WsClient::connect(&url).expect_err("it is rejected");
+        assert!(began.elapsed() < Config::default().timeouts.handshake / 2, "it did not wait");
+        server.join().expect("no panic");
+        match error {
+            ConnectError::Rejected(rejected) => {
+                let text = String::from_utf8(rejected.response).expect("ASCII");
+                (rejected.rejection, text.split_once("\r\n\r\n").unwrap_or_default().1.to_owned())
+            }
+            error => panic!("{error}"),
+        }
+    };
+    let status = |status, body: &str| (Rejection::Status(status), body.to_owned());
+    assert_eq!(rejected("HTTP/1.1 204 No Content\r\n\r\n"), status(204, ""));
+    assert_eq!(rejected("HTTP/1.1 304 x\r\nContent-Length: 9\r\n\r\n"), status(304, ""));
+    let chunked = "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n\
+        8\r\nno such \r\n4;a=b\r\nroom\r\n0\r\nA: b\r\n\r\n";
+    assert_eq!(rejected(chunked), status(404, "no such room"));
+    let wrong_accept = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n";
+    assert_eq!(rejected(wrong_accept), (Rejection::Accept, String::new()));
+    let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403 x\r\nContent-Length: 2\r\n\r\nno";
+    assert_eq!(rejected(interim), status(403, "no"));
+    let moved = "HTTP/1.1 302 Found\r\nLocation: ws://h/caf\u{e9}\r\nContent-Length: 0\r\n\r\n";
+    let redirect = Rejection::Redirect { status: 302, location: "ws://h/caf\\xc3\\xa9".to_owned() };
+    assert!(redirect.to_string().contains("redirects to ws://h/caf\\xc3\\xa9"));
+    assert_eq!(rejected(moved), (redirect, String::new()));
+    let unsaid = "HTTP/1.1 307 x\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(rejected(unsaid), status(307, ""));
+    let too_many = "HTTP/1.1 102 x\r\n\r\n".repeat(11).leak();
+    assert_eq!(rejected(too_many), (Rejection::TooManyInterim, String::new()));
+}
+
+/// RFC 9110 15.2: interim responses come before the response that opens the WebSocket.
+#[test]
+fn interim_responses_before_the_101_are_skipped() {
+    let interim = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n";
+    let response = format!("{}HTTP/1.1 100 Continue\r\n\r\n{OPENS}", interim.repeat(9)).leak();
+    let (url, server) = odd_server(response, |mut stream| {
+        stream.write_all(b"\x81\x02hi").expect("it reads");
+    });
+    let mut client = WsClient::connect(&url).expect("it opens");
+    expect_message(&mut client, Message::from("hi"));
+    server.join().expect("no panic");
+}
+
 /// Of a response that never ends, the first 64 KiB are kept.
 #[test]
 fn an_endless_response_is_cut() {

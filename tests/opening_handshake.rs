@@ -180,6 +180,73 @@ fn a_plain_get_gets_426() {
     assert_eq!(head.header("Content-Length"), answer.body.len().to_string());
 }
 
+/// RFC 9110 7.8: a server ignores an upgrade to a protocol that it does not want. Only a request that asks for `websocket`,
+/// or has a field of the handshake, is a handshake; `Connection` alone makes none.
+#[test]
+fn other_upgrades_are_plain_requests() {
+    let server = TestServer::start(any_origin(), Site);
+    let get = "GET /page HTTP/1.1\r\nHost: h\r\n";
+    for plain in [
+        // curl --http2, and the HTTP client of the JDK
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
+        // a proxy that adds the option to every request
+        "Connection: upgrade\r\n",
+        "Connection: Upgrade\r\nUpgrade: TLS/1.0\r\n",
+        "Connection: keep-alive, Upgrade\r\nUpgrade: websockets, h2c\r\n",
+        "Upgrade: \r\n",
+        "Sec-Web: 1\r\nX-Sec-WebSocket-Key: a\r\n",
+    ] {
+        let request = format!("{get}{plain}\r\n");
+        for how in How::all(request.len()) {
+            let mut client = Client::connect(server.address);
+            client.send_as(how, request.as_bytes());
+            let answer = client.answer();
+            assert_eq!((answer.status, answer.body.as_str()), (200, "<p>olá</p>"), "{plain:?}");
+        }
+    }
+    for handshake in
+        ["Upgrade: h2c, WebSocket\r\n", "Sec-WebSocket-Protocol: a\r\n", "sec-websocket-x: a\r\n"]
+    {
+        refused(&server, format!("{get}{handshake}\r\n").as_bytes(), 400);
+    }
+    // Without a Host it is still a plain request of HTTP/1.0.
+    let mut client = Client::connect(server.address);
+    client.send(b"GET /page HTTP/1.0\r\nConnection: upgrade\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
+}
+
+/// RFC 9112 2.2: a server skips an empty line before the request line. More than four of them are refused.
+#[test]
+fn empty_lines_before_a_request_are_skipped() {
+    let server = TestServer::echo();
+    for lines in 1..=4 {
+        accepted(&server, &["\r\n".repeat(lines).as_bytes(), &request("")].concat());
+    }
+    refused(&server, &["\r\n".repeat(5).as_bytes(), &request("")].concat(), 400);
+    refused(&server, &[b"\n", &request("")[..]].concat(), 400);
+    refused(&server, &[b"\r\n \r\n", &request("")[..]].concat(), 400);
+}
+
+/// The refusal of a plain GET shows the address that the client should have used.
+#[test]
+fn a_426_names_the_host_and_the_path_of_the_request() {
+    let server = TestServer::echo();
+    let fix = |head: &str| {
+        let mut client = Client::connect(server.address);
+        client.send(head.as_bytes());
+        client.answer().taught("fix").to_owned()
+    };
+    let command = "connect with a WebSocket client, for example: wscat -c";
+    let asked = fix("GET /chat?room=7a HTTP/1.1\r\nHost: example.org:9001\r\n\r\n");
+    assert_eq!(asked, format!("{command} ws://example.org:9001/chat?room=7a"));
+    let absolute = fix("GET http://[::1]:81 HTTP/1.1\r\nHost: other\r\n\r\n");
+    assert_eq!(absolute, format!("{command} ws://[::1]:81/"));
+    let without_host = fix("GET /x HTTP/1.0\r\n\r\n");
+    assert_eq!(without_host, format!("{command} ws://HOST:PORT/x"));
+    let long = fix(&format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(3_000)));
+    assert_eq!(long, format!("{command} ws://h/{}...", "x".repeat(70)));
+}
+
 /// H7. RFC 6455 §4.1-25, §4.1-27
 #[test]
 fn upgrade_and_connection_are_lists() {

@@ -31,7 +31,9 @@ use crate::peers::PeerId;
 use crate::protocol::close::{CloseCode, InvalidClose};
 use crate::protocol::connection::{Cause, Closed, Connection, Event, State};
 use crate::protocol::extension::Negotiated;
-use crate::protocol::handshake::client::ClientRequest;
+use crate::protocol::handshake::client::{ClientRequest, is_interim, split};
+use crate::protocol::http::body::BodyReader;
+use crate::protocol::http::fields::Fields;
 use crate::protocol::mask;
 use crate::protocol::message::{MessageBuf, Payload};
 use crate::protocol::output::MAX_SLICES;
@@ -358,6 +360,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
                 let new = self.read();
                 let kept = new.len().min(MAX_REFUSAL.saturating_sub(response.len()));
                 response.extend_from_slice(&self.buffer[new.start..new.start + kept]);
+                remove_interim(&mut response);
             } else if self.output_failed {
                 return Err(ConnectError::Lost);
             } else if Instant::now() >= deadline {
@@ -371,7 +374,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
                     return Ok(());
                 }
                 Some(Event::Closed(Closed { cause: Cause::Rejected(rejection), .. })) => {
-                    self.read_refusal(&mut response, deadline);
+                    let response = self.read_refusal(response, deadline);
                     return Err(ConnectError::Rejected(Box::new(Rejected { rejection, response })));
                 }
                 _ if self.connection.closed().is_some() => return Err(ConnectError::Lost),
@@ -401,18 +404,25 @@ impl<T: Stream, O: Observer> Client<T, O> {
         Ok(())
     }
 
-    /// Reads the rest of a response that is not an upgrade, for the error.
-    fn read_refusal(&mut self, response: &mut Vec<u8>, deadline: Instant) {
-        while !self.link.has_ended() && response.len() < expected_length(response).min(MAX_REFUSAL)
-        {
+    /// Reads the body of a response that is not an upgrade. `response` has its head and what has arrived of the body.
+    /// Returns head and body, without the sizes of chunks.
+    fn read_refusal(&mut self, mut response: Vec<u8>, deadline: Instant) -> Vec<u8> {
+        let Some(end) = end_of_head(&response) else { return response };
+        let (status, lines) = split(&response[..end]).unwrap_or((200, &[]));
+        let fields = Fields::parse(lines).unwrap_or_default();
+        let mut body = BodyReader::new(status, &fields, MAX_REFUSAL.saturating_sub(end));
+        body.feed(&response[end..]);
+        response.truncate(end);
+        while !body.is_complete() && !self.link.has_ended() {
             if self.link.is_readable() {
                 let new = self.read();
-                let kept = new.len().min(MAX_REFUSAL - response.len());
-                response.extend_from_slice(&self.buffer[new.start..new.start + kept]);
+                body.feed(&self.buffer[new]);
             } else if !self.wait(Some(deadline)).unwrap_or(false) {
-                return;
+                break;
             }
         }
+        response.append(&mut body.into_bytes());
+        response
     }
 
     /// Returns the wait for the end of TCP, which begins with the first call.
@@ -556,14 +566,16 @@ impl<T, O> fmt::Debug for Client<T, O> {
     }
 }
 
-/// Returns the length of a response according to its Content-Length. Without that field, the response ends when TCP
-/// closes.
-fn expected_length(response: &[u8]) -> usize {
-    let Some(head) = response.windows(4).position(|window| window == b"\r\n\r\n") else {
-        return usize::MAX;
-    };
-    let head_text = String::from_utf8_lossy(&response[..head]).to_ascii_lowercase();
-    let length = head_text.lines().find_map(|line| line.strip_prefix("content-length:"));
-    let length = length.and_then(|value| value.trim().parse::<usize>().ok());
-    length.map_or(usize::MAX, |length| length.saturating_add(head + 4))
+/// Returns the length of the head, with the empty line at its end, or `None` if it is incomplete.
+fn end_of_head(response: &[u8]) -> Option<usize> {
+    response.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
+}
+
+/// Removes interim responses from the beginning of a response. The connection has skipped them as well.
+fn remove_interim(response: &mut Vec<u8>) {
+    while let Some(end) = end_of_head(response)
+        && is_interim(&response[..end])
+    {
+        response.drain(..end);
+    }
 }

@@ -56,7 +56,7 @@ pub enum ConnectError {
 pub struct Rejected {
     /// What is wrong with the response.
     pub rejection: Rejection,
-    /// The bytes of the response, head and body: at most the first 64 KiB.
+    /// The response: its head, and its body without the sizes of chunks. At most the first 64 KiB.
     pub response: Vec<u8>,
 }
 

@@ -29,7 +29,7 @@ use crate::config::ValidConfig;
 use crate::protocol::close::{self, CloseCode, InvalidClose};
 use crate::protocol::extension::{self, Extension, Negotiated};
 use crate::protocol::frame::Role;
-use crate::protocol::handshake::client::{ClientRequest, Expected, Rejection, verify};
+use crate::protocol::handshake::client::{ClientRequest, Expected, Rejection, is_interim, verify};
 use crate::protocol::handshake::server::{Decision, Outcome, refuse, respond};
 use crate::protocol::http::head::HeadReader;
 use crate::protocol::http::request::Request;
@@ -104,6 +104,10 @@ pub enum Cause {
     /// The server's response to the opening handshake was not acceptable (§4.1).
     Rejected(Rejection),
 }
+
+/// The maximum number of interim responses (100 to 199, except 101) before the response to a client's request. Some
+/// servers send 103 with hints for browsers, and proxies 100.
+const MAX_INTERIM: usize = 10;
 
 /// A complete head, or the reason to refuse it. [`Connection::decide`] takes it.
 pub type Head<'b> = Result<Cow<'b, [u8]>, Refusal>;
@@ -185,6 +189,8 @@ struct Opening {
     head: HeadReader,
     /// What a client expects of the response.
     expected: Option<Expected>,
+    /// Interim responses so far.
+    interim: usize,
     /// Whether a request is complete and waits for a decision.
     awaits_decision: bool,
 }
@@ -480,13 +486,21 @@ impl Connection {
                 Err(refusal)
             }
         };
-        let Some(expected) = mem::take(&mut opening.expected) else {
+        if opening.expected.is_none() {
             opening.awaits_decision = true;
             return Some(Event::Request(head));
-        };
-        let verified = head
-            .map_err(Rejection::Malformed)
-            .and_then(|head| verify(&head, &expected, &self.config.handshake));
+        }
+        if head.as_ref().is_ok_and(|head| is_interim(head)) && opening.interim < MAX_INTERIM {
+            opening.interim += 1;
+            opening.head = HeadReader::default();
+            return self.next_of_handshake(unread);
+        }
+        let expected = mem::take(&mut opening.expected)?;
+        let verified =
+            head.map_err(Rejection::Malformed).and_then(|head| match is_interim(&head) {
+                true => Err(Rejection::TooManyInterim),
+                false => verify(&head, &expected, &self.config.handshake),
+            });
         Some(match verified {
             Ok((negotiated, extension)) => {
                 self.open(extension);

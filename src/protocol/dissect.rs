@@ -18,6 +18,7 @@ use std::mem;
 use crate::config::ValidConfig;
 use crate::protocol::close;
 use crate::protocol::frame::{Header, Opcode, Role, Rsv};
+use crate::protocol::handshake::client::is_interim;
 use crate::protocol::handshake::server::validate;
 use crate::protocol::http::head::HeadReader;
 use crate::protocol::http::request::Request;
@@ -29,6 +30,8 @@ use crate::protocol::violation::Violation;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finding<'a> {
+    /// An empty line before a request line, which a server skips.
+    EmptyLine(&'a [u8]),
     /// The first line of a head, with its line end.
     StartLine(&'a [u8]),
     /// A header field, with its line end.
@@ -84,7 +87,8 @@ impl<'a> Finding<'a> {
     /// Returns the bytes of the finding as they arrived.
     pub fn wire(&self) -> &'a [u8] {
         match *self {
-            Finding::StartLine(wire)
+            Finding::EmptyLine(wire)
+            | Finding::StartLine(wire)
             | Finding::Field(wire)
             | Finding::HeadEnd(wire)
             | Finding::Body(wire)
@@ -200,6 +204,7 @@ impl Dissector {
                 show_lines(&head, show);
                 self.reading = match self.sender {
                     Role::Client => self.check_request(&head, show),
+                    Role::Server if is_interim(&head) => Reading::Head(HeadReader::default()),
                     Role::Server if head.starts_with(b"HTTP/1.1 101") => Reading::Header,
                     Role::Server => Reading::Body,
                 };
@@ -325,12 +330,15 @@ fn read_until_broken(last: &[u8], piece: &[u8]) -> usize {
 /// Calls `show` with each line of a complete head.
 fn show_lines(head: &[u8], show: &mut impl FnMut(&Finding<'_>)) {
     let last = head.split_inclusive(|&byte| byte == b'\n').count() - 1;
+    let mut has_begun = false;
     for (number, line) in head.split_inclusive(|&byte| byte == b'\n').enumerate() {
-        show(&match number {
+        show(&match line {
             _ if number == last => Finding::HeadEnd(line),
-            0 => Finding::StartLine(line),
-            _ => Finding::Field(line),
+            b"\r\n" if !has_begun => Finding::EmptyLine(line),
+            _ if has_begun => Finding::Field(line),
+            _ => Finding::StartLine(line),
         });
+        has_begun |= line != b"\r\n";
     }
 }
 
@@ -399,6 +407,25 @@ mod tests {
         );
         assert_eq!(frames(b"\x81\xfe\x01"), ["Incomplete([129, 254, 1])"]);
         assert_eq!(frames(b"\x81\x82\0\0\0\0h")[1..], ["Payload(h)", "Incomplete([])"]);
+    }
+
+    /// A server skips empty lines before a request, and a client skips interim responses before the 101.
+    #[test]
+    fn labels_what_comes_before_a_head() {
+        let config = Config::default().validate().expect("valid");
+        let labels = |sender, wire: &[u8]| {
+            let (covered, labels) = dissected(Dissector::new(sender, config.clone()), &[wire]);
+            assert_eq!(covered, wire);
+            let name = |label: String| label.split('(').next().unwrap_or_default().to_owned();
+            labels.into_iter().map(name).collect::<Vec<_>>().join(" ")
+        };
+        let request = b"\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        assert_eq!(labels(Role::Client, request), "EmptyLine EmptyLine StartLine Field HeadEnd");
+        let response = b"HTTP/1.1 103 x\r\nA: b\r\n\r\nHTTP/1.1 101 x\r\nA: b\r\n\r\n\x89\x00";
+        assert_eq!(
+            labels(Role::Server, response),
+            "StartLine Field HeadEnd StartLine Field HeadEnd Header Valid"
+        );
     }
 
     #[test]

@@ -135,6 +135,13 @@ pub enum Found {
     Nothing,
     /// These bytes of the request, escaped and truncated to 80 characters.
     Bytes(String),
+    /// A plain request.
+    Plain {
+        /// Its path, escaped and truncated.
+        path: String,
+        /// The URL that a WebSocket client would have to use for it, likewise.
+        url: String,
+    },
     /// More bytes than the limit.
     Length {
         /// Bytes read so far.
@@ -190,7 +197,7 @@ impl Refusal {
     pub fn found_text(&self, lang: Lang) -> String {
         match &self.found {
             Found::Nothing => texts::FOUND_NOTHING.get(lang).to_owned(),
-            Found::Bytes(bytes) => bytes.clone(),
+            Found::Bytes(bytes) | Found::Plain { path: bytes, .. } => bytes.clone(),
             Found::Length { bytes, limit } => texts::FOUND_BYTES.with(lang, &[bytes, limit]),
             Found::Headers(limit) => texts::FOUND_HEADERS.with(lang, &[limit]),
             Found::KeyBytes(bytes) => texts::FOUND_KEY_BYTES.with(lang, &[bytes]),
@@ -201,12 +208,16 @@ impl Refusal {
     /// Returns the body of the response: four lines, each `label: text`.
     pub fn body(&self, lang: Lang) -> String {
         let row = self.rule.row();
+        let url = match &self.found {
+            Found::Plain { url, .. } => url,
+            _ => "ws://HOST:PORT/",
+        };
         let mut body = String::new();
         let lines = [
             (texts::LABEL_RULE, row.rule.get(lang)),
             (texts::LABEL_SECTION, row.section),
             (texts::LABEL_FOUND, &self.found_text(lang)),
-            (texts::LABEL_FIX, row.fix.get(lang)),
+            (texts::LABEL_FIX, &row.fix.with(lang, &[&url])),
         ];
         for (label, text) in lines {
             body.push_str(label.get(lang));
@@ -229,7 +240,7 @@ impl std::error::Error for Refusal {}
 
 /// Escapes bytes of the request as printable ASCII and truncates the result to 80 characters, so that it is safe in a
 /// body, a log line and a terminal.
-fn escaped(bytes: &[u8]) -> String {
+pub(crate) fn escaped(bytes: &[u8]) -> String {
     let mut text = String::new();
     for &byte in bytes {
         let before = text.len();

@@ -14,7 +14,7 @@ use crate::lang::Lang;
 use crate::protocol::extension::{self, Extension, Negotiated};
 use crate::protocol::handshake::key::{accept_key, encode_key};
 use crate::protocol::http::fields::{Fields, is_field_value};
-use crate::protocol::refusal::Refusal;
+use crate::protocol::refusal::{Refusal, escaped};
 use crate::protocol::url::Url;
 use crate::texts;
 
@@ -150,6 +150,15 @@ pub enum Rejection {
     StatusLine,
     /// The status is not 101.
     Status(u16),
+    /// The response is a redirection, which a WebSocket client does not follow.
+    Redirect {
+        /// The status code, from 300 to 399.
+        status: u16,
+        /// The value of `Location`, escaped and truncated.
+        location: String,
+    },
+    /// Too many interim responses came before the actual one.
+    TooManyInterim,
     /// `Upgrade` is missing, repeated, or not `websocket`.
     Upgrade,
     /// `Connection` does not contain `Upgrade`.
@@ -169,6 +178,10 @@ impl Rejection {
             Rejection::Malformed(refusal) => refusal.rule.text().get(lang).to_owned(),
             Rejection::StatusLine => texts::RESPONSE_STATUS_LINE.get(lang).to_owned(),
             Rejection::Status(status) => texts::RESPONSE_STATUS.with(lang, &[status]),
+            Rejection::Redirect { status, location } => {
+                texts::RESPONSE_REDIRECT.with(lang, &[status, location])
+            }
+            Rejection::TooManyInterim => texts::RESPONSE_INTERIM.get(lang).to_owned(),
             Rejection::Upgrade => texts::RESPONSE_UPGRADE.get(lang).to_owned(),
             Rejection::Connection => texts::RESPONSE_CONNECTION.get(lang).to_owned(),
             Rejection::Accept => texts::RESPONSE_ACCEPT.get(lang).to_owned(),
@@ -204,13 +217,18 @@ pub(crate) fn verify(
     expected: &Expected,
     policy: &HandshakePolicy,
 ) -> Result<(Negotiated, Extension), Rejection> {
-    let end = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len());
-    let status = status(&head[..end]).ok_or(Rejection::StatusLine)?;
+    let (status, lines) = split(head).ok_or(Rejection::StatusLine)?;
     if status != 101 {
-        return Err(Rejection::Status(status));
+        let fields = Fields::parse(lines).unwrap_or_default();
+        return Err(match (status, fields.first("location")) {
+            // RFC 6455 §4.1-41: a client may follow it, and need not.
+            (300..=399, Some(location)) => {
+                Rejection::Redirect { status, location: escaped(location) }
+            }
+            _ => Rejection::Status(status),
+        });
     }
-    let fields = Fields::parse(head.get(end + 1..).unwrap_or_default());
-    let fields = fields.map_err(Rejection::Malformed)?;
+    let fields = Fields::parse(lines).map_err(Rejection::Malformed)?;
     // RFC 6455 §4.1-42
     match fields.only("upgrade") {
         Ok(Some(value)) if value.eq_ignore_ascii_case(b"websocket") => {}
@@ -238,6 +256,19 @@ pub(crate) fn verify(
         Err(_) => return Err(Rejection::Subprotocol),
     };
     Ok((Negotiated { subprotocol, extensions }, extension))
+}
+
+/// Splits a response head into its status code and the lines of its header fields. Returns `None` if the first line is
+/// not a status line of HTTP/1.1.
+pub(crate) fn split(head: &[u8]) -> Option<(u16, &[u8])> {
+    let end = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len());
+    Some((status(&head[..end])?, head.get(end + 1..).unwrap_or_default()))
+}
+
+/// Reports whether a head is an interim response: its status is 100 to 199, but not 101. The actual response follows it
+/// (RFC 9110 §15.2).
+pub(crate) fn is_interim(head: &[u8]) -> bool {
+    split(head).is_some_and(|(status, _)| matches!(status, 100 | 102..=199))
 }
 
 /// Parses the status code from a line such as `HTTP/1.1 101 Switching Protocols`.

@@ -17,7 +17,7 @@ use crate::protocol::http::authority::Authority;
 use crate::protocol::http::fields::{Fields, is_extension_list, token_list};
 use crate::protocol::http::request::Request;
 use crate::protocol::http::response::Response;
-use crate::protocol::refusal::{Found, Refusal, Rule};
+use crate::protocol::refusal::{Found, Refusal, Rule, escaped};
 
 /// What the application decides about a request.
 ///
@@ -133,9 +133,7 @@ fn examine<'h, T>(
             Decision::Respond(response) => Ok(Examined::Respond(response)),
             Decision::Refuse(refusal) => Err(refusal),
             Decision::Fail => Err(Refusal::measured(Rule::Internal, Found::Nothing)),
-            Decision::Accept(_) | Decision::AcceptAs(..) => {
-                Err(Refusal::of(Rule::UpgradeRequired, request.path().as_bytes()))
-            }
+            Decision::Accept(_) | Decision::AcceptAs(..) => Err(upgrade_required(&request)),
         };
     }
     let handshake = validate(&request, config)?;
@@ -158,6 +156,17 @@ fn examine<'h, T>(
     let negotiated = Negotiated { subprotocol, extensions };
     let opened = Opened { request, negotiated, key_bytes: handshake.key_bytes };
     Ok(Examined::Open(handshake, opened, ticket, extension))
+}
+
+/// Returns the refusal of a plain request. It shows the URL that a WebSocket client would have to use.
+fn upgrade_required(request: &Request<'_>) -> Refusal {
+    // A request of HTTP/1.0 may have no Host.
+    let host = Some(request.host()).filter(|host| !host.is_empty()).unwrap_or("HOST:PORT");
+    let query = request.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let url = format!("ws://{host}{}{query}", request.path());
+    let found =
+        Found::Plain { path: escaped(request.path().as_bytes()), url: escaped(url.as_bytes()) };
+    Refusal::measured(Rule::UpgradeRequired, found)
 }
 
 /// What a valid opening handshake asks for, as [`validate`] returns it.

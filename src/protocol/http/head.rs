@@ -1,6 +1,7 @@
 //! RFC 9112 §2: finds the end of a request or response head as the bytes arrive.
 //!
 //! ```text
+//!  CR LF                           empty lines before a request, at most four, which a server skips
 //!  GET /chat HTTP/1.1 CR LF        start line, with a limit of its own
 //!  Host: localhost CR LF           header fields, which are counted
 //!  CR LF                           the empty line: the head is complete
@@ -16,6 +17,10 @@ use std::mem;
 use crate::config::Config;
 use crate::protocol::refusal::{Found, Refusal, Rule};
 
+/// The maximum number of empty lines before a head. Old clients send one after the body of an earlier request (RFC 9112
+/// §2.2).
+const MAX_EMPTY_LINES: usize = 4;
+
 /// Reads a head. A head that arrives in one piece is borrowed; only an incomplete head is stored.
 #[derive(Debug, Default)]
 pub struct HeadReader {
@@ -27,6 +32,8 @@ pub struct HeadReader {
     /// Complete lines so far, including the start line.
     lines: usize,
     last_was_cr: bool,
+    /// Empty lines before the start line.
+    empty_lines: usize,
 }
 
 impl HeadReader {
@@ -107,6 +114,10 @@ impl HeadReader {
     /// Counts a line that is complete. Returns whether it is the empty line, which ends the head.
     fn end_line(&mut self, config: &Config) -> Result<bool, Refusal> {
         let empty = mem::take(&mut self.line) == 1;
+        if empty && self.lines == 0 && self.empty_lines < MAX_EMPTY_LINES {
+            self.empty_lines += 1;
+            return Ok(false);
+        }
         if empty {
             return Ok(true);
         }

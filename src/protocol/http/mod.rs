@@ -2,9 +2,11 @@
 //! handshake.
 //!
 //! In reading order: `head` finds the end of a head, `fields` parses its header fields, `authority` host and port,
-//! `request` a [`Request`](request::Request), and `response` encodes a [`Response`](response::Response).
+//! `request` a [`Request`](request::Request). `response` encodes a [`Response`](response::Response), and `body` finds the end
+//! of the body of one.
 
 pub(crate) mod authority;
+pub(crate) mod body;
 pub mod fields;
 pub(crate) mod head;
 pub mod request;

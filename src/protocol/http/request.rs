@@ -43,6 +43,7 @@ impl<'a> Request<'a> {
     ///
     /// The head is malformed, the method is neither GET nor HEAD, or the request has a body.
     pub fn parse(head: &'a [u8]) -> Result<Request<'a>, Refusal> {
+        let head = without_empty_lines(head);
         let end = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len());
         let line = head[..end].strip_suffix(b"\r").unwrap_or(&head[..end]);
         let (method, target, version) = three_words(line)?;
@@ -99,11 +100,11 @@ impl<'a> Request<'a> {
         self.minor == 0
     }
 
-    /// Reports whether the request asks for a WebSocket, even if its handshake is invalid. All other requests are plain
-    /// HTTP.
+    /// Reports whether the request asks for a WebSocket, even if its handshake is invalid: its `Upgrade` contains
+    /// `websocket`, or it has a field of the handshake. All other requests are plain HTTP, because a server ignores an
+    /// upgrade to a protocol that it does not want (RFC 9110 §7.8).
     pub fn is_handshake(&self) -> bool {
         self.fields.has_token("upgrade", "websocket")
-            || self.fields.has_token("connection", "upgrade")
             || self.fields.iter().any(|(name, _)| {
                 name.get(..14).is_some_and(|start| start.eq_ignore_ascii_case("sec-websocket-"))
             })
@@ -160,6 +161,14 @@ impl<'a> Target<'a> {
         };
         Ok(Target { authority, path: if path.is_empty() { "/" } else { path }, query })
     }
+}
+
+/// Returns a head without the empty lines before its request line, which `head.rs` has counted.
+fn without_empty_lines(mut head: &[u8]) -> &[u8] {
+    while let Some(rest) = head.strip_prefix(b"\r\n") {
+        head = rest;
+    }
+    head
 }
 
 /// Splits the request line into method, target and version.
