@@ -74,6 +74,8 @@
 //! ```text
 //! lang.rs                        English and Portuguese
 //! texts.rs                       every text of the library for users, in both languages
+//! protocol/http/authority.rs     host and port
+//! protocol/http/origin.rs        §10.2   which web pages may connect
 //! config.rs                      every setting, checked once
 //! protocol/violation.rs          one variant for each rule that a peer can break: section, code, reason
 //! protocol/mask.rs               §5.3    masking
@@ -85,7 +87,6 @@
 //! protocol/refusal.rs            §4.2    one variant for each reason to refuse a handshake, and its body
 //! protocol/http/head.rs          finds the end of an HTTP head, byte by byte
 //! protocol/http/fields.rs        header fields and the lists in them
-//! protocol/http/authority.rs     host and port
 //! protocol/http/request.rs       a parsed request
 //! protocol/http/response.rs      a response that is not an upgrade
 //! protocol/http/body.rs          the body of a response to a client

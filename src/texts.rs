@@ -28,7 +28,6 @@ table! {
     WANTED_LONGER_THAN_ZERO: "it must be longer than zero", "deve ser maior que zero";
     WANTED_TOKEN: "'{}' is not a token (RFC 6455 4.1)", "'{}' não é um token (RFC 6455 4.1)";
     WANTED_ONCE: "'{}' is listed twice", "'{}' aparece duas vezes";
-    WANTED_ORIGIN: "'{}' is not an origin such as https://example.org", "'{}' não é uma origem como https://exemplo.org";
 
     // Errors that prevent a client from connecting.
     CANNOT_CONNECT: "cannot connect to {}: {}", "não foi possível conectar a {}: {}";
@@ -37,6 +36,7 @@ table! {
     NO_TLS: "wss:// needs TLS, which this client does not support: use ws://", "wss:// exige TLS, que este cliente não oferece: use ws://";
     NO_RANDOMNESS: "the operating system provided no random numbers", "o sistema operacional não forneceu números aleatórios";
     URL_SCHEME: "a WebSocket URL begins with ws:// or wss:// (RFC 6455 3)", "uma URL WebSocket começa com ws:// ou wss:// (RFC 6455 3)";
+    INVALID_ORIGIN: "an origin is like https://example.org or http://localhost:3000, without a path and without *", "uma origem é como https://exemplo.org ou http://localhost:3000, sem caminho e sem *";
     URL_AUTHORITY: "the host or the port of the URL is malformed (RFC 6455 3)", "o host ou a porta da URL é inválido (RFC 6455 3)";
     URL_FRAGMENT: "a WebSocket URL has no #fragment (RFC 6455 3)", "uma URL WebSocket não tem #fragmento (RFC 6455 3)";
     URL_RESOURCE: "the path or the query has a space or a control character: percent-encode it", "o caminho ou a query tem um espaço ou caractere de controle: codifique-o com %";
@@ -73,7 +73,7 @@ table! {
     REQUEST_LINE_TOO_LONG_RULE: "the request line has a limited length", "a linha de requisição tem tamanho limitado";
     REQUEST_LINE_TOO_LONG_FIX: "shorten the path or the query", "encurte o caminho ou a query";
     HEAD_TOO_LARGE_RULE: "the request head has a limited length", "o cabeçalho da requisição tem tamanho limitado";
-    HEAD_TOO_LARGE_FIX: "send fewer or shorter header fields (cookies are often the cause)", "envie menos campos, ou campos mais curtos (cookies costumam ser a causa)";
+    HEAD_TOO_LARGE_FIX: "send fewer or shorter header fields (cookies are often the cause), or raise max_head (--max-head) on the server", "envie menos campos, ou campos mais curtos (cookies costumam ser a causa), ou aumente max_head (--max-head) no servidor";
     TOO_MANY_HEADERS_RULE: "the number of header fields is limited", "o número de campos de cabeçalho é limitado";
     TOO_MANY_HEADERS_FIX: "send fewer header fields", "envie menos campos de cabeçalho";
     BARE_LF_RULE: "each line of the head ends with CR LF", "cada linha do cabeçalho termina com CR LF";
@@ -81,7 +81,7 @@ table! {
     BARE_CR_RULE: "a CR is only allowed before a LF", "um CR só pode vir antes de um LF";
     BARE_CR_FIX: "remove the lone CR", "remova o CR isolado";
     CONTROL_BYTE_RULE: "the head is text without control characters", "o cabeçalho é texto sem caracteres de controle";
-    CONTROL_BYTE_FIX: "use HTTP/1.1 without TLS: ws://, not wss://", "use HTTP/1.1 sem TLS: ws://, e não wss://";
+    CONTROL_BYTE_FIX: "remove this byte; a value is text on one line", "retire este byte; um valor é texto em uma só linha";
     REQUEST_LINE_RULE: "the first line has the form: method, one space, target, one space, HTTP/1.1", "a primeira linha tem a forma: método, um espaço, alvo, um espaço, HTTP/1.1";
     REQUEST_LINE_FIX: "begin with a line like: GET /chat HTTP/1.1", "comece com uma linha como: GET /chat HTTP/1.1";
     UNKNOWN_METHOD_RULE: "the method is one that HTTP defines", "o método é um dos que o HTTP define";
@@ -96,6 +96,8 @@ table! {
     HTTP_TOO_OLD_FIX: "send the request as HTTP/1.1", "envie a requisição em HTTP/1.1";
     TARGET_RULE: "the target is a path that begins with /, or an absolute http or https URL", "o alvo é um caminho que começa com /, ou uma URL absoluta http ou https";
     TARGET_FIX: "use a path such as /chat; percent-encode other characters", "use um caminho como /chat; codifique os outros caracteres com %";
+    TLS_RULE: "wss:// was used, this port speaks ws://", "foi usado wss://, e esta porta fala ws://";
+    TLS_FIX: "connect with ws:// or http://, without TLS", "conecte-se com ws:// ou http://, sem TLS";
     OBS_FOLD_RULE: "a header field is a single line", "um campo de cabeçalho ocupa uma só linha";
     OBS_FOLD_FIX: "join this line to the one before it", "junte esta linha à anterior";
     NO_COLON_RULE: "a header field is a name, a colon and a value", "um campo de cabeçalho é um nome, dois-pontos e um valor";

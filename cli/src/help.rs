@@ -23,7 +23,7 @@ const PAGES: &[Page] = &[
     ("serve", "Inicia o servidor da turma", &[
         ("host", "Em que endereço escutar; 0.0.0.0 compartilha com a rede"),
         ("port", "Porta TCP, 0 para qualquer uma livre"),
-        ("allow_origin", "Uma página de fora que também pode se conectar, como https://example.org; 'any' para todas (repetível)"),
+        ("allow_origin", "Páginas que podem se conectar além das do próprio servidor: local, null, same-host (nenhuma), any (todas) ou uma origem como https://example.org (repetível) [padrão: local; com --token, any]"),
         ("token", "O que os clientes precisam saber, como ?token=… ou Authorization: Bearer …"),
         ("rate", "Mensagens por segundo de cada cliente; o excesso é descartado, e três segundos seguidos de excesso encerram com 1008; 0 = sem limite"),
         ("max_connections", "Conexões ao mesmo tempo [padrão: quantas os descritores permitirem]"),
@@ -181,6 +181,7 @@ const REASONS: &[(&str, &str)] = &[
     (options::NOT_A_NUMBER, "não é um número"),
     (options::NO_SUCH_TIME, "precisa ser maior que zero e no máximo um ano"),
     (options::NO_SUCH_CLOSE, "este código não pode ser enviado, ou o motivo é longo demais"),
+    (settings::NO_SUCH_ORIGIN, "use local, null, same-host, any ou uma origem como https://example.org ou http://localhost:3000"),
     (settings::NO_SUCH_TOKEN, "use só caracteres ASCII, sem espaços em volta, e pelo menos um"),
 ];
 

@@ -178,6 +178,18 @@ fn pages_from_elsewhere_need_permission() {
     };
     let serve = Serve::start(&[]);
     assert_eq!(status(&refused(&serve, "/ws", origin("https://evil.example"))), "403");
+    // A page from a file, from a development server, and from a classmate's machine.
+    for local in ["null", "http://localhost:5500", "http://192.168.0.9:8080", "http://ana.local"] {
+        serve.connect_as("/ws", origin(local));
+        let strict = Serve::start(&["--allow-origin", "same-host"]);
+        assert_eq!(status(&refused(&strict, "/ws", origin(local))), "403", "{local}");
+    }
+    let only_null = Serve::start(&["--allow-origin", "null"]);
+    only_null.connect_as("/ws", origin("null"));
+    assert_eq!(status(&refused(&only_null, "/ws", origin("http://localhost:5500"))), "403");
+    // With a token, whoever knows it may connect.
+    let token = Serve::start(&["--token", "segredo"]);
+    token.connect_as("/ws?token=segredo", origin("https://evil.example"));
     let serve = Serve::start(&["--allow-origin", "https://escola.example"]);
     serve.connect_as("/ws", origin("https://escola.example"));
     let own = format!("http://{}", serve.address);
@@ -185,6 +197,18 @@ fn pages_from_elsewhere_need_permission() {
     assert_eq!(status(&refused(&serve, "/ws", origin("https://evil.example"))), "403");
     let serve = Serve::start(&["--allow-origin", "any"]);
     serve.connect_as("/ws", origin("https://evil.example"));
+}
+
+/// A value that no page can have is an error that names the flag.
+#[test]
+fn an_origin_that_can_never_match_is_an_error() {
+    for origin in ["http://*.example.org", "http://h:70000", "example.org", "https://h/path", ""] {
+        let output = framewise(&["serve", "--port", "0", "--allow-origin", origin]).output();
+        let output = output.expect("it runs");
+        assert_eq!(output.status.code(), Some(2), "{origin}");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains("--allow-origin"), "{text}");
+    }
 }
 
 #[test]

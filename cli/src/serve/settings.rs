@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use framewise::Config;
-use framewise::config::{KeyPolicy, OriginPolicy};
+use framewise::config::{KeyPolicy, OriginPolicy, OriginRule};
 use framewise::lang::Lang;
 use tracing::Level;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -27,9 +27,9 @@ pub struct Args {
     /// TCP port, 0 for any free one
     #[arg(long, env = "PORT", default_value_t = 8765)]
     pub port: u16,
-    /// A page from elsewhere that may connect too, as https://example.org; 'any' for all of them (repeatable)
-    #[arg(long, env = "FRAMEWISE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
-    pub allow_origin: Vec<String>,
+    /// Pages that may connect besides the server's own: local, null, same-host (none), any, or an origin like https://example.org (repeatable) [default: local; with --token any]
+    #[arg(long, env = "FRAMEWISE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = allowed_origin)]
+    pub allow_origin: Vec<AllowedOrigin>,
     /// What clients have to know, as ?token=… or Authorization: Bearer …
     #[arg(long, env = "FRAMEWISE_TOKEN", hide_env_values = true, value_parser = token)]
     pub token: Option<String>,
@@ -74,7 +74,7 @@ pub struct Args {
     #[arg(long, env = "FRAMEWISE_MAX_REQUEST_LINE", value_name = "BYTES", default_value_t = 4_096, help_heading = LIMITS)]
     pub max_request_line: usize,
     /// Longest request head; beyond it 431
-    #[arg(long, env = "FRAMEWISE_MAX_HEAD", value_name = "BYTES", default_value_t = 8_192, help_heading = LIMITS)]
+    #[arg(long, env = "FRAMEWISE_MAX_HEAD", value_name = "BYTES", default_value_t = 32_768, help_heading = LIMITS)]
     pub max_head: usize,
     /// Most header fields; beyond it 431
     #[arg(long, env = "FRAMEWISE_MAX_HEADERS", value_name = "N", default_value_t = 64, help_heading = LIMITS)]
@@ -115,6 +115,24 @@ fn token(text: &str) -> Result<String, &'static str> {
     let is_fine = !text.is_empty() && text.trim() == text;
     let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
     if is_fine && is_plain { Ok(text.to_owned()) } else { Err(NO_SUCH_TOKEN) }
+}
+
+/// A value of `--allow-origin`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedOrigin {
+    /// Every page.
+    Any,
+    Rule(OriginRule),
+}
+
+/// Why an origin is refused; the help has the Portuguese.
+pub const NO_SUCH_ORIGIN: &str = "use local, null, same-host, any, or an origin like https://example.org or http://localhost:3000";
+
+fn allowed_origin(text: &str) -> Result<AllowedOrigin, &'static str> {
+    match text {
+        "any" => Ok(AllowedOrigin::Any),
+        text => text.parse().map(AllowedOrigin::Rule).map_err(|_| NO_SUCH_ORIGIN),
+    }
 }
 
 fn log_level() -> impl TypedValueParser<Value = Level> {
@@ -170,12 +188,26 @@ impl Args {
         config
     }
 
-    fn origin_policy(&self) -> OriginPolicy {
-        match self.allow_origin.as_slice() {
-            [] => OriginPolicy::SameHost,
-            origins if origins.iter().any(|origin| origin == "any") => OriginPolicy::Any,
-            origins => OriginPolicy::SameHostAnd(origins.to_vec()),
+    /// Returns which pages may connect. Pages of the server itself always may.
+    pub fn origin_policy(&self) -> OriginPolicy {
+        let allowed = match (self.allow_origin.as_slice(), &self.token) {
+            // The token decides who may connect, wherever the page comes from.
+            ([], Some(_)) => &[AllowedOrigin::Any][..],
+            ([], None) => &[AllowedOrigin::Rule(OriginRule::Local)],
+            (allowed, _) => allowed,
+        };
+        let mut rules = vec![OriginRule::SameHost];
+        for origin in allowed {
+            match origin {
+                AllowedOrigin::Any => return OriginPolicy::Any,
+                // A page that was opened from a file is a local page as well.
+                AllowedOrigin::Rule(OriginRule::Local) => {
+                    rules.extend([OriginRule::Local, OriginRule::Null]);
+                }
+                AllowedOrigin::Rule(rule) => rules.push(rule.clone()),
+            }
         }
+        OriginPolicy::AnyOf(rules)
     }
 
     /// The language of the log: machines are spoken to in English.

@@ -106,6 +106,8 @@ impl HeadReader {
                 return Err(Refusal::of(Rule::ObsFold, &[byte]));
             }
             b'\r' | b'\t' | b' '..=b'~' | 0x80.. => self.line += 1,
+            // The first byte of a TLS handshake record.
+            0x16 if self.examined == 1 => return Err(Refusal::of(Rule::Tls, &[byte])),
             _ => return Err(Refusal::of(Rule::ControlByte, &[byte])),
         }
         Ok(false)
@@ -184,7 +186,7 @@ mod tests {
             reader.read(&mut unread, &Config::default()).err()
         });
         assert_eq!(refusal.map(|refusal| refusal.rule), Some(Rule::HeadTooLarge));
-        assert_eq!(reader.examined(), 8 * 1024 + 1);
-        assert!(reader.stored.capacity() <= 16 * 1024);
+        assert_eq!(reader.examined(), 32 * 1024 + 1);
+        assert!(reader.stored.capacity() <= 64 * 1024);
     }
 }

@@ -9,5 +9,6 @@ pub(crate) mod authority;
 pub(crate) mod body;
 pub mod fields;
 pub(crate) mod head;
+pub(crate) mod origin;
 pub mod request;
 pub mod response;

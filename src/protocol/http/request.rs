@@ -164,7 +164,7 @@ impl<'a> Target<'a> {
 }
 
 /// Returns a head without the empty lines before its request line, which `head.rs` has counted.
-fn without_empty_lines(mut head: &[u8]) -> &[u8] {
+pub(crate) fn without_empty_lines(mut head: &[u8]) -> &[u8] {
     while let Some(rest) = head.strip_prefix(b"\r\n") {
         head = rest;
     }
