@@ -73,7 +73,7 @@
 //!
 //! ```text
 //! lang.rs                        English and Portuguese
-//! texts.rs                       every text of the library for users, in both languages
+//! texts.rs                       the texts of the library for users, in both languages
 //! protocol/http/authority.rs     host and port
 //! protocol/http/origin.rs        §10.2   which web pages may connect
 //! config.rs                      every setting, checked once

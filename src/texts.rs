@@ -1,4 +1,5 @@
-//! Every text of the library that a person reads, in English and Portuguese.
+//! The texts of the library for users, in English and Portuguese. Errors that a program handles, such as
+//! [`JoinError`](crate::JoinError), are English only and stand with their types.
 //!
 //! [`Bilingual::with`](crate::lang::Bilingual::with) replaces each `{}` by a value, in order. The reasons in Close frames are not
 //! here, because they are ASCII and the same in every language (`protocol/violation.rs`).

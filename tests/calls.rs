@@ -87,7 +87,7 @@ fn a_panic_in_a_closure_hurts_nobody() {
     client.expect(b"\x81\x06before");
     // A caller that waits for the result of such a closure gets an error.
     let result: Result<(), _> = server.handle.call(panics);
-    assert_eq!(result, Err(HandleError::Stopped));
+    assert_eq!(result, Err(HandleError::Panicked));
     client.expect(b"\x81\x06before");
     client.send(&frame(0x81, b"after"));
     client.expect(b"\x81\x05after");
@@ -305,4 +305,35 @@ fn a_pair_of_observers_sees_everything_twice() {
     let frames = [frame(0x89, b"?"), frame(0x8a, b"!"), frame(0x81, b"hi")].concat();
     let sent = [request(""), frames, frame(0x88, b"\x03\xe8")].concat();
     assert_eq!(bytes("In"), sent.escape_ascii().to_string());
+}
+
+/// Asks its own server for a result when a connection closes.
+struct Asks {
+    handle: Option<Handle<Asks>>,
+    answers: Sender<HandleError>,
+}
+
+impl Dispatcher for Asks {
+    fn on_message(&mut self, _: &mut Outbox<'_>, _: Message<'_>) {}
+
+    fn on_close(&mut self, _: &mut Outbox<'_>, _: &Closed) {
+        let handle = self.handle.as_ref().expect("it was set");
+        let error = handle.call(|_, _| ()).expect_err("the loop would wait for itself");
+        self.answers.send(error).expect("the test waits");
+    }
+}
+
+/// The callbacks of connections that are closed because the deadline of a shutdown has passed cannot wait for the loop
+/// either.
+#[test]
+fn a_callback_at_the_end_of_a_shutdown_does_not_wait_for_the_loop() {
+    let (answers, received) = channel();
+    let server = TestServer::start(any_origin(), Asks { handle: None, answers });
+    let handle = server.handle.clone();
+    server.handle.call(|asks, _| asks.handle = Some(handle)).expect("it runs");
+    // The client does not respond to the Close.
+    let _silent = Client::open(server.address);
+    server.handle.shutdown(Duration::from_millis(1)).expect("it runs");
+    let answer = received.recv_timeout(Duration::from_secs(30));
+    assert_eq!(answer, Ok(HandleError::WouldDeadlock));
 }

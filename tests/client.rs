@@ -437,3 +437,81 @@ fn a_failed_send_loses_no_received_message() {
         expect_closed(&mut client, 1001, &Cause::Peer);
     }
 }
+
+/// Calls `call` with the client of a server that sends `first`, and then `flood` for as long as it can. Fails if the call
+/// does not return.
+fn returns_although_flooded(
+    first: &'static [u8],
+    flood: &'static [u8],
+    call: impl FnOnce(&mut WsClient) + Send + 'static,
+) {
+    let (url, server) = odd_server(OPENS, |mut stream| {
+        let flood = flood.repeat(10_000);
+        let mut is_open = stream.write_all(first).is_ok();
+        while is_open {
+            is_open = stream.write_all(&flood).is_ok();
+        }
+    });
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let request = ClientRequest::new(Url::parse(&url).expect("valid"));
+        let config = Config::default()
+            .limits(|limits| limits.max_fragments = u32::MAX as usize)
+            .timeouts(|timeouts| timeouts.close = Duration::from_millis(50));
+        let mut client = WsClient::open(&request, config).expect("it opens");
+        call(&mut client);
+        done.send(()).expect("the test waits");
+    });
+    is_done.recv_timeout(Duration::from_secs(30)).expect("the call returns");
+    server.join().expect("no panic");
+}
+
+/// A server that never stops sending delays no call beyond its time: neither `close`, after which messages are dropped,
+/// nor a call in the middle of an endless message, nor the wait for the end of TCP.
+#[test]
+fn a_server_that_never_stops_sending_delays_no_timed_call() {
+    returns_although_flooded(b"", b"\x81\x01a", |client| {
+        let closed = client.close(CloseCode::NORMAL, "").expect("a valid close");
+        assert_eq!(closed.cause, Cause::Lost);
+    });
+    returns_although_flooded(b"\x01\0", b"\0\0", |client| {
+        let wait = Duration::from_millis(5);
+        assert!(client.recv_timeout(wait).expect("it works").is_none());
+        assert!(client.try_recv().expect("it works").is_none());
+    });
+    returns_although_flooded(b"\x01\0", b"\0\0", |client| {
+        client.interrupter().interrupt().expect("it works");
+        let error = client.recv().expect_err("it is interrupted");
+        assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
+    });
+    returns_although_flooded(b"\x88\0", b"\0\0", |client| {
+        expect_closed(client, 1005, &Cause::Peer);
+    });
+}
+
+/// Pings count towards the output limit as messages do.
+#[test]
+fn pings_to_a_server_that_does_not_read_are_limited() {
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let (url, server) = odd_server(OPENS, move |stream| {
+        let _ = is_done.recv();
+        drop(stream);
+    });
+    let config = Config::default().limits(|limits| limits.max_output = 64 * 1024);
+    let request = ClientRequest::new(Url::parse(&url).expect("valid"));
+    let mut client = WsClient::open(&request, config).expect("it opens");
+    while client.ping(&[7; 125]) {
+        assert!(client.queued() <= 64 * 1024 + 131);
+    }
+    drop(done);
+    drop(client);
+    server.join().expect("no panic");
+}
+
+/// A request for a `wss://` URL, whose query may be a secret, is never sent over a transport that does not encrypt.
+#[test]
+fn a_wss_url_needs_a_transport_that_is_secure() {
+    let request = ClientRequest::new(Url::parse("wss://localhost:1/?token=secret").expect("valid"));
+    let error = WsClient::open_over(&request, Config::default(), framewise::Tcp, ());
+    assert!(matches!(error, Err(ConnectError::Secure)), "{error:?}");
+}

@@ -4,6 +4,7 @@ use framewise::Url;
 use framewise::config::Config;
 use framewise::protocol::connection::{Cause, Connection, Event, State};
 use framewise::protocol::handshake::client::{ClientRequest, Rejection};
+use framewise::protocol::handshake::server::Outcome;
 use framewise::protocol::mask::random_keys;
 use framewise::protocol::violation::Violation;
 use framewise::{CloseCode, Message};
@@ -205,4 +206,30 @@ fn random_keys_mask_the_frames_of_a_client() {
     }
     assert!(wires.windows(2).all(|pair| pair[0] != pair[1]), "no two frames look alike");
     assert!(wires.iter().all(|wire| wire[1] == 0x80 | 13));
+}
+
+/// RFC 6455 §4.1, §7.1.2: no frame is sent before the opening handshake is complete, and the handshake is decided once.
+#[test]
+fn a_connection_sends_no_frame_before_it_is_open() {
+    let (mut client, mut server) = ends();
+    let request = client.output_mut().take();
+    for connection in [&mut client, &mut server] {
+        let output = connection.output_mut();
+        assert!(!output.send("x") && !output.ping(b"") && !output.pong(b""));
+        assert_eq!(output.close(CloseCode::NORMAL, ""), Ok(false));
+        assert!(!output.close_without_code());
+        assert_eq!((output.is_closed(), output.is_empty()), (false, true));
+        assert_eq!(connection.close(CloseCode::NORMAL, ""), Ok(false));
+    }
+    let mut bytes = request.clone();
+    let mut unread = bytes.as_mut_slice();
+    let Some(Event::Request(head)) = server.next(&mut unread) else { panic!("a request") };
+    assert!(!server.output_mut().send("x"), "the request is not decided");
+    let accept = |_: &framewise::Request<'_>| framewise::Decision::Accept(());
+    assert!(matches!(server.decide(&head, None, accept), Outcome::Opened(..)));
+    assert!(server.output_mut().take().starts_with(b"HTTP/1.1 101 "));
+    assert!(matches!(server.decide(&head, None, accept), Outcome::Refused(_)));
+    assert!(server.output().is_empty(), "nothing is sent into the open connection");
+    assert_eq!(server.state(), State::Open);
+    assert!(server.output_mut().send("x"));
 }

@@ -352,3 +352,27 @@ fn a_paused_connection_that_fails_is_read_to_its_end() {
     assert!(stage.heard(&peer).starts_with(b"\x88\x10\x03\xf3"), "1011");
     is_back_to_baseline(&stage);
 }
+
+/// A peer that resets its connection while it is paused gives its place back at once. One that only closes its side keeps
+/// it until the pause is over, because what it sent before has to be processed.
+#[test]
+fn a_reset_ends_a_pause() {
+    let config = without_pings().timeouts(|timeouts| timeouts.idle = Some(SECOND));
+    let mut stage = pausing(config, 3_600 * SECOND);
+    let (resets, ends) = (open(&mut stage), open(&mut stage));
+    for peer in [&resets, &ends] {
+        stage.send(peer, &[frame(0x81, b"pause"), frame(0x81, b"later")].concat());
+    }
+    stage.pass();
+    assert_eq!(stage.event_loop.snapshot().paused, 2);
+    stage.reset(&resets);
+    stage.finish(&ends);
+    stage.pass();
+    assert_eq!((stage.holds(&resets), stage.holds(&ends)), (false, true));
+    let now = stage.event_loop.snapshot();
+    assert_eq!((now.open, now.paused), (1, 1));
+    stage.wait(3_600 * SECOND);
+    stage.pass();
+    assert_eq!(show(&stage.heard(&ends)), "\\x81\\x05pause\\x81\\x05later");
+    is_back_to_baseline(&stage);
+}

@@ -576,3 +576,61 @@ fn a_request_that_cannot_be_sent_is_an_error_at_once() {
     let error = WaitingClient::open_over(&request, config, Mute, ()).expect_err("it is mute");
     assert!(matches!(error, framewise::ConnectError::Lost), "{error:?}");
 }
+
+/// Keeps bytes in `write`, and writes them only in `drive`.
+#[derive(Clone, Default)]
+struct Buffering {
+    out: Vec<u8>,
+}
+
+impl Transport for Buffering {
+    type Stream = Buffering;
+
+    fn accept(&mut self) -> Buffering {
+        Buffering::default()
+    }
+}
+
+impl Stream for Buffering {
+    fn read(&mut self, io: &mut impl Read, into: &mut [u8]) -> io::Result<ReadOutcome> {
+        Tcp.read(io, into)
+    }
+
+    fn write(&mut self, _: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.out.len() > 1 << 16 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        slices.iter().for_each(|slice| self.out.extend_from_slice(slice));
+        Ok(slices.iter().map(|slice| slice.len()).sum())
+    }
+
+    fn queued(&self) -> usize {
+        self.out.len()
+    }
+
+    fn drive(&mut self, io: &mut (impl Read + Write), _: Readiness) -> io::Result<()> {
+        while !self.out.is_empty() {
+            let count = io.write(&self.out)?;
+            self.out.drain(..count);
+        }
+        Ok(())
+    }
+}
+
+/// A stream that only buffers in `write` is driven at once, on both sides of a connection.
+#[test]
+fn a_stream_is_driven_after_a_write() {
+    let server = TestServer::over(any_origin(), Echo::default(), Buffering::default());
+    let request =
+        ClientRequest::new(Url::parse(&format!("ws://{}", server.address)).expect("valid"));
+    let mut client =
+        WaitingClient::open_over(&request, Config::default(), Buffering::default(), ())
+            .expect("it opens");
+    for message in ["olá", &"x".repeat(1 << 20)] {
+        assert!(client.send(message).expect("it is taken"));
+        let echo = client.recv_message().expect("it works").expect("open");
+        assert!(echo.as_str() == Some(message));
+    }
+    client.close(CloseCode::NORMAL, "").expect("a valid close");
+    server.wait_for("baseline", |now| now.held == Snapshot::default());
+}

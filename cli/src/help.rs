@@ -40,7 +40,7 @@ const PAGES: &[Page] = &[
         ("max_request_line", "Maior linha de requisição; acima disso 414"),
         ("max_head", "Maior cabeçalho de requisição; acima disso 431"),
         ("max_headers", "Máximo de campos de cabeçalho; acima disso 431"),
-        ("max_handshakes", "Máximo de conexões em handshake de abertura; acima disso a mais antiga é fechada"),
+        ("max_handshakes", "Máximo de conexões em handshake de abertura; acima disso uma antiga é fechada"),
         ("handshake_timeout", "Tempo para o handshake de abertura"),
         ("ping_interval", "De quanto em quanto tempo os clientes recebem um ping; 0 para nunca"),
         ("pong_timeout", "Tempo para o pong; acima disso 1008"),

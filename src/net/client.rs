@@ -23,7 +23,7 @@ use rand::rngs::SysRng;
 
 use crate::config::{Config, LONGEST};
 use crate::net::connect::{ConnectError, Rejected, reach};
-use crate::net::link::{Link, Received, Written};
+use crate::net::link::{Link, Received, Written, readiness};
 use crate::net::sockets::note_written;
 use crate::net::transport::{Readiness, Stream, Tcp};
 use crate::observe::{Direction, Observer};
@@ -125,15 +125,13 @@ impl Client {
     ///
     /// A setting is invalid, no server listens at the URL, or its response does not open a WebSocket (§4.1).
     pub fn open(request: &ClientRequest, config: Config) -> Result<Client, ConnectError> {
-        if request.url().is_secure() {
-            return Err(ConnectError::Secure);
-        }
         Client::open_over(request, config, Tcp, ())
     }
 }
 
 impl<T: Stream, O: Observer> Client<T, O> {
-    /// Connects as [`open`](Client::open) does, over a transport and with an observer.
+    /// Connects as [`open`](Client::open) does, over a transport and with an observer. A `wss://` URL needs a transport that
+    /// [is secure](Stream::is_secure).
     ///
     /// # Errors
     ///
@@ -144,6 +142,9 @@ impl<T: Stream, O: Observer> Client<T, O> {
         transport: T,
         observer: O,
     ) -> Result<Client<T, O>, ConnectError> {
+        if request.url().is_secure() && !transport.is_secure() {
+            return Err(ConnectError::Secure);
+        }
         let config = config.validate()?;
         let deadline = Instant::now() + config.timeouts.handshake;
         let mut stream = reach(request.url(), deadline)?;
@@ -242,10 +243,14 @@ impl<T: Stream, O: Observer> Client<T, O> {
         Ok(sent)
     }
 
-    /// Sends a ping with a payload of at most 125 bytes (§5.5.2). Returns false if the payload is longer or the
-    /// connection is no longer open. The pong arrives as an event.
+    /// Sends a ping with a payload of at most 125 bytes (§5.5.2). Returns false if the payload is longer, if the
+    /// connection is no longer open, or if more than [`max_output`](crate::config::Limits::max_output) bytes are queued. The
+    /// pong arrives as an event.
     pub fn ping(&mut self, payload: &[u8]) -> bool {
-        let sent = self.accepts_output() && self.connection.output_mut().ping(payload);
+        let max_output = self.connection.config().limits.max_output;
+        let sent = self.accepts_output()
+            && self.connection.output().queued() <= max_output
+            && self.connection.output_mut().ping(payload);
         self.flush();
         sent
     }
@@ -308,6 +313,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
     }
 
     fn recv_until(&mut self, deadline: Option<Instant>) -> io::Result<Option<Event<'static>>> {
+        let mut has_read = false;
         loop {
             let event = self.take_event();
             if let Some(closed) = self.connection.closed().cloned() {
@@ -321,6 +327,10 @@ impl<T: Stream, O: Observer> Client<T, O> {
                 return Ok(None);
             }
             if self.link.is_readable() {
+                // A server that never stops sending must neither hide the end of the time nor an interruption.
+                if mem::replace(&mut has_read, true) && self.is_over(deadline)? {
+                    return Ok(None);
+                }
                 self.read();
             } else if self.output_failed {
                 self.give_up();
@@ -328,6 +338,14 @@ impl<T: Stream, O: Observer> Client<T, O> {
                 return Ok(None);
             }
         }
+    }
+
+    /// Reports whether the time is up or another thread has interrupted this call, without waiting.
+    fn is_over(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
+        let now = Instant::now();
+        self.wait(Some(now))?;
+        let is_interrupted = mem::take(&mut self.interrupted);
+        Ok(is_interrupted || deadline.is_some_and(|deadline| now >= deadline))
     }
 
     // Closing.
@@ -414,6 +432,9 @@ impl<T: Stream, O: Observer> Client<T, O> {
         body.feed(&response[end..]);
         response.truncate(end);
         while !body.is_complete() && !self.link.has_ended() {
+            if Instant::now() >= deadline {
+                break;
+            }
             if self.link.is_readable() {
                 let new = self.read();
                 body.feed(&self.buffer[new]);
@@ -441,6 +462,8 @@ impl<T: Stream, O: Observer> Client<T, O> {
         let max_discard = self.connection.config().limits.max_discard;
         let Finish { by, mut discarded, mut shut } = *self.finishing();
         let until = deadline.map_or(by, |deadline| deadline.min(by));
+        // Each call reads once, even if its time is up already.
+        let mut is_first = true;
         while !self.link.has_ended() && discarded <= max_discard {
             self.flush();
             // RFC 6455 §7.1.1-3: the server closes TCP first. If the connection failed, the server may never do so.
@@ -452,10 +475,10 @@ impl<T: Stream, O: Observer> Client<T, O> {
                 shut = true;
                 let _ = self.link.end_output();
             }
-            if self.link.is_readable() {
+            if self.link.is_readable() && (mem::take(&mut is_first) || Instant::now() < until) {
                 discarded += self.read().len();
                 self.unread = 0..0;
-            } else if !self.wait(Some(until))? && Instant::now() >= until {
+            } else if (!self.wait(Some(until))? || !is_first) && Instant::now() >= until {
                 if until < by {
                     self.finish = Some(Finish { by, discarded, shut });
                     return Ok(false);
@@ -543,11 +566,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
                 continue;
             }
             is_ready = true;
-            let readiness = Readiness {
-                readable: event.is_readable() || event.is_error(),
-                writable: event.is_writable() || event.is_error(),
-                ends: event.is_read_closed() || event.is_error(),
-            };
+            let readiness = readiness(event);
             self.link.note(readiness);
             if readiness.writable {
                 if self.link.wants_write() && !self.link.drive(readiness) {

@@ -67,8 +67,10 @@ pub enum HandleError {
     /// 1,024 commands or 16 MiB of messages are queued already, because the server is slower than its callers. Or there
     /// is no memory for another message.
     Full,
-    /// The server has stopped, or the closure of [`call`](Handle::call) panicked.
+    /// The server has stopped.
     Stopped,
+    /// The closure of [`call`](Handle::call) panicked.
+    Panicked,
     /// The close code must not be sent, or the reason is too long.
     InvalidClose(InvalidClose),
     /// A callback of this event loop made a call that waits for the loop.
@@ -80,6 +82,7 @@ impl fmt::Display for HandleError {
         out.write_str(match self {
             HandleError::Full => "too many commands are queued for the server",
             HandleError::Stopped => "the server has stopped",
+            HandleError::Panicked => "the closure panicked",
             HandleError::InvalidClose(why) => return why.fmt(out),
             HandleError::WouldDeadlock => "a callback of the server cannot wait for the server",
         })
@@ -150,12 +153,13 @@ impl<A> Handle<A> {
         action: impl FnOnce(&mut A, &mut Outbox<'_>) -> R + Send + 'static,
     ) -> Result<R, HandleError> {
         let (result, returned) = sync_channel(1);
-        self.wait(returned, || {
+        let returned = self.wait(returned, || {
             self.run(move |application, outbox| {
-                // The channel has space for the one result.
-                let _ = result.try_send(action(application, outbox));
+                let mut report = Report { result, value: None };
+                report.value = Some(action(application, outbox));
             })
-        })
+        })?;
+        returned.ok_or(HandleError::Panicked)
     }
 
     /// Sends a message to one peer, if its connection is still open when the loop carries out the command.
@@ -284,6 +288,19 @@ impl<A> Handle<A> {
 impl<A> fmt::Debug for Handle<A> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+/// Reports the result of a closure when it is dropped: `None` if the closure panicked.
+struct Report<R> {
+    result: SyncSender<Option<R>>,
+    value: Option<R>,
+}
+
+impl<R> Drop for Report<R> {
+    fn drop(&mut self) {
+        // The channel has space for the one result.
+        let _ = self.result.try_send(self.value.take());
     }
 }
 

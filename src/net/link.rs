@@ -60,6 +60,17 @@ pub(crate) enum OutputEnd {
     Broken,
 }
 
+/// Converts what the operating system reports about a socket.
+pub(crate) fn readiness(event: &mio::event::Event) -> Readiness {
+    // The next read or write of the socket returns the error.
+    Readiness {
+        readable: event.is_readable() || event.is_error(),
+        writable: event.is_writable() || event.is_error(),
+        ends: event.is_read_closed() || event.is_error(),
+        reset: event.is_error() || event.is_write_closed(),
+    }
+}
+
 /// A socket, its transport, and the readiness that was reported and not used up yet.
 pub(crate) struct Link<S, L> {
     socket: S,
@@ -70,6 +81,8 @@ pub(crate) struct Link<S, L> {
     end_announced: bool,
     /// Nothing more will be read, because the peer has closed its sending side or the socket is broken.
     ended: bool,
+    /// The operating system has reported that the connection was reset.
+    reset: bool,
     /// The socket is broken.
     broken: bool,
     /// The stream refused output although the socket did not. It needs input first, for example during its own
@@ -143,6 +156,7 @@ impl<S: Socket, L: Stream> Link<S, L> {
             readable: false,
             end_announced: false,
             ended: false,
+            reset: false,
             broken: false,
             waits_for_input: false,
             output_ended: false,
@@ -164,6 +178,12 @@ impl<S: Socket, L: Stream> Link<S, L> {
     #[inline]
     pub(crate) fn has_ended(&self) -> bool {
         self.ended
+    }
+
+    /// Reports whether the connection was reset. Bytes that arrived before may still be read.
+    #[inline]
+    pub(crate) fn is_reset(&self) -> bool {
+        self.reset
     }
 
     /// Reports whether the socket is broken.
@@ -196,6 +216,7 @@ impl<S: Socket, L: Stream> Link<S, L> {
     pub(crate) fn note(&mut self, now: Readiness) {
         self.readable |= now.readable && !self.ended;
         self.end_announced |= now.ends;
+        self.reset |= now.reset;
     }
 
     /// Marks the socket as broken.
@@ -276,6 +297,11 @@ impl<S: Socket, L: Stream> Link<S, L> {
                             taken(&slice[..seen]);
                         }
                         left -= seen;
+                    }
+                    // The transport may have queued these bytes without writing them.
+                    if self.stream.wants_write() && self.try_drive(Readiness::default()).is_err() {
+                        self.give_up();
+                        return Written::Broken;
                     }
                     return Written::Bytes(count);
                 }

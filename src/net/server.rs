@@ -23,8 +23,9 @@ use crate::net::accept::Acceptor;
 use crate::net::bind::{Listeners, StartError, bind};
 use crate::net::event_loop::{EventLoop, Snapshot};
 use crate::net::handle::{Command, Handle, Inbox, MAX_COMMANDS};
+use crate::net::link::readiness;
 use crate::net::process;
-use crate::net::transport::{Readiness, Tcp, Transport};
+use crate::net::transport::{Tcp, Transport};
 use crate::observe::{Notice, Observer};
 
 /// The most sockets that one poll reports.
@@ -224,11 +225,11 @@ impl<A: Application, T: Transport, O: Observer> Server<A, T, O> {
         self.accept(now);
         self.event_loop.take_turns();
         self.event_loop.expire_deadlines();
-        drop(calling);
         if self.event_loop.take_descriptor_freed() {
             self.acceptor.descriptor_freed();
         }
         self.stop_when_due(now);
+        drop(calling);
         Ok(now)
     }
 
@@ -341,15 +342,6 @@ impl<A: Application, T: Transport, O: Observer> Server<A, T, O> {
             Ok(()) => self.event_loop.add(id, stream, address),
             Err(_) => self.event_loop.release(id),
         }
-    }
-}
-
-fn readiness(event: &mio::event::Event) -> Readiness {
-    // The next read or write of the socket returns the error.
-    Readiness {
-        readable: event.is_readable() || event.is_error(),
-        writable: event.is_writable() || event.is_error(),
-        ends: event.is_read_closed() || event.is_error(),
     }
 }
 

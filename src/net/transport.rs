@@ -70,20 +70,26 @@ pub struct Readiness {
     pub writable: bool,
     /// The peer has shut down its sending side, so only bytes that have already arrived can be read.
     pub ends: bool,
+    /// The connection was reset, or both sides are shut down, so nothing can be written any more.
+    pub reset: bool,
 }
 
 impl Readiness {
     /// Bytes can be read.
-    pub const READABLE: Readiness = Readiness { readable: true, writable: false, ends: false };
+    pub const READABLE: Readiness =
+        Readiness { readable: true, writable: false, ends: false, reset: false };
 
     /// The socket accepts output again.
-    pub const WRITABLE: Readiness = Readiness { readable: false, writable: true, ends: false };
+    pub const WRITABLE: Readiness =
+        Readiness { readable: false, writable: true, ends: false, reset: false };
 
     /// The peer has shut down its sending side.
-    pub const ENDED: Readiness = Readiness { readable: true, writable: false, ends: true };
+    pub const ENDED: Readiness =
+        Readiness { readable: true, writable: false, ends: true, reset: false };
 
-    /// The connection was reset, or both sides are shut down.
-    pub const RESET: Readiness = Readiness { readable: true, writable: true, ends: true };
+    /// The connection was reset.
+    pub const RESET: Readiness =
+        Readiness { readable: true, writable: true, ends: true, reset: true };
 }
 
 /// The transport of one connection, which passes bytes between the WebSocket and the socket and may change them.
@@ -103,7 +109,7 @@ pub trait Stream {
 
     /// Writes clear bytes, one slice after the other, and returns how many the stream accepted. A stream may accept
     /// more bytes than the socket does and queue them, up to a limit of its own. [`queued`](Stream::queued) counts
-    /// them.
+    /// them, and [`drive`](Stream::drive) is called at once to write them.
     ///
     /// # Errors
     ///
@@ -122,7 +128,8 @@ pub trait Stream {
         self.queued() > 0
     }
 
-    /// Lets the stream make progress: it writes its queued bytes, for example those of its own handshake.
+    /// Lets the stream make progress: it writes its queued bytes, for example those of its own handshake. Called while it
+    /// [wants to write](Stream::wants_write): after a read or a write, and when the socket accepts output again.
     ///
     /// # Errors
     ///
@@ -130,6 +137,11 @@ pub trait Stream {
     fn drive(&mut self, io: &mut (impl Read + Write), readiness: Readiness) -> io::Result<()> {
         let _ = (io, readiness);
         Ok(())
+    }
+
+    /// Reports whether the stream encrypts. A client connects to a `wss://` URL only over such a stream.
+    fn is_secure(&self) -> bool {
+        false
     }
 
     /// Announces that no more clear bytes will be written. A transport with its own closing message, such as

@@ -49,6 +49,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
     pub(super) fn turn(&mut self, slot: usize) {
         let Some(socket) = self.sockets.in_slot(slot) else { return };
         let Some((id, mut own)) = self.board.peers.take_slot(slot) else { return };
+        let socket_is_reset = socket.link.is_reset();
         if mem::take(&mut socket.writable)
             && (own.output().is_blocked() || socket.link.wants_write())
         {
@@ -56,6 +57,9 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         }
         if self.may_read(id, &own) {
             self.take_in(id, &mut own);
+        } else if socket_is_reset {
+            // It would not be noticed before the pause is over.
+            self.give_up(id, &mut own);
         }
         let goes_on = self.has_input(id) && self.may_read(id, &own);
         if self.board.dirty.is_marked(slot) {
@@ -81,6 +85,16 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         socket.took_bytes |= socket.link.queued() < before;
         own.output_mut().unblock();
         self.sockets.flush(id, own);
+    }
+
+    /// Gives up a socket that was reset while its peer was paused. What arrived before the reset is dropped.
+    #[cold]
+    fn give_up(&mut self, id: PeerId, own: &mut Connection) {
+        if let Some(socket) = self.sockets.get(id) {
+            socket.link.give_up();
+            socket.unprocessed = Default::default();
+        }
+        own.broken();
     }
 
     /// Reports whether reading from a peer is allowed now.

@@ -37,7 +37,7 @@ use crate::protocol::mask::MaskingKeys;
 use crate::protocol::message::{Message, MessageBuf};
 use crate::protocol::output::Output;
 use crate::protocol::receive::{Incoming, MessageReader};
-use crate::protocol::refusal::Refusal;
+use crate::protocol::refusal::{Found, Refusal, Rule};
 use crate::protocol::violation::Violation;
 
 /// The state of a [`Connection`]. The [module documentation](self) shows what each state allows.
@@ -198,7 +198,7 @@ struct Opening {
 impl Connection {
     /// Creates the server's side of a TCP connection that was just accepted.
     pub fn server(config: ValidConfig) -> Connection {
-        Connection::new(config, Role::Server, Output::new(None), Opening::default())
+        Connection::new(config, Role::Server, Output::opening(None), Opening::default())
     }
 
     /// Creates the client's side of a TCP connection that was just established, and queues its request.
@@ -211,7 +211,7 @@ impl Connection {
         nonce: [u8; 16],
         keys: MaskingKeys,
     ) -> Connection {
-        let mut output = Output::new(Some(keys));
+        let mut output = Output::opening(Some(keys));
         output.raw(&request.encode(nonce, extension::offer(&config.handshake)));
         let opening = Opening { expected: Some(request.expected(nonce)), ..Opening::default() };
         Connection::new(config, Role::Client, output, opening)
@@ -358,12 +358,18 @@ impl Connection {
 
     /// Responds to the request of [`Event::Request`]. Calls `decide` if the request is valid. `unix_seconds` becomes
     /// the `Date` of a response other than 101.
+    ///
+    /// In any other state than [`AwaitingDecision`](State::AwaitingDecision) nothing is sent, and the request counts as
+    /// refused.
     pub fn decide<'h, T>(
         &mut self,
         head: &'h Head<'_>,
         unix_seconds: Option<u64>,
         decide: impl FnOnce(&Request<'_>) -> Decision<T>,
     ) -> Outcome<'h, T> {
+        if self.state() != State::AwaitingDecision {
+            return Outcome::Refused(Refusal::measured(Rule::Internal, Found::Nothing));
+        }
         let head = head.as_ref().map(|head| &**head);
         let (bytes, outcome, extension) = respond(head, &self.config, unix_seconds, decide);
         self.output.raw(&bytes);
@@ -384,7 +390,7 @@ impl Connection {
     fn open(&mut self, Extension { decoder, encoder }: Extension) {
         self.opening = None;
         self.reader.set_decoder(decoder);
-        self.output.set_encoder(encoder);
+        self.output.open(encoder);
     }
 
     /// Records that TCP closed or failed. The queued output is kept, because the socket may still accept it.

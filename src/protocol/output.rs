@@ -72,6 +72,16 @@ struct Backlog {
     owned: usize,
 }
 
+/// Whether frames may be queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    /// Not yet, because the opening handshake is not complete.
+    Opening,
+    Open,
+    /// No longer, because a Close frame was queued or the connection closed.
+    Closed,
+}
+
 /// The output of one connection.
 ///
 /// ```
@@ -101,8 +111,8 @@ pub struct Output {
     in_transport: usize,
     /// The socket refused bytes and has not become writable since.
     blocked: bool,
-    /// A Close frame was queued or the connection closed, so no more frames may be queued.
-    closed: bool,
+    /// Whether frames may be queued.
+    gate: Gate,
     /// Memory ran out, and the queued bytes were dropped.
     exhausted: bool,
     /// The pong to send once the socket is writable again.
@@ -123,12 +133,24 @@ impl Output {
             fast_until: 0,
             in_transport: 0,
             blocked: false,
-            closed: false,
+            gate: Gate::Open,
             exhausted: false,
             pong: None,
             keys,
             encoder: Encoder::None,
         }
+    }
+
+    /// Creates the output of a connection whose opening handshake is not complete. It refuses frames until
+    /// [`open`](Output::open).
+    pub(crate) fn opening(keys: Option<MaskingKeys>) -> Output {
+        Output { gate: Gate::Opening, ..Output::new(keys) }
+    }
+
+    /// Accepts frames, because the opening handshake is complete, and sets the encoder for their messages.
+    pub(crate) fn open(&mut self, encoder: Encoder) {
+        self.gate = Gate::Open;
+        self.set_encoder(encoder);
     }
 
     /// Sets the encoder for all messages that follow.
@@ -165,7 +187,7 @@ impl Output {
     /// Reports whether a Close frame was queued or the connection closed. No more frames may be queued then.
     #[inline]
     pub fn is_closed(&self) -> bool {
-        self.closed
+        self.gate == Gate::Closed
     }
 
     /// Reports whether memory ran out. The queued bytes were dropped, so the connection cannot continue.
@@ -213,7 +235,7 @@ impl Output {
 
     #[inline(never)]
     fn send_checked(&mut self, opcode: Opcode, payload: &[u8]) -> bool {
-        if self.closed || self.encoder.is_none() {
+        if self.gate != Gate::Open || self.encoder.is_none() {
             return self.frame(opcode, Rsv::NONE, payload);
         }
         match self.encoder.encode(payload) {
@@ -231,7 +253,7 @@ impl Output {
     pub fn send_encoded(&mut self, frame: &EncodedFrame) -> bool {
         assert!(self.keys.is_none(), "a client masks every frame with a key of its own");
         // RFC 6455 §5.5.1-5
-        if self.closed {
+        if self.gate != Gate::Open {
             return false;
         }
         let bytes = frame.bytes();
@@ -292,7 +314,7 @@ impl Output {
     /// Queues a pong (§5.5.3). While the output is blocked, a new pong replaces the previous one. Returns false if the
     /// payload is longer than 125 bytes, after a Close, or if memory ran out.
     pub fn pong(&mut self, payload: &[u8]) -> bool {
-        if payload.len() > MAX_CONTROL || self.closed {
+        if payload.len() > MAX_CONTROL || self.gate != Gate::Open {
             return false;
         }
         if self.blocked {
@@ -334,6 +356,9 @@ impl Output {
     }
 
     fn close_frame(&mut self, body: &[u8]) -> bool {
+        if self.gate == Gate::Opening {
+            return false;
+        }
         self.release_pong();
         let queued = self.frame(Opcode::Close, Rsv::NONE, body);
         self.end();
@@ -342,14 +367,14 @@ impl Output {
 
     /// Accepts no more frames. The queued bytes may still be written.
     pub(crate) fn end(&mut self) {
-        self.closed = true;
+        self.gate = Gate::Closed;
         self.check_fast_path();
     }
 
     #[inline]
     fn frame(&mut self, opcode: Opcode, rsv: Rsv, payload: &[u8]) -> bool {
         // RFC 6455 §5.5.1-5, §6.1-2
-        if self.closed {
+        if self.gate != Gate::Open {
             return false;
         }
         // RFC 6455 §5.1-1, §5.3-2: a fresh key for each frame.
@@ -387,7 +412,10 @@ impl Output {
     }
 
     fn check_fast_path(&mut self) {
-        let is_slow = self.blocked || self.closed || self.keys.is_some() || !self.encoder.is_none();
+        let is_slow = self.blocked
+            || self.gate != Gate::Open
+            || self.keys.is_some()
+            || !self.encoder.is_none();
         self.fast_until = if is_slow { 0 } else { self.tail.capacity().min(FLUSH_AT) };
     }
 
@@ -532,7 +560,7 @@ impl Output {
     /// Drops all queued bytes and accepts no more frames.
     pub(crate) fn discard(&mut self) {
         let exhausted = self.exhausted;
-        *self = Output { closed: true, exhausted, ..Output::new(self.keys.take()) };
+        *self = Output { gate: Gate::Closed, exhausted, ..Output::new(self.keys.take()) };
     }
 
     /// Records how many bytes the transport has accepted but not passed on to the kernel.
@@ -594,7 +622,7 @@ impl fmt::Debug for Output {
         out.debug_struct("Output")
             .field("queued", &self.queued())
             .field("blocked", &self.blocked)
-            .field("closed", &self.closed)
+            .field("gate", &self.gate)
             .finish_non_exhaustive()
     }
 }

@@ -79,7 +79,7 @@ pub struct Args {
     /// Most header fields; beyond it 431
     #[arg(long, env = "FRAMEWISE_MAX_HEADERS", value_name = "N", default_value_t = 64, help_heading = LIMITS)]
     pub max_headers: usize,
-    /// Most connections in their opening handshake; beyond it the oldest is closed
+    /// Most connections in their opening handshake; beyond it an old one is closed
     #[arg(long, env = "FRAMEWISE_MAX_HANDSHAKES", value_name = "N", default_value_t = 1_024, help_heading = LIMITS)]
     pub max_handshakes: usize,
     /// Time for the opening handshake
