@@ -94,7 +94,7 @@ table! {
     HTTP_VERSION_RULE: "this server only supports HTTP/1.1", "este servidor só aceita HTTP/1.1";
     HTTP_VERSION_FIX: "send the request as HTTP/1.1", "envie a requisição em HTTP/1.1";
     HTTP_TOO_OLD_RULE: "the opening handshake needs HTTP/1.1 or later", "o handshake de abertura exige HTTP/1.1 ou posterior";
-    HTTP_TOO_OLD_FIX: "send the request as HTTP/1.1", "envie a requisição em HTTP/1.1";
+    HTTP_TOO_OLD_FIX: "send the request as HTTP/1.1 (a proxy may have to be told so: proxy_http_version 1.1 in nginx)", "envie a requisição em HTTP/1.1 (talvez seja preciso configurar o proxy: proxy_http_version 1.1 no nginx)";
     TARGET_RULE: "the target is a path that begins with /, or an absolute http or https URL", "o alvo é um caminho que começa com /, ou uma URL absoluta http ou https";
     TARGET_FIX: "use a path such as /chat; percent-encode other characters", "use um caminho como /chat; codifique os outros caracteres com %";
     TLS_RULE: "wss:// was used, this port speaks ws://", "foi usado wss://, e esta porta fala ws://";
@@ -110,9 +110,9 @@ table! {
     BODY_RULE: "a request to this server has no body", "uma requisição a este servidor não tem corpo";
     BODY_FIX: "remove Content-Length and Transfer-Encoding", "remova Content-Length e Transfer-Encoding";
     UPGRADE_RULE: "Upgrade contains websocket", "Upgrade contém websocket";
-    UPGRADE_FIX: "add the line: Upgrade: websocket", "acrescente a linha: Upgrade: websocket";
+    UPGRADE_FIX: "add the line: Upgrade: websocket (a proxy has to pass it on)", "acrescente a linha: Upgrade: websocket (um proxy precisa repassá-la)";
     CONNECTION_RULE: "Connection contains Upgrade", "Connection contém Upgrade";
-    CONNECTION_FIX: "add the line: Connection: Upgrade", "acrescente a linha: Connection: Upgrade";
+    CONNECTION_FIX: "add the line: Connection: Upgrade (a proxy has to pass it on)", "acrescente a linha: Connection: Upgrade (um proxy precisa repassá-la)";
     VERSION_RULE: "Sec-WebSocket-Version is 13", "Sec-WebSocket-Version é 13";
     VERSION_FIX: "add the line: Sec-WebSocket-Version: 13", "acrescente a linha: Sec-WebSocket-Version: 13";
     VERSION_ONCE_RULE: "Sec-WebSocket-Version appears once", "Sec-WebSocket-Version aparece uma vez";

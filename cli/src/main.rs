@@ -34,7 +34,7 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     Connect(connect::Args),
     Load(load::Args),
     Relay(relay::Args),
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
             texts::complain(lang, env_fault(&error, lang));
             ExitCode::FAILURE
         }
-        Command::Serve(args) => serve::run(args, lang),
+        Command::Serve(args) => serve::run(*args, lang),
         Command::Connect(args) => connect::run(args, lang),
         Command::Load(args) => load::run(args, lang),
         Command::Relay(args) => relay::run(args, lang),

@@ -15,7 +15,7 @@ pub fn page() -> String {
     let framewise = Cli::command();
     let serve = framewise.find_subcommand("serve").expect("a subcommand");
     let language = framewise.get_arguments().filter(|option| option.get_id() == "lang");
-    for option in serve.get_arguments().chain(language) {
+    for option in serve.get_arguments().chain(language).filter(|option| !option.is_hide_set()) {
         page += &row(option);
     }
     page

@@ -41,6 +41,8 @@ table! {
     LOG_CONNECTED: "connected", "conectou";
     LOG_OPENED: "opened", "abriu o WebSocket";
     LOG_REFUSED: "refused", "recusado";
+    LOG_NOT_FOUND: "no such path", "caminho inexistente";
+    LOG_SHORT_KEY: "opened with a Sec-WebSocket-Key of {} bytes instead of 16; --strict-key refuses it", "aberto com um Sec-WebSocket-Key de {} bytes em vez de 16; --strict-key o recusa";
     LOG_ANSWERED: "answered over HTTP", "respondido por HTTP";
     LOG_MESSAGE: "message", "mensagem";
     LOG_BROKEN: "closed: a rule was broken", "fechado: uma regra foi quebrada";
@@ -74,10 +76,18 @@ table! {
     LINE_SECTION: "section", "seção";
     LINE_FOUND: "found", "encontrado";
     LINE_FIX: "fix", "correção";
-    HOST_RULE: "a server on loopback is asked by a name of this machine",
-               "um servidor em loopback só atende por um nome desta máquina";
-    HOST_FIX: "open http://localhost:PORT, or start the server with --host 0.0.0.0",
-              "abra http://localhost:PORTA, ou inicie o servidor com --host 0.0.0.0";
+    HOST_RULE: "the Host of a request is a name or an address of this server",
+               "o Host de uma requisição é um nome ou endereço deste servidor";
+    HOST_FIX: "open the address that the server printed, or start it with --allow-host {}",
+              "abra o endereço que o servidor mostrou, ou inicie-o com --allow-host {}";
+    ORIGIN_RULE: "this server only accepts pages from certain origins", "este servidor só aceita páginas de certas origens";
+    ORIGIN_FIX: "start the server with --allow-origin {}", "inicie o servidor com --allow-origin {}";
+    PROXY_RULE: "Forwarded and X-Forwarded-For name the same client", "Forwarded e X-Forwarded-For indicam o mesmo cliente";
+    PROXY_FIX: "configure the proxy to set only one of them", "configure o proxy para enviar só um deles";
+    HTTP_1_0_RULE: "a WebSocket needs HTTP/1.1, and the proxy speaks HTTP/1.0", "um WebSocket exige HTTP/1.1, e o proxy fala HTTP/1.0";
+    HTTP_1_0_FIX: "in nginx: proxy_http_version 1.1; and pass on Upgrade and Connection", "no nginx: proxy_http_version 1.1; e repasse Upgrade e Connection";
+    MANY_RULE: "the number of connections from one address is limited", "o número de conexões de um mesmo endereço é limitado";
+    MANY_FIX: "close another connection, or start the server with a larger --max-per-ip", "feche outra conexão ou inicie o servidor com um --max-per-ip maior";
     TOKEN_RULE: "a token is asked for here", "aqui é preciso informar um token";
     TOKEN_NONE: "no token", "nenhum token";
     TOKEN_OTHER: "another token", "um token diferente";
@@ -88,6 +98,7 @@ table! {
     PATH_RULE: "there is nothing at this path", "não há nada neste caminho";
     PATH_FIX: "WebSocket: /, /echo, /ws, /ws/events; pages: /, /docs, /health, /metrics",
               "WebSocket: /, /echo, /ws, /ws/events; páginas: /, /docs, /health, /metrics";
+    PATH_MEANT: "did you mean {}?", "você quis dizer {}?";
     ROOM_RULE: "a room has a name of 1 to 64 characters that can be seen, and no space around it",
                "o nome de uma sala tem de 1 a 64 caracteres visíveis, sem espaços em volta";
     UPGRADE_RULE: "at this path there is a WebSocket and no page: Upgrade has to be websocket",

@@ -10,7 +10,7 @@ use framewise::ConnectError;
 use framewise::Url;
 use framewise::{Client, Config, Message};
 use serde_json::json;
-use support::{Serve, framewise, handshake};
+use support::{KEY, Serve, framewise, handshake, line_with};
 
 fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).expect("a status")
@@ -55,6 +55,7 @@ fn every_file_of_the_page_is_there_with_its_type() {
         ("/docs.js", "text/javascript"),
         ("/style.css", "text/css"),
         ("/icon.svg", "image/svg+xml"),
+        ("/favicon.ico", "image/svg+xml"),
         ("/docs", "text/html"),
         ("/asyncapi.json", "application/json"),
     ] {
@@ -62,6 +63,22 @@ fn every_file_of_the_page_is_there_with_its_type() {
         assert_eq!(status(&answer), "200", "{path}");
         assert!(answer.contains(&format!("Content-Type: {content_type}")), "{answer}");
         assert!(answer.contains("X-Content-Type-Options: nosniff"), "{path}");
+    }
+}
+
+/// RFC 9110 13.1.2: a browser that has a file already does not get it again.
+#[test]
+fn a_file_that_has_not_changed_is_not_sent_again() {
+    let serve = Serve::start(&[]);
+    for path in ["/app.js", "/docs", "/asyncapi.json"] {
+        let answer = serve.http(path, "Accept: text/html\r\n");
+        let tag = answer.lines().find_map(|line| line.strip_prefix("ETag: ")).expect("a tag");
+        for known in [tag, &format!("W/{tag}"), &format!("\"other\", {tag}"), "*"] {
+            let again = serve.http(path, &format!("If-None-Match: {known}\r\n"));
+            assert_eq!(status(&again), "304", "{path} {known}");
+            assert!(again.ends_with("\r\n\r\n") && again.contains(tag), "{again}");
+        }
+        assert_eq!(status(&serve.http(path, "If-None-Match: \"other\"\r\n")), "200", "{path}");
     }
 }
 
@@ -97,6 +114,163 @@ fn a_path_that_is_not_there_teaches() {
     assert_eq!(status(&refused(&serve, "/ws?room=a%00", |request| request)), "400");
 }
 
+/// A slash at the end and percent-encoding make no other path. A wrong path is named in the log, and the one that was
+/// probably meant in the response.
+#[test]
+fn a_path_is_found_however_it_is_written() {
+    let (serve, log) = Serve::start_logged(&[]);
+    for path in ["/ws/", "/%77s", "/ws/events/", "/echo/?a=b"] {
+        serve.connect(path);
+        assert_eq!(status(&serve.http(path, "")), "426", "{path}");
+    }
+    let moved = serve.http("/docs/", "");
+    assert_eq!(status(&moved), "308");
+    assert!(
+        moved.contains("\r\nLocation: ../docs\r\n"),
+        "the page refers to its files by relative addresses"
+    );
+    for path in ["/health/", "/%68ealth", "/"] {
+        assert_eq!(status(&serve.http(path, "")), "200", "{path}");
+    }
+    for (path, meant) in [
+        ("//ws", "did you mean /ws?"),
+        ("/WS", "did you mean /ws?"),
+        ("/ws//events", "did you mean /ws/events?"),
+        ("/healht", "did you mean /health?"),
+        ("/ws/event", "did you mean /ws/events?"),
+    ] {
+        let answer = refused(&serve, path, |request| request);
+        assert_eq!(status(&answer), "404", "{path}");
+        assert!(answer.contains(meant), "{answer}");
+        line_with(&log, &format!("path=\"{path}\""));
+    }
+    assert!(!serve.http("/nothing/like/it", "").contains("did you mean"));
+    serve.http(&format!("/%1b[2J{}", "a".repeat(200)), "");
+    let line = line_with(&log, "path=\"/%1b[2J");
+    assert!(!line.contains(&"a".repeat(100)), "{line}");
+}
+
+/// RFC 9110 7.8: an upgrade to another protocol, as curl --http2 and the JDK ask for it, changes nothing.
+#[test]
+fn other_upgrades_are_ignored() {
+    let serve = Serve::start(&[]);
+    let h2c = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n";
+    for fields in [h2c, "Connection: upgrade\r\n"] {
+        for path in ["/health", "/", "/app.js", "/asyncapi.json"] {
+            assert_eq!(status(&serve.http(path, fields)), "200", "{path} {fields}");
+        }
+    }
+}
+
+/// Every refusal is in the log, with the option that would admit the request.
+#[test]
+fn a_refusal_is_logged_with_the_option_that_helps() {
+    let (serve, log) = Serve::start_logged(&[]);
+    let origin = |value: &'static str| {
+        move |request: ClientRequest| request.header("Origin", value).expect("a header")
+    };
+    refused(&serve, "/ws", origin("https://evil.example"));
+    let line = line_with(&log, "https://evil.example");
+    assert!(line.contains("--allow-origin https://evil.example"), "{line}");
+    serve.raw("GET / HTTP/1.1\r\nHost: chat.example:1\r\n\r\n");
+    let line = line_with(&log, "chat.example:1");
+    assert!(line.contains("--allow-host chat.example"), "{line}");
+    // A browser with wss:// at the plain port.
+    let mut stream = TcpStream::connect(serve.address).expect("it listens");
+    stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").expect("a socket");
+    line_with(&log, "wss:// was used, this port speaks ws://");
+    let (token, log) = Serve::start_logged(&["--token", "segredo"]);
+    refused(&token, "/ws?token=outro", |request| request);
+    let line = line_with(&log, "status=401");
+    assert!(!line.contains("outro") && !line.contains("segredo"), "{line}");
+}
+
+/// The names of a server that listens on loopback, and what adds to them.
+#[test]
+fn further_names_are_admitted_by_options() {
+    let get = |serve: &Serve, host: &str| {
+        let answer = serve.raw(&format!("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        status(&answer).to_owned()
+    };
+    let serve = Serve::start(&["--allow-host", "chat.example,Sala.example"]);
+    assert_eq!(
+        (get(&serve, "chat.example:1"), get(&serve, "sala.example")),
+        ("200".into(), "200".into())
+    );
+    assert_eq!(get(&serve, "evil.example"), "403");
+    let serve = Serve::start(&["--public-url", "https://school.example/class"]);
+    assert_eq!(get(&serve, "school.example"), "200");
+    let own = |request: ClientRequest| {
+        request.header("Origin", "https://school.example").expect("a header")
+    };
+    serve.connect_as("/ws", own);
+    assert_eq!(status(&refused(&Serve::start(&[]), "/ws", own)), "403");
+    // On the network, an address or a name of this machine: a name from elsewhere may be DNS rebinding.
+    let mut command = framewise(&["serve", "--host", "0.0.0.0", "--port", "0"]);
+    let mut serve = Serve::start_with(&mut command);
+    serve.address.set_ip([127, 0, 0, 1].into());
+    for host in ["192.168.0.7:8765", "localhost", "ana.local"] {
+        assert_eq!(get(&serve, host), "200", "{host}");
+    }
+    assert_eq!(get(&serve, "evil.example"), "403");
+    for wrong in [
+        ["--public-url", "school.example"],
+        ["--public-url", "https://h/?a"],
+        ["--behind-proxy", "x"],
+    ] {
+        let output = framewise(&["serve", wrong[0], wrong[1]]).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(wrong[0]), "{wrong:?}");
+    }
+}
+
+/// Only the header fields of `--behind-proxy` count: for the address of the client, its host, and pages of this machine.
+#[test]
+fn a_trusted_proxy_names_the_client() {
+    let forwarded = "X-Forwarded-For: 203.0.113.9\r\n";
+    let serve = Serve::start(&[]);
+    assert_eq!(status(&serve.http("/metrics", "")), "200");
+    assert_eq!(status(&serve.http("/metrics", forwarded)), "403", "it is not of this machine");
+    assert_eq!(status(&serve.http("/metrics", "Origin: null\r\n")), "403");
+    assert_eq!(status(&serve.http("/metrics", "Origin: http://localhost:1\r\n")), "403");
+    let (serve, log) = Serve::start_logged(&["--behind-proxy", "127.0.0.0/8", "--max-per-ip", "1"]);
+    assert_eq!(status(&serve.http("/metrics", "")), "200");
+    assert_eq!(status(&serve.http("/metrics", "X-Forwarded-For: 127.0.0.1\r\n")), "403");
+    assert_eq!(status(&serve.http("/metrics", forwarded)), "403");
+    let line = line_with(&log, "address=203.0.113.9");
+    assert!(line.contains("status=403"), "{line}");
+    let contradiction = format!("{forwarded}Forwarded: for=198.51.100.1\r\n");
+    assert_eq!(status(&serve.http("/health", &contradiction)), "400");
+    line_with(&log, "198.51.100.1, 203.0.113.9");
+    let from = |address: &'static str| {
+        move |request: ClientRequest| request.header("X-Forwarded-For", address).expect("a header")
+    };
+    // The cap counts clients, not connections of the proxy.
+    let one = serve.connect_as("/ws", from("203.0.113.9"));
+    let _other = serve.connect_as("/ws", from("203.0.113.10"));
+    assert_eq!(status(&refused(&serve, "/ws", from("203.0.113.9"))), "429");
+    drop(one);
+    // Origin and Host as the proxy has seen them.
+    let serve =
+        Serve::start(&["--behind-proxy", "127.0.0.1", "--public-url", "https://school.example"]);
+    let page = |request: ClientRequest| {
+        let request = request.header("Origin", "https://school.example").expect("a header");
+        request.header("X-Forwarded-Host", "school.example").expect("a header")
+    };
+    serve.connect_as("/ws/events", page);
+}
+
+/// A proxy that speaks HTTP/1.0 is named, to the page as well.
+#[test]
+fn an_old_proxy_is_named() {
+    let (serve, log) = Serve::start_logged(&[]);
+    let answer = serve.raw("GET /ws/events HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    assert_eq!(status(&answer), "400");
+    assert!(answer.contains("proxy_http_version 1.1"), "{answer}");
+    serve.raw(&handshake("/ws", "localhost", KEY).replace("HTTP/1.1", "HTTP/1.0"));
+    line_with(&log, "proxy_http_version 1.1");
+}
+
 #[test]
 fn a_page_is_asked_for_where_a_websocket_is() {
     let serve = Serve::start(&[]);
@@ -113,7 +287,9 @@ fn a_page_is_asked_for_where_a_websocket_is() {
 #[test]
 fn what_depends_on_the_request_says_so_to_caches() {
     let serve = Serve::start(&[]);
-    assert!(serve.http("/", "").contains("\r\nVary: Accept\r\n"));
+    assert!(serve.http("/", "").contains("\r\nVary: Accept, Accept-Language\r\n"));
+    assert!(serve.http("/", "Accept-Language: pt\r\n").contains("Bem-vindo"));
+    assert!(serve.http("/", "Accept-Language: en, pt;q=0.5\r\n").contains("Welcome"));
     assert!(serve.http("/", "Accept: text/html\r\n").contains("\r\nVary: Accept\r\n"));
     assert!(serve.http("/nothing", "").contains("\r\nVary: Accept-Language\r\n"));
 }
@@ -220,9 +396,12 @@ fn a_key_of_another_length_is_taken_where_that_was_asked_for() {
         let lines = BufReader::new(stream).lines().map(|line| line.expect("text"));
         lines.take_while(|line| !line.is_empty()).collect::<Vec<String>>().join("\n")
     };
-    assert_eq!(status(&answer_of(&Serve::start(&[]))), "400");
-    let answer = answer_of(&Serve::start(&["--lenient-key"]));
+    assert_eq!(status(&answer_of(&Serve::start(&["--strict-key"]))), "400");
+    assert_eq!(status(&answer_of(&Serve::start(&["--lenient-key"]))), "101");
+    let (serve, log) = Serve::start_logged(&[]);
+    let answer = answer_of(&serve);
     assert_eq!(status(&answer), "101");
+    line_with(&log, "13 bytes");
     assert!(answer.contains("Sec-WebSocket-Accept: qGEgH3En71di5rrssAZTmtRTyFk="), "{answer}");
     assert!(answer.contains("Framewise-Note: Sec-WebSocket-Key decodes to 13 bytes"), "{answer}");
 }

@@ -1,9 +1,9 @@
 // The classroom page. What others send is only ever put into text nodes.
 
-import { Connection } from '/connection.js';
-import { browser, tab } from '/memory.js';
-import { People } from '/people.js';
-import { preferredLanguage, say, translate } from '/texts.js';
+import { Connection } from './connection.js';
+import { browser, tab } from './memory.js';
+import { People } from './people.js';
+import { preferredLanguage, say, translate } from './texts.js';
 
 /** Entries that a view keeps; older ones go. */
 const MAX_ENTRIES = 500;
@@ -39,7 +39,7 @@ let told = [];
 
 const people = new People($('people'), $('names'), $('unnamed'));
 const connection = new Connection(() => {
-  const url = new URL('/ws/events', location.href);
+  const url = new URL('ws/events', location.href);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   url.searchParams.set('room', wanted.room);
   const token = tab.get('token');

@@ -1,6 +1,6 @@
 // Shows /asyncapi.json: the paths, what may be said on each, and an example of every message.
 
-import { preferredLanguage, say, translate } from '/texts.js';
+import { preferredLanguage, say, translate } from './texts.js';
 
 const lang = preferredLanguage();
 translate(document, lang);
@@ -15,7 +15,7 @@ const make = (tag, className, content = '') => {
 const translated = (part) => ({ ...part, ...(lang === 'pt' && part['x-pt']) });
 const last = (reference) => reference.$ref.split('/').at(-1);
 
-const api = await (await fetch('/asyncapi.json')).json();
+const api = await (await fetch('asyncapi.json')).json();
 
 for (const [id, channel] of Object.entries(api.channels)) {
   const article = make('article', 'panel');

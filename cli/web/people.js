@@ -1,5 +1,5 @@
 // Who is in the room: what the server said when it was asked, and who has come and gone since.
-import { say } from '/texts.js';
+import { say } from './texts.js';
 
 export class People {
   #list;

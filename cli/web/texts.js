@@ -1,5 +1,5 @@
 // The texts of the pages, Portuguese beside English. A test finds none missing.
-import { browser } from '/memory.js';
+import { browser } from './memory.js';
 
 export const texts = {
   skip: ['Ir para a mensagem', 'Skip to the message'],

@@ -207,19 +207,24 @@ impl Refusal {
         }
     }
 
-    /// Returns the body of the response: four lines, each `label: text`.
-    pub fn body(&self, lang: Lang) -> String {
-        let row = self.rule.row();
+    /// Returns what to do about it.
+    pub fn fix_text(&self, lang: Lang) -> String {
         let url = match &self.found {
             Found::Plain { url, .. } => url,
             _ => "ws://HOST:PORT/",
         };
+        self.rule.row().fix.with(lang, &[&url])
+    }
+
+    /// Returns the body of the response: four lines, each `label: text`.
+    pub fn body(&self, lang: Lang) -> String {
+        let row = self.rule.row();
         let mut body = String::new();
         let lines = [
             (texts::LABEL_RULE, row.rule.get(lang)),
             (texts::LABEL_SECTION, row.section),
             (texts::LABEL_FOUND, &self.found_text(lang)),
-            (texts::LABEL_FIX, &row.fix.with(lang, &[&url])),
+            (texts::LABEL_FIX, &self.fix_text(lang)),
         ];
         for (label, text) in lines {
             body.push_str(label.get(lang));

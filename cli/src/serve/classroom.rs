@@ -9,17 +9,24 @@
 //! Rules of this file: nobody hears what they say to a room, unless they write to their own name; another room hears
 //! nothing; a fault in an event is answered and the connection stays.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
+use framewise::trace::printable;
 use framewise::{
-    CloseCode, Closed, Decision, Dispatcher, Message, Opened, Outbox, PeerId, Request,
+    Application, CloseCode, Closed, Decision, Message, Opened, Outbox, PeerId, Request,
 };
 
-use crate::serve::events::{self, Event, Fault, MAX_MESSAGE, Moved, Present, RoomMessage, json};
-use crate::serve::guard::Guard;
+use tracing::info;
+
+use crate::serve::events::{
+    self, Event, Fault, MAX_MESSAGE, Moved, Present, RoomMessage, json, shortened,
+};
+use crate::serve::guard::{Guard, Wanted, teach};
 use crate::serve::metrics::Metrics;
 use crate::serve::names;
 use crate::serve::pages::{self, Pages};
@@ -29,6 +36,9 @@ use crate::texts;
 
 /// The subprotocol of clients that want to hear who comes and goes.
 pub const SUBPROTOCOL: &str = "framewise.classroom";
+
+/// The maximum number of characters of a path in a log line.
+const MAX_SHOWN: usize = 80;
 
 /// Names that one answer to `who` holds.
 const MAX_NAMES: usize = 1_000;
@@ -41,12 +51,24 @@ pub struct Classroom {
     metrics: Rc<Metrics>,
     /// Messages per second and client, 0 for any number.
     rate: u32,
+    /// The maximum number of open connections from one client's address, if the library cannot count them because they come
+    /// through a proxy.
+    max_per_client: Option<usize>,
+    /// The open connections from each client's address.
+    by_client: HashMap<IpAddr, usize>,
 }
 
 impl Classroom {
     /// An empty one.
-    pub fn new(guard: Guard, pages: Pages, metrics: Rc<Metrics>, rate: u32) -> Classroom {
-        Classroom { rooms: Rooms::default(), guard, pages, metrics, rate }
+    pub fn new(
+        guard: Guard,
+        pages: Pages,
+        metrics: Rc<Metrics>,
+        rate: u32,
+        max_per_client: Option<usize>,
+    ) -> Classroom {
+        let (rooms, by_client) = (Rooms::default(), HashMap::new());
+        Classroom { rooms, guard, pages, metrics, rate, max_per_client, by_client }
     }
 
     fn echo(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
@@ -226,33 +248,59 @@ impl Classroom {
     }
 }
 
-impl Dispatcher for Classroom {
-    fn on_request(&mut self, request: &Request<'_>, from: SocketAddr) -> Decision {
-        let (lang, path) = (self.pages.lang_of(request), path_of(request));
+impl Application for Classroom {
+    /// The address of the client, which is not that of the connection if it comes through a proxy.
+    type Ticket = IpAddr;
+
+    fn on_request(&mut self, request: &Request<'_>, from: SocketAddr) -> Decision<IpAddr> {
+        let (lang, route) = (self.pages.lang_of(request), route(request));
+        let path = path_of(request, &route);
         // At / there is a page as well.
-        let is_page = !request.is_handshake() && (path.is_none() || request.path() == "/");
-        if let Some(refusal) = self.guard.refuse(request, is_page, from, lang) {
-            return Decision::Respond(refusal);
+        let is_page = !request.is_handshake() && (path.is_none() || route == "/");
+        let wanted = match (is_page, route.as_str()) {
+            (false, _) => Wanted::WebSocket,
+            (true, "/metrics" | "/wire") => Wanted::PrivatePage,
+            (true, _) => Wanted::Page,
+        };
+        let client = match self.guard.admit(request, wanted, from, lang) {
+            Ok(client) => client,
+            Err(refusal) => return Decision::Respond(refusal),
+        };
+        let is_known = path.is_some() || is_page && self.pages.has(&route);
+        if !is_known {
+            let found = shortened(&printable(request.path()), MAX_SHOWN).into_owned();
+            let text = texts::LOG_NOT_FOUND.get(self.guard.log_lang);
+            info!(address = %client, path = found, status = 404, "{text}");
+            return Decision::Respond(pages::not_found(request, &route, lang));
         }
         if is_page {
-            return Decision::Respond(match request.path() {
+            return Decision::Respond(match route.as_str() {
                 "/metrics" => self.metrics.page(),
-                _ => self.pages.answer(request, lang, self.rooms.len()),
+                _ => self.pages.answer(request, &route, lang, self.rooms.len()),
             });
         }
-        match (path, room_of(request)) {
-            (None, _) => Decision::Respond(pages::not_found(request, lang)),
-            (Some(_), None) => Decision::Respond(pages::bad_room(request, lang)),
-            (Some(_), Some(_)) if request.is_handshake() => Decision::Accept(()),
-            (Some(_), Some(_)) => Decision::Respond(pages::upgrade_required(request, lang)),
+        if room_of(request).is_none() {
+            return Decision::Respond(pages::bad_room(request, lang));
         }
+        if !request.is_handshake() {
+            return Decision::Respond(pages::upgrade_required(request, lang));
+        }
+        let open = self.by_client.get(&client).copied().unwrap_or_default();
+        if self.max_per_client.is_some_and(|most| open >= most) {
+            let (rule, fix) = (texts::MANY_RULE, texts::MANY_FIX.get(lang));
+            let found = format!("{client}: {open}");
+            return Decision::Respond(teach(429, rule, "RFC 6585 4", &found, fix, lang));
+        }
+        Decision::Accept(client)
     }
 
-    fn on_open(&mut self, outbox: &mut Outbox<'_>, opened: &Opened<'_>) {
+    fn on_open(&mut self, outbox: &mut Outbox<'_>, opened: &Opened<'_>, client: IpAddr) {
         let request = &opened.request;
-        let (Some(path), Some(room)) = (path_of(request), room_of(request)) else { return };
+        let path = path_of(request, &route(request));
+        let (Some(path), Some(room)) = (path, room_of(request)) else { return };
         let (peer, lang) = (outbox.peer(), self.pages.lang_of(request));
-        self.rooms.enter(peer, path, lang, &room, Instant::now());
+        *self.by_client.entry(client).or_default() += 1;
+        self.rooms.enter(peer, path, lang, &room, client, Instant::now());
         self.join_groups(outbox, peer);
         if path != Path::Echo {
             self.tell(outbox, "joined", peer, &room);
@@ -282,6 +330,12 @@ impl Dispatcher for Classroom {
 
     fn on_close(&mut self, outbox: &mut Outbox<'_>, _closed: &Closed) {
         let Some(member) = self.rooms.depart(outbox.peer()) else { return };
+        if let Entry::Occupied(mut open) = self.by_client.entry(member.client) {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
         if member.path != Path::Echo {
             let moved = Moved { kind: "left", room: &member.room, name: member.name.as_deref() };
             self.publish(outbox, &rooms::presence(&member.room), Message::from(&json(&moved)));
@@ -295,9 +349,18 @@ fn leave_groups(outbox: &mut Outbox<'_>, room: &str) {
     }
 }
 
-/// What a request wants, if there is such a thing.
-fn path_of(request: &Request<'_>) -> Option<Path> {
-    match request.path() {
+/// Returns the path of a request, without percent-encoding and without one slash at its end.
+fn route(request: &Request<'_>) -> String {
+    let path = percent_encoding::percent_decode_str(request.path()).decode_utf8_lossy();
+    match path.strip_suffix('/') {
+        None | Some("") => path.into_owned(),
+        Some(route) => route.to_owned(),
+    }
+}
+
+/// Returns the WebSocket path of a request, if its route is one.
+fn path_of(request: &Request<'_>, route: &str) -> Option<Path> {
+    match route {
         "/" | "/echo" => Some(Path::Echo),
         "/ws" => Some(Path::Raw),
         // It is the only subprotocol here, so who offers it gets it.
@@ -337,21 +400,26 @@ fn now() -> String {
 mod tests {
     use std::time::Duration;
 
+    use framewise::config::OriginPolicy;
     use framewise::lang::Lang;
     use framewise::{Client, Config, Event, Server};
 
     use super::*;
+    use crate::serve::forwarded::Proxies;
+    use crate::serve::hosts::Hosts;
 
     /// A classroom with a fault of its own, which shows itself after the message was acted on.
     struct Faulty(Classroom);
 
-    impl Dispatcher for Faulty {
-        fn on_request(&mut self, request: &Request<'_>, from: SocketAddr) -> Decision {
+    impl Application for Faulty {
+        type Ticket = IpAddr;
+
+        fn on_request(&mut self, request: &Request<'_>, from: SocketAddr) -> Decision<IpAddr> {
             self.0.on_request(request, from)
         }
 
-        fn on_open(&mut self, outbox: &mut Outbox<'_>, opened: &Opened<'_>) {
-            self.0.on_open(outbox, opened);
+        fn on_open(&mut self, outbox: &mut Outbox<'_>, opened: &Opened<'_>, client: IpAddr) {
+            self.0.on_open(outbox, opened, client);
         }
 
         fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
@@ -369,8 +437,15 @@ mod tests {
     fn a_panic_costs_one_of_the_class() {
         let config = Config::default().listen("127.0.0.1", 0);
         let classroom = || {
-            let guard = Guard { loopback_only: Rc::new(true.into()), token: None };
-            Faulty(Classroom::new(guard, Pages::new(Lang::En), Rc::new(Metrics::new()), 0))
+            let guard = Guard {
+                hosts: Rc::new(Hosts::new([])),
+                proxies: Proxies::default(),
+                origins: OriginPolicy::SameHost,
+                token: None,
+                log_lang: Lang::En,
+            };
+            let (pages, metrics) = (Pages::new(Lang::En), Rc::new(Metrics::new()));
+            Faulty(Classroom::new(guard, pages, metrics, 0, None))
         };
         let (told, address) = std::sync::mpsc::channel();
         let serving = std::thread::spawn(move || {

@@ -1,104 +1,231 @@
-//! Who may ask for what: the Host that they name, the token that they know, where they come from.
+//! Which requests are refused, and why: the proxy, the Host, the Origin, the token, and where the client is.
 //!
-//! Rules of this file: each guard is one function; a refusal says which rule, what was found and how to mend it; a
-//! token is compared in a time that does not tell how much of it was right, and never appears in an answer.
+//! Rules of this file: each check is one function. A refusal says which rule was broken, what was found and how to mend it,
+//! to the client and in the log, and names the option that would admit the request. A token is compared in constant time,
+//! and appears neither in a response nor in the log.
 
-use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
+use framewise::config::{OriginPolicy, OriginRule};
 use framewise::lang::{Bilingual, Lang};
 use framewise::trace::printable;
 use framewise::{Request, Response};
 use subtle::ConstantTimeEq;
+use tracing::warn;
 
 use crate::serve::classroom::parameter;
 use crate::serve::events::shortened;
+use crate::serve::forwarded::{Contradiction, Origin, Proxies};
+use crate::serve::hosts::Hosts;
 use crate::texts;
 
-/// Characters of a request that an answer shows.
+/// The maximum number of characters of a request that a response or a log line quotes.
 const MAX_FOUND: usize = 80;
 
-/// What every request has to pass.
+/// The checks that every request has to pass.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    /// Only this machine can reach the server, so only its names make sense as a Host. Known once it is bound.
-    pub loopback_only: Rc<Cell<bool>>,
-    /// What WebSocket paths, /wire and /metrics ask for.
+    pub hosts: Rc<Hosts>,
+    pub proxies: Proxies,
+    pub origins: OriginPolicy,
+    /// What WebSocket paths and private pages ask for.
     pub token: Option<String>,
+    pub log_lang: Lang,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    WebSocket,
+    Page,
+    /// A page with something that concerns the server or the class: `/metrics`.
+    PrivatePage,
+}
+
+/// The reason for a refusal.
+struct Reason {
+    status: u16,
+    rule: Bilingual,
+    section: &'static str,
+    found: String,
+    /// What to do about it, and the value that it names.
+    fix: Bilingual,
+    value: String,
 }
 
 impl Guard {
-    /// Why a request is refused, if it is. `is_page` if it asks for a page, and not for a WebSocket.
-    pub fn refuse(
+    /// Returns the address of the client of an admitted request.
+    ///
+    /// # Errors
+    ///
+    /// The request is refused with this response.
+    pub fn admit(
         &self,
         request: &Request<'_>,
-        is_page: bool,
+        wanted: Wanted,
         from: SocketAddr,
         lang: Lang,
-    ) -> Option<Response> {
-        if self.loopback_only.get() && !names_loopback(request.host()) {
-            // A page from elsewhere whose name was made to point here (DNS rebinding).
-            return Some(teach(
-                403,
-                texts::HOST_RULE,
-                "RFC 6455 10.2",
-                request.host(),
-                texts::HOST_FIX,
-                lang,
-            ));
+    ) -> Result<IpAddr, Response> {
+        let origin = match self.proxies.origin(request, from) {
+            Ok(origin) => origin,
+            Err(contradiction) => {
+                return Err(self.refuse(from.ip(), &contradicts(contradiction), lang));
+            }
+        };
+        let reason = self
+            .check_host(request, &origin)
+            .or_else(|| self.check_origin(request, &origin, wanted))
+            .or_else(|| self.check_token(request, &origin, wanted, lang));
+        match reason {
+            None => Ok(origin.address),
+            Some(reason) => Err(self.refuse(origin.address, &reason, lang)),
         }
-        let is_private = matches!(request.path(), "/wire" | "/metrics");
-        if is_page && !is_private {
+    }
+
+    /// Refuses a page from elsewhere whose name was made to resolve to this server (DNS rebinding).
+    fn check_host(&self, request: &Request<'_>, origin: &Origin) -> Option<Reason> {
+        let hosts = [Some(request.host()), origin.host.as_deref()];
+        let host = hosts.into_iter().flatten().find(|host| !self.hosts.allow(host))?;
+        Some(Reason {
+            status: 403,
+            rule: texts::HOST_RULE,
+            section: "RFC 6455 10.2",
+            found: host.to_owned(),
+            fix: texts::HOST_FIX,
+            value: host.split(':').next().unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// Refuses pages of other origins: those that the policy does not allow, and for private pages all of them.
+    fn check_origin(
+        &self,
+        request: &Request<'_>,
+        origin: &Origin,
+        wanted: Wanted,
+    ) -> Option<Reason> {
+        let page = request.fields().first("origin")?;
+        let host = origin.host.as_deref().unwrap_or(request.host());
+        let is_allowed = match wanted {
+            Wanted::WebSocket => self.origins.allows(page, host),
+            Wanted::PrivatePage => OriginPolicy::SameHost.allows(page, host),
+            Wanted::Page => true,
+        };
+        if is_allowed {
+            return None;
+        }
+        let page = String::from_utf8_lossy(page).into_owned();
+        let can_be_named = page.parse::<OriginRule>().is_ok();
+        Some(Reason {
+            status: 403,
+            rule: texts::ORIGIN_RULE,
+            section: "RFC 6455 10.2",
+            fix: if wanted == Wanted::WebSocket { texts::ORIGIN_FIX } else { texts::LOCAL_FIX },
+            value: if can_be_named { page.clone() } else { "any".to_owned() },
+            found: page,
+        })
+    }
+
+    fn check_token(
+        &self,
+        request: &Request<'_>,
+        origin: &Origin,
+        wanted: Wanted,
+        lang: Lang,
+    ) -> Option<Reason> {
+        if wanted == Wanted::Page {
             return None;
         }
         match &self.token {
             Some(token) if knows(request, token) => None,
             Some(_) => {
-                let found = if bearer(request).is_some() || parameter(request, "token").is_some() {
-                    texts::TOKEN_OTHER
-                } else {
-                    texts::TOKEN_NONE
-                };
-                let response = teach(
-                    401,
-                    texts::TOKEN_RULE,
-                    "RFC 6750 2",
-                    found.get(lang),
-                    texts::TOKEN_FIX,
-                    lang,
-                );
-                Some(response.header("WWW-Authenticate", "Bearer").expect("one word"))
+                let is_other = bearer(request).is_some() || parameter(request, "token").is_some();
+                let found = if is_other { texts::TOKEN_OTHER } else { texts::TOKEN_NONE };
+                Some(Reason {
+                    status: 401,
+                    rule: texts::TOKEN_RULE,
+                    section: "RFC 6750 2",
+                    found: found.get(lang).to_owned(),
+                    fix: texts::TOKEN_FIX,
+                    value: String::new(),
+                })
             }
-            None if is_private && !from.ip().to_canonical().is_loopback() => {
-                let from = from.ip().to_string();
-                Some(teach(
-                    403,
-                    texts::LOCAL_RULE,
-                    "RFC 9110 15.5.4",
-                    &from,
-                    texts::LOCAL_FIX,
-                    lang,
-                ))
-            }
+            None if wanted == Wanted::PrivatePage && !origin.is_this_machine() => Some(Reason {
+                status: 403,
+                rule: texts::LOCAL_RULE,
+                section: "RFC 9110 15.5.4",
+                found: origin.address.to_string(),
+                fix: texts::LOCAL_FIX,
+                value: String::new(),
+            }),
             None => None,
         }
     }
+
+    /// Logs a refusal and returns the response.
+    fn refuse(&self, address: IpAddr, reason: &Reason, lang: Lang) -> Response {
+        self.log(address, reason);
+        let response = reason.response(lang);
+        match reason.status {
+            401 => response.header("WWW-Authenticate", "Bearer").expect("one word"),
+            _ => response,
+        }
+    }
+
+    fn log(&self, address: IpAddr, reason: &Reason) {
+        let (lang, status) = (self.log_lang, reason.status);
+        let found = shortened(&printable(&reason.found), MAX_FOUND).into_owned();
+        let value = shortened(&printable(&reason.value), MAX_FOUND).into_owned();
+        let (rule, fix) = (reason.rule.get(lang), reason.fix.with(lang, &[&value]));
+        warn!(%address, status, found, "{}: {rule}; {fix}", texts::LOG_REFUSED.get(lang));
+    }
 }
 
-/// A refusal in four lines: rule, section, what was found, how to mend it.
+fn contradicts(contradiction: Contradiction) -> Reason {
+    Reason {
+        status: 400,
+        rule: texts::PROXY_RULE,
+        section: "RFC 7239 5.2",
+        found: format!("{}, {}", contradiction.forwarded, contradiction.x_forwarded_for),
+        fix: texts::PROXY_FIX,
+        value: String::new(),
+    }
+}
+
+impl Reason {
+    fn response(&self, lang: Lang) -> Response {
+        let value = shortened(&printable(&self.value), MAX_FOUND).into_owned();
+        teach(
+            self.status,
+            self.rule,
+            self.section,
+            &self.found,
+            &self.fix.with(lang, &[&value]),
+            lang,
+        )
+    }
+}
+
+impl Origin {
+    /// Reports whether the client is on this machine. A request that was forwarded by an unknown proxy is not, although
+    /// its connection may come from loopback.
+    fn is_this_machine(&self) -> bool {
+        self.address.is_loopback() && !self.is_forwarded
+    }
+}
+
+/// Returns a response that explains a refusal in four lines: rule, section, what was found, how to mend it.
 pub fn teach(
     status: u16,
     rule: Bilingual,
     section: &str,
     found: &str,
-    fix: Bilingual,
+    fix: &str,
     lang: Lang,
 ) -> Response {
-    let (rule, fix) = (rule.get(lang), fix.get(lang));
     let lines = [texts::LINE_RULE, texts::LINE_SECTION, texts::LINE_FOUND, texts::LINE_FIX];
     let found = printable(found);
-    let values = [rule, section, &shortened(&found, MAX_FOUND), fix];
+    let values = [rule.get(lang), section, &shortened(&found, MAX_FOUND), fix];
     let body: String = lines
         .iter()
         .zip(values)
@@ -110,13 +237,14 @@ pub fn teach(
         .expect("a language tag is one word")
 }
 
+/// Reports whether a request has the token, in its Authorization field or in its query.
 fn knows(request: &Request<'_>, token: &str) -> bool {
-    let is_same = |said: &str, token: &str| said.as_bytes().ct_eq(token.as_bytes()).into();
-    // In an address a plus may stand for a space: there the two are one.
+    let is_same = |given: &str, token: &str| given.as_bytes().ct_eq(token.as_bytes()).into();
+    // In a query, a plus may stand for a space: there the two are the same.
     let spaced = |text: &str| text.replace('+', " ");
     match (bearer(request), parameter(request, "token")) {
-        (Some(said), _) => is_same(said, token),
-        (None, Some(Ok(said))) => is_same(&spaced(&said), &spaced(token)),
+        (Some(given), _) => is_same(given, token),
+        (None, Some(Ok(given))) => is_same(&spaced(&given), &spaced(token)),
         (None, _) => false,
     }
 }
@@ -124,47 +252,4 @@ fn knows(request: &Request<'_>, token: &str) -> bool {
 fn bearer<'a>(request: &Request<'a>) -> Option<&'a str> {
     let (scheme, token) = request.header("authorization")?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-}
-
-/// Whether a Host names this machine, as seen from itself.
-fn names_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    let name = name.trim_end_matches('.');
-    name.eq_ignore_ascii_case("localhost")
-        || name.to_ascii_lowercase().ends_with(".localhost")
-        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn knows_the_names_of_this_machine() {
-        for host in [
-            "localhost",
-            "LOCALHOST:8765",
-            "127.0.0.1:1",
-            "127.9.9.9",
-            "[::1]:8765",
-            "[::1]",
-            "a.localhost",
-            "localhost.",
-        ] {
-            assert!(names_loopback(host), "{host}");
-        }
-        for host in [
-            "",
-            "example.org",
-            "localhost.example.org:8765",
-            "192.168.0.7:8765",
-            "[::2]",
-            "127.0.0.1.example.org",
-        ] {
-            assert!(!names_loopback(host), "{host}");
-        }
-    }
 }

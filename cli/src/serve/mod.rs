@@ -3,14 +3,16 @@
 //! ```text
 //! settings.rs   flags and the environment, turned into a config
 //! classroom.rs  the dispatcher ── rooms.rs (who is where), names.rs, events.rs (JSON), rate.rs (how much)
-//!               ├─ guard.rs     who may ask for what
+//!               ├─ guard.rs     which requests are refused: hosts.rs (names), forwarded.rs (proxies)
 //!               └─ pages.rs     the page, health, the description of the events
 //! watch.rs      the observer: log lines, metrics.rs
 //! ```
 
 mod classroom;
 mod events;
+mod forwarded;
 mod guard;
+mod hosts;
 mod metrics;
 mod names;
 mod pages;
@@ -20,7 +22,7 @@ pub mod settings;
 mod watch;
 
 use std::io::{self, IsTerminal};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::{ExitCode, exit};
 use std::rc::Rc;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -33,7 +35,9 @@ use framewise::{Handle, Server, StartError};
 use tracing::info;
 
 use crate::serve::classroom::Classroom;
+use crate::serve::forwarded::Proxies;
 use crate::serve::guard::Guard;
+use crate::serve::hosts::Hosts;
 use crate::serve::metrics::Metrics;
 use crate::serve::pages::Pages;
 pub use crate::serve::settings::Args;
@@ -67,14 +71,27 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
 fn serve(args: Args, lang: Lang) -> Result<(), String> {
     let config = args.config(lang);
     let metrics = Rc::new(Metrics::new());
-    let guard = Guard { loopback_only: Rc::new(true.into()), token: args.token.clone() };
-    let classroom = Classroom::new(guard.clone(), Pages::new(lang), Rc::clone(&metrics), args.rate);
+    let names = [Some(args.host.clone()), args.public_url.as_ref().map(|url| url.host.clone())];
+    let names = names.into_iter().flatten().chain(args.allow_host.iter().cloned());
+    // An address to listen on is no name: the rules of hosts.rs apply to it.
+    let names = names.filter(|name| name.parse::<IpAddr>().is_err());
+    let guard = Guard {
+        hosts: Rc::new(Hosts::new(names)),
+        proxies: Proxies::new(args.behind_proxy.clone()),
+        origins: args.origin_policy(),
+        token: args.token.clone(),
+        log_lang: args.log_lang(lang),
+    };
+    let max_per_client = args.max_per_ip.filter(|_| !args.behind_proxy.is_empty());
+    let pages = Pages::new(lang);
+    let metrics_of = Rc::clone(&metrics);
+    let classroom = Classroom::new(guard.clone(), pages, metrics_of, args.rate, max_per_client);
     let watch = Watch::new(Rc::clone(&metrics), args.log_lang(lang));
     let server = Server::bind(config, classroom).map_err(|error: StartError| error.text(lang))?;
     let mut server = server.observed_by(watch);
     info!(bytes = server.max_memory(), "{}", texts::LOG_MEMORY.get(args.log_lang(lang)));
     let addresses: Vec<SocketAddr> = server.local_addrs().collect();
-    guard.loopback_only.set(addresses.iter().all(|address| address.ip().is_loopback()));
+    guard.hosts.loopback_only.set(addresses.iter().all(|address| address.ip().is_loopback()));
     let voice = Voice::new();
     stop_on_signals(server.handle(), voice.clone(), lang).map_err(|error| error.to_string())?;
     greet(&voice, &addresses, args.token.is_some(), lang);

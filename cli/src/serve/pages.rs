@@ -1,5 +1,6 @@
 //! What is answered over HTTP: the page, the welcome, health, and the description of the events.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
 
 use framewise::lang::Lang;
@@ -16,7 +17,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The files of the page, embedded.
-const FILES: [(&str, &str, &str); 8] = [
+const FILES: [(&str, &str, &str); 9] = [
     ("/app.js", "text/javascript; charset=utf-8", include_str!("../../web/app.js")),
     ("/connection.js", "text/javascript; charset=utf-8", include_str!("../../web/connection.js")),
     ("/memory.js", "text/javascript; charset=utf-8", include_str!("../../web/memory.js")),
@@ -25,7 +26,14 @@ const FILES: [(&str, &str, &str); 8] = [
     ("/style.css", "text/css; charset=utf-8", include_str!("../../web/style.css")),
     ("/docs.js", "text/javascript; charset=utf-8", include_str!("../../web/docs.js")),
     ("/icon.svg", "image/svg+xml", include_str!("../../web/icon.svg")),
+    ("/favicon.ico", "image/svg+xml", include_str!("../../web/icon.svg")),
 ];
+
+/// The WebSocket paths.
+const SOCKETS: [&str; 4] = ["/", "/echo", "/ws", "/ws/events"];
+
+/// The pages, without the files that they load.
+const PAGES: [&str; 5] = ["/", "/docs", "/health", "/metrics", "/asyncapi.json"];
 
 /// Everything that is not a WebSocket.
 pub struct Pages {
@@ -60,13 +68,26 @@ impl Pages {
         request.header("accept-language").and_then(Lang::from_accept_language).unwrap_or(self.lang)
     }
 
-    /// Answers a plain GET.
-    pub fn answer(&self, request: &Request<'_>, lang: Lang, connections: usize) -> Response {
-        match request.path() {
-            "/" if accepts_html(request) => page(include_str!("../../web/index.html")),
+    /// Reports whether there is a page at this route.
+    pub fn has(&self, route: &str) -> bool {
+        PAGES.contains(&route) || FILES.iter().any(|file| file.0 == route)
+    }
+
+    /// Returns the page at a route.
+    pub fn answer(
+        &self,
+        request: &Request<'_>,
+        route: &str,
+        lang: Lang,
+        connections: usize,
+    ) -> Response {
+        match route {
+            // The addresses on the page are relative to it, so that it works under the path prefix of a proxy.
+            "/docs" if request.path().ends_with('/') => moved("../docs"),
+            "/" if accepts_html(request) => page(request, include_str!("../../web/index.html")),
             "/" => {
-                let welcome = as_json(&Welcome { message: texts::WELCOME.get(self.lang) });
-                welcome.header("Vary", "Accept").expect("one word")
+                let welcome = as_json(&Welcome { message: texts::WELCOME.get(lang) });
+                welcome.header("Vary", "Accept, Accept-Language").expect("one line")
             }
             "/health" => as_json(&Health {
                 status: "ok",
@@ -74,31 +95,56 @@ impl Pages {
                 uptime_seconds: self.started.elapsed().as_secs(),
                 version: env!("CARGO_PKG_VERSION"),
             }),
-            "/docs" => page(include_str!("../../web/docs.html")),
-            "/asyncapi.json" => plain("application/json", self.asyncapi.as_str()),
+            "/docs" => page(request, include_str!("../../web/docs.html")),
+            "/asyncapi.json" => file(request, "application/json", &self.asyncapi),
             path => match FILES.iter().find(|file| file.0 == path) {
-                Some((_, content_type, body)) => plain(content_type, *body),
-                None => not_found(request, lang),
+                Some((_, content_type, body)) => file(request, content_type, body),
+                None => not_found(request, path, lang),
             },
         }
     }
 }
 
-/// There is nothing at this path.
-pub fn not_found(request: &Request<'_>, lang: Lang) -> Response {
-    teach(404, texts::PATH_RULE, "RFC 9110 15.5.5", request.path(), texts::PATH_FIX, lang)
+/// Returns a 404 that names the path which was probably meant.
+pub fn not_found(request: &Request<'_>, route: &str, lang: Lang) -> Response {
+    let list = texts::PATH_FIX.get(lang);
+    let fix = match nearest(route) {
+        Some(path) => format!("{} {list}", texts::PATH_MEANT.with(lang, &[&path])),
+        None => list.to_owned(),
+    };
+    teach(404, texts::PATH_RULE, "RFC 9110 15.5.5", request.path(), &fix, lang)
+}
+
+/// Returns the known path that a route probably means: the same but for case and repeated slashes, or two letters away at
+/// most.
+fn nearest(route: &str) -> Option<&'static str> {
+    let words = route.split('/').filter(|word| !word.is_empty());
+    let plain = words.fold(String::new(), |path, word| path + "/" + &word.to_lowercase());
+    // The distance takes time for each pair of letters.
+    if plain.len() > 40 {
+        return None;
+    }
+    let paths = SOCKETS.iter().chain(&PAGES).filter(|path| path.len() > 1);
+    let distances = paths.map(|path| (strsim::osa_distance(path, &plain), *path));
+    let is_near = |(distance, path): &(usize, &str)| *distance <= 2 && *distance < path.len() - 1;
+    distances.filter(is_near).min().map(|(_, path)| path)
 }
 
 /// A room that cannot be.
 pub fn bad_room(request: &Request<'_>, lang: Lang) -> Response {
     let found = parameter(request, "room").and_then(Result::ok).unwrap_or_default();
-    teach(400, texts::ROOM_RULE, "RFC 9110 15.5.1", &found, texts::ROOM_FIX, lang)
+    teach(400, texts::ROOM_RULE, "RFC 9110 15.5.1", &found, texts::ROOM_FIX.get(lang), lang)
 }
 
 /// A request for a page where only a WebSocket is.
 pub fn upgrade_required(request: &Request<'_>, lang: Lang) -> Response {
+    // Many proxies speak HTTP/1.0 to the server unless they are told otherwise.
+    if request.is_http_1_0() {
+        let (rule, fix) = (texts::HTTP_1_0_RULE, texts::HTTP_1_0_FIX.get(lang));
+        return teach(400, rule, "RFC 6455 4.2.1", "HTTP/1.0", fix, lang);
+    }
     let found = request.header("upgrade").unwrap_or("-");
-    teach(426, texts::UPGRADE_RULE, "RFC 6455 4.2.1", found, texts::UPGRADE_FIX, lang)
+    teach(426, texts::UPGRADE_RULE, "RFC 6455 4.2.1", found, texts::UPGRADE_FIX.get(lang), lang)
         .header("Upgrade", "websocket")
         .and_then(|response| response.header("Sec-WebSocket-Version", "13"))
         .expect("one word")
@@ -112,15 +158,38 @@ fn accepts_html(request: &Request<'_>) -> bool {
     })
 }
 
-fn page(body: &str) -> Response {
+fn page(request: &Request<'_>, body: &str) -> Response {
     let headers = [
         ("Content-Security-Policy", POLICY),
         ("Referrer-Policy", "no-referrer"),
         ("Vary", "Accept"),
     ];
-    headers.into_iter().fold(plain("text/html; charset=utf-8", body), |response, (name, value)| {
-        response.header(name, value).expect("one line")
-    })
+    let page = file(request, "text/html; charset=utf-8", body);
+    headers
+        .into_iter()
+        .fold(page, |response, (name, value)| response.header(name, value).expect("one line"))
+}
+
+/// Returns a file, or 304 if the client has it already (RFC 9110 13.1.2).
+fn file(request: &Request<'_>, content_type: &str, body: &str) -> Response {
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    let tag = format!("\"{:016x}\"", hasher.finish());
+    let mut known =
+        request.fields().all("if-none-match").flat_map(|value| value.split(|&byte| byte == b','));
+    let is_known = known.any(|known| {
+        let known = known.trim_ascii();
+        known == b"*" || known.strip_prefix(b"W/").unwrap_or(known) == tag.as_bytes()
+    });
+    let response = match is_known {
+        true => plain_with(304, content_type, ""),
+        false => plain(content_type, body),
+    };
+    response.header("ETag", &tag).expect("hexadecimal digits")
+}
+
+fn moved(location: &str) -> Response {
+    plain_with(308, "text/plain; charset=utf-8", "").header("Location", location).expect("one line")
 }
 
 fn as_json(value: &impl Serialize) -> Response {
@@ -128,8 +197,14 @@ fn as_json(value: &impl Serialize) -> Response {
 }
 
 fn plain(content_type: &str, body: impl Into<Vec<u8>>) -> Response {
+    plain_with(200, content_type, body)
+}
+
+fn plain_with(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Response {
     let headers = [("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-cache")];
-    headers.into_iter().fold(Response::new(200, content_type, body), |response, (name, value)| {
-        response.header(name, value).expect("one line")
-    })
+    headers
+        .into_iter()
+        .fold(Response::new(status, content_type, body), |response, (name, value)| {
+            response.header(name, value).expect("one line")
+        })
 }

@@ -4,6 +4,7 @@
 //! JSON, and `presence`, those of the latter who also want to know who comes and goes.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use framewise::PeerId;
@@ -52,6 +53,8 @@ pub fn presence(room: &str) -> String {
 pub struct Member {
     /// What it came for.
     pub path: Path,
+    /// The address of the client.
+    pub client: IpAddr,
     /// The language that its request prefers.
     pub lang: Lang,
     /// Where it is.
@@ -78,12 +81,20 @@ impl Rooms {
     }
 
     /// Somebody came.
-    pub fn enter(&mut self, peer: PeerId, path: Path, lang: Lang, room: &str, now: Instant) {
+    pub fn enter(
+        &mut self,
+        peer: PeerId,
+        path: Path,
+        lang: Lang,
+        room: &str,
+        client: IpAddr,
+        now: Instant,
+    ) {
         let (room, name, rate) = (room.to_owned(), None, Rate::new(now));
         if path != Path::Echo {
             self.by_room.entry(names::key(&room)).or_default().insert(peer);
         }
-        self.members.insert(peer, Member { path, lang, room, name, rate });
+        self.members.insert(peer, Member { path, client, lang, room, name, rate });
     }
 
     /// Somebody went.

@@ -1,13 +1,15 @@
 //! The settings of `framewise serve`: a flag, else the environment, else `.env`, else the default.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use framewise::Config;
-use framewise::config::{KeyPolicy, OriginPolicy, OriginRule};
+use framewise::config::{KeyPolicy, Origin, OriginPolicy, OriginRule};
 use framewise::lang::Lang;
+use ipnet::IpNet;
 use tracing::Level;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
@@ -30,6 +32,15 @@ pub struct Args {
     /// Pages that may connect besides the server's own: local, null, same-host (none), any, or an origin like https://example.org (repeatable) [default: local; with --token any]
     #[arg(long, env = "FRAMEWISE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = allowed_origin)]
     pub allow_origin: Vec<AllowedOrigin>,
+    /// A further name by which clients may ask for this server, as chat.example.org (repeatable)
+    #[arg(long, env = "FRAMEWISE_ALLOW_HOST", value_name = "NAME", value_delimiter = ',')]
+    pub allow_host: Vec<String>,
+    /// The address at which clients reach this server, as https://school.example/class, if a reverse proxy is in front of it
+    #[arg(long, env = "FRAMEWISE_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
+    pub public_url: Option<PublicUrl>,
+    /// The address or network of a reverse proxy, as 10.0.0.0/8, whose Forwarded and X-Forwarded-* fields count (repeatable)
+    #[arg(long, env = "FRAMEWISE_BEHIND_PROXY", value_name = "CIDR", value_delimiter = ',', value_parser = network)]
+    pub behind_proxy: Vec<IpNet>,
     /// What clients have to know, as ?token=… or Authorization: Bearer …
     #[arg(long, env = "FRAMEWISE_TOKEN", hide_env_values = true, value_parser = token)]
     pub token: Option<String>,
@@ -42,8 +53,11 @@ pub struct Args {
     /// Connections at once from one IP address, of which a browser needs up to six for the page [default: any number]
     #[arg(long, env = "FRAMEWISE_MAX_PER_IP", value_name = "N")]
     pub max_per_ip: Option<usize>,
-    /// Accept a Sec-WebSocket-Key that does not decode to 16 bytes, with a note
-    #[arg(long, env = "FRAMEWISE_LENIENT_KEY")]
+    /// Refuse a Sec-WebSocket-Key that does not decode to 16 bytes; without it the key is accepted, with a note and a warning
+    #[arg(long, env = "FRAMEWISE_STRICT_KEY")]
+    pub strict_key: bool,
+    /// No effect: this is the default
+    #[arg(long, env = "FRAMEWISE_LENIENT_KEY", hide = true)]
     pub lenient_key: bool,
     /// How the log is written
     #[arg(long, env = "FRAMEWISE_LOG", value_enum, default_value_t = Log::Text)]
@@ -125,6 +139,40 @@ pub enum AllowedOrigin {
     Rule(OriginRule),
 }
 
+/// The value of `--public-url`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl {
+    /// The whole address, with a slash at its end.
+    pub text: String,
+    /// The origin of the pages there.
+    pub origin: Origin,
+    /// Host and port.
+    pub host: String,
+}
+
+/// Why a public address is refused; the help has the Portuguese.
+pub const NO_SUCH_URL: &str = "use an address like https://school.example/class, without ? and #";
+
+fn public_url(text: &str) -> Result<PublicUrl, &'static str> {
+    let (scheme, rest) = text.split_once("://").ok_or(NO_SUCH_URL)?;
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let origin: Origin = format!("{scheme}://{host}").parse().map_err(|_| NO_SUCH_URL)?;
+    let is_http = ["http", "https"].contains(&scheme);
+    if !is_http || path.contains(['?', '#', ' ']) {
+        return Err(NO_SUCH_URL);
+    }
+    let slash = if text.ends_with('/') { "" } else { "/" };
+    Ok(PublicUrl { text: format!("{text}{slash}"), origin, host: host.to_owned() })
+}
+
+/// Why a network is refused; the help has the Portuguese.
+pub const NO_SUCH_NETWORK: &str = "use an IP address or a network like 10.0.0.0/8";
+
+fn network(text: &str) -> Result<IpNet, &'static str> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse().or_else(|_| address()).map_err(|_| NO_SUCH_NETWORK)
+}
+
 /// Why an origin is refused; the help has the Portuguese.
 pub const NO_SUCH_ORIGIN: &str = "use local, null, same-host, any, or an origin like https://example.org or http://localhost:3000";
 
@@ -156,13 +204,16 @@ impl Args {
             .listen(&self.host, self.port)
             .handshake(|handshake| {
                 handshake.keys =
-                    if self.lenient_key { KeyPolicy::Lenient } else { KeyPolicy::Strict };
-                handshake.origins = self.origin_policy();
+                    if self.strict_key { KeyPolicy::Strict } else { KeyPolicy::Lenient };
+                // The guard judges origins, because it knows about proxies.
+                handshake.origins = OriginPolicy::Any;
                 handshake.subprotocols = vec![SUBPROTOCOL.to_owned()];
             })
             .limits(|limits| {
                 limits.max_connections = self.max_connections;
-                limits.max_per_address = self.max_per_ip;
+                // Behind a proxy, all connections come from its address, so the classroom counts clients itself.
+                limits.max_per_address =
+                    if self.behind_proxy.is_empty() { self.max_per_ip } else { None };
                 limits.max_memory = self.max_memory;
                 limits.max_message = self.max_message;
                 limits.max_fragments = self.max_fragments;
@@ -197,6 +248,7 @@ impl Args {
             (allowed, _) => allowed,
         };
         let mut rules = vec![OriginRule::SameHost];
+        rules.extend(self.public_url.as_ref().map(|url| OriginRule::Exact(url.origin.clone())));
         for origin in allowed {
             match origin {
                 AllowedOrigin::Any => return OriginPolicy::Any,

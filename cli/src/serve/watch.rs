@@ -50,6 +50,10 @@ impl Observer for Watch {
             Notice::Opened { key_bytes, negotiated } => {
                 let subprotocol = negotiated.subprotocol.as_deref();
                 self.metrics.opened();
+                if *key_bytes != 16 {
+                    let text = texts::LOG_SHORT_KEY.with(lang, &[key_bytes]);
+                    warn!(peer = shown, address, "{text}");
+                }
                 info!(
                     peer = shown,
                     address,
@@ -60,13 +64,15 @@ impl Observer for Watch {
                 );
             }
             Notice::Refused(refusal) => {
-                let (status, rule) = (refusal.rule.status(), &refusal.rule);
+                let (status, found) = (refusal.rule.status(), refusal.found_text(lang));
                 self.metrics.answered("refused", status);
-                warn!(peer = shown, address, status, ?rule, "{}", texts::LOG_REFUSED.get(lang));
+                let (rule, fix) = (refusal.rule.text().get(lang), refusal.fix_text(lang));
+                let refused = texts::LOG_REFUSED.get(lang);
+                warn!(peer = shown, address, status, found, "{refused}: {rule}; {fix}");
             }
             Notice::Responded(status) => {
                 self.metrics.answered("answered", *status);
-                info!(peer = shown, address, status, "{}", texts::LOG_ANSWERED.get(lang));
+                debug!(peer = shown, address, status, "{}", texts::LOG_ANSWERED.get(lang));
             }
             Notice::Message(message) => {
                 self.metrics.received(*message);

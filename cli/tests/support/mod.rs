@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use framewise::ClientRequest;
@@ -48,6 +49,18 @@ pub fn handshake(path: &str, host: impl Display, key: &str) -> String {
     )
 }
 
+/// Waits for the next line of a log that contains `text`.
+pub fn line_with(log: &Receiver<String>, text: &str) -> String {
+    let mut seen = Vec::new();
+    loop {
+        match log.recv_timeout(PATIENCE) {
+            Ok(line) if line.contains(text) => return line,
+            Ok(line) => seen.push(line),
+            Err(_) => panic!("no line with {text} in {seen:#?}"),
+        }
+    }
+}
+
 /// A key of sixteen bytes, as it should be.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -61,6 +74,18 @@ impl Serve {
 
     pub fn start_with(command: &mut Command) -> Serve {
         Serve::wait_for(command.stderr(Stdio::null()))
+    }
+
+    /// Starts on a free port of 127.0.0.1. Returns the lines of its log as well.
+    pub fn start_logged(arguments: &[&str]) -> (Serve, Receiver<String>) {
+        let mut command = framewise(&["serve", "--host", "127.0.0.1", "--port", "0"]);
+        let mut serve = Serve::wait_for(command.args(arguments).stderr(Stdio::piped()));
+        let log = BufReader::new(serve.child.stderr.take().expect("a pipe"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        (serve, lines)
     }
 
     /// Its log goes into a pipe that nobody reads.

@@ -96,7 +96,7 @@ impl<'a> Request<'a> {
     }
 
     /// Reports whether the version is HTTP/1.0, in which there is no opening handshake (§4.1-21).
-    pub(crate) fn is_http_1_0(&self) -> bool {
+    pub fn is_http_1_0(&self) -> bool {
         self.minor == 0
     }
 

@@ -1,0 +1,121 @@
+//! The names by which the server may be asked, as protection from DNS rebinding: a foreign page whose name suddenly
+//! resolves to an address of this network could otherwise talk to the server as if it were its own.
+//!
+//! ```text
+//! listens on loopback      localhost, *.localhost, loopback addresses
+//! listens on the network   the same, any IP address, the names of this machine, *.local
+//! both                     --host NAME, --allow-host NAME, the host of --public-url
+//! ```
+
+use std::cell::Cell;
+use std::net::IpAddr;
+
+/// The names that count as this server.
+#[derive(Debug)]
+pub struct Hosts {
+    /// Only this machine can reach the server. Known once it is bound.
+    pub loopback_only: Cell<bool>,
+    /// Further names, in lower case and without a port.
+    names: Vec<String>,
+}
+
+impl Hosts {
+    /// Returns the hosts of a server with these names of its own.
+    pub fn new(names: impl IntoIterator<Item = String>) -> Hosts {
+        let names = names.into_iter().map(|name| name_of(&name)).collect();
+        Hosts { loopback_only: Cell::new(true), names }
+    }
+
+    /// Reports whether a request may name this host.
+    pub fn allow(&self, host: &str) -> bool {
+        let name = name_of(host);
+        if is_loopback(&name) || self.names.contains(&name) {
+            return true;
+        }
+        let is_machine = machine_name().is_some_and(|machine| {
+            let short = machine.split('.').next().unwrap_or_default();
+            !name.is_empty() && (name == machine || name == short)
+        });
+        !self.loopback_only.get()
+            && (name.parse::<IpAddr>().is_ok() || name.ends_with(".local") || is_machine)
+    }
+}
+
+/// Returns the name or address of a Host, in lower case, without its port, brackets and final dot.
+fn name_of(host: &str) -> String {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        // More than one colon: an IPv6 address without brackets.
+        None => match host.split_once(':') {
+            Some((name, port)) if !port.contains(':') => name,
+            _ => host,
+        },
+    };
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+fn is_loopback(name: &str) -> bool {
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Returns the name of this machine, in lower case.
+fn machine_name() -> Option<String> {
+    #[cfg(unix)]
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    #[cfg(not(unix))]
+    let name = std::env::var("COMPUTERNAME").ok()?;
+    Some(name.to_ascii_lowercase()).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_loopback_only_names_of_loopback_count() {
+        let hosts = Hosts::new(["Sala.example:8765".to_owned()]);
+        for host in [
+            "localhost",
+            "LOCALHOST:8765",
+            "127.0.0.1:1",
+            "127.9.9.9",
+            "[::1]:8765",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "a.localhost",
+            "localhost.",
+            "sala.example",
+            "SALA.example:1",
+        ] {
+            assert!(hosts.allow(host), "{host}");
+        }
+        for host in [
+            "",
+            "example.org",
+            "localhost.example.org:8765",
+            "192.168.0.7:8765",
+            "[::2]",
+            "127.0.0.1.example.org",
+            "sala.local",
+        ] {
+            assert!(!hosts.allow(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn on_the_network_addresses_and_local_names_count_as_well() {
+        let hosts = Hosts::new([]);
+        hosts.loopback_only.set(false);
+        let machine = machine_name().expect("it has a name");
+        for host in
+            ["192.168.0.7:8765", "[2001:db8::1]:1", "::1", "sala.local", "localhost", &machine]
+        {
+            assert!(hosts.allow(host), "{host}");
+        }
+        for host in ["", "example.org", "192.168.0.7.example.org", "local", "evil.local.example"] {
+            assert!(!hosts.allow(host), "{host}");
+        }
+    }
+}
