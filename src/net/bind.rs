@@ -163,8 +163,13 @@ fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
     (host, port).to_socket_addrs().map_err(|_| not_found())?.next().ok_or_else(not_found)
 }
 
-/// Returns the address at which other machines on the local network can reach this one, or `None` if there is no
-/// network. Sends no packets.
+/// Returns the IPv4 address from which this machine would send to the internet: the one that other machines on the local
+/// network can most likely reach. Sends no packets.
+///
+/// This asks the kernel for a route and does not list the network interfaces, which the standard library cannot do. So it
+/// finds one address at most, and never an IPv6 address. It returns `None` on a network without a route to the internet,
+/// such as a hotspot without one. While a VPN takes all traffic, it returns the address in the VPN, which the local
+/// network cannot reach.
 ///
 /// ```
 /// if let Some(address) = framewise::internal::lan_address() {
