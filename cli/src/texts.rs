@@ -30,6 +30,23 @@ table! {
     // The first lines of the server.
     SERVING: "Classroom server on http://{}", "Servidor da turma em http://{}";
     SHARE: "Others on the network open http://{}", "Outras pessoas na rede abrem http://{}";
+    SHARE_VPN: "Others in the same VPN open http://{} ({})", "Outras pessoas na mesma VPN abrem http://{} ({})";
+    SHARE_ALSO: "Also at http://{} ({})", "Também em http://{} ({})";
+    SHARE_MORE: "Addresses that are not listed here: {}", "Endereços que não aparecem aqui: {}";
+    NO_NETWORK: "No network was found: for now only this machine can connect, at http://localhost:{}",
+                "Nenhuma rede foi encontrada: por enquanto só esta máquina consegue se conectar, em http://localhost:{}";
+    OTHER_FAMILY: "No {} network was found, but an {} one: the server listens on it with --host {}",
+                  "Nenhuma rede {} foi encontrada, mas há uma {}: o servidor escuta nela com --host {}";
+    NO_INTERFACES: "The network interfaces cannot be listed, so the address may be missing or wrong: {}",
+                   "Não foi possível listar as interfaces de rede, então o endereço pode faltar ou estar errado: {}";
+    IN_VPN: "{}: VPN", "{}: VPN";
+    IN_MOBILE: "{}: mobile data", "{}: dados móveis";
+    IN_CONTAINERS: "{}: containers or virtual machines", "{}: contêineres ou máquinas virtuais";
+    QR_HAS_TOKEN: "The QR code contains the token: show it only to the class. The addresses in text do not contain it.",
+                  "O QR code contém o token: mostre-o só à turma. Os endereços em texto não o contêm.";
+    QR_TOO_WIDE: "The terminal is too narrow for the QR code: it needs {} columns",
+                 "O terminal é estreito demais para o QR code: são necessárias {} colunas";
+    QR_TOO_LONG: "The URL with the token is too long for a QR code", "A URL com o token é longa demais para um QR code";
     TOKEN_HINT: "Clients need the token: the page asks for it, others add ?token=… to the address",
                 "Os clientes precisam do token: a página o pede, os demais acrescentam ?token=… ao endereço";
     STOP_HINT: "Ctrl+C stops it", "Ctrl+C encerra";

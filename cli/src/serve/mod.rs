@@ -5,9 +5,11 @@
 //! classroom.rs  the dispatcher ── rooms.rs (who is where), names.rs, events.rs (JSON), rate.rs (how much)
 //!               ├─ guard.rs     which requests are refused: hosts.rs (names), forwarded.rs (proxies)
 //!               └─ pages.rs     the page, health, the description of the events
+//! addresses.rs  the first lines: the addresses of the server, and a QR code
 //! watch.rs      the observer: log lines, metrics.rs
 //! ```
 
+mod addresses;
 mod classroom;
 mod events;
 mod forwarded;
@@ -21,7 +23,7 @@ mod rooms;
 pub mod settings;
 mod watch;
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::process::{ExitCode, exit};
 use std::rc::Rc;
@@ -29,11 +31,11 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use framewise::internal::lan_address;
 use framewise::lang::Lang;
 use framewise::{Handle, Server, StartError};
 use tracing::info;
 
+use crate::serve::addresses::Greeting;
 use crate::serve::classroom::Classroom;
 use crate::serve::forwarded::Proxies;
 use crate::serve::guard::Guard;
@@ -94,7 +96,9 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     guard.hosts.loopback_only.set(addresses.iter().all(|address| address.ip().is_loopback()));
     let voice = Voice::new();
     stop_on_signals(server.handle(), voice.clone(), lang).map_err(|error| error.to_string())?;
-    greet(&voice, &addresses, args.token.is_some(), lang);
+    let columns = addresses::terminal_columns();
+    let greeting = Greeting { listening: &addresses, token: args.token.as_deref(), columns, lang };
+    greeting.lines().into_iter().for_each(|line| voice.say(line));
     let mut added_up = Instant::now();
     let mut has_changed = false;
     while !server.has_stopped() {
@@ -110,37 +114,6 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     }
     voice.finish();
     Ok(())
-}
-
-/// The first lines: where to find the server, for this machine and for the class.
-fn greet(voice: &Voice, addresses: &[SocketAddr], token: bool, lang: Lang) {
-    for address in addresses {
-        voice.say(texts::SERVING.with(lang, &[address]));
-        if address.ip().is_unspecified()
-            && let Some(ip) = lan_address()
-        {
-            let shared = SocketAddr::new(ip, address.port());
-            voice.say(texts::SHARE.with(lang, &[&shared]));
-            if io::stdout().is_terminal() {
-                voice.say(qr_code(&format!("http://{shared}/")));
-            }
-        }
-    }
-    if token {
-        voice.say(texts::TOKEN_HINT.get(lang));
-    }
-    voice.say(texts::STOP_HINT.get(lang));
-}
-
-/// An address that a telephone's camera reads, two modules in each character.
-fn qr_code(address: &str) -> String {
-    let code = qrcode::QrCode::new(address).map(|code| {
-        code.render::<qrcode::render::unicode::Dense1x2>()
-            .dark_color(qrcode::render::unicode::Dense1x2::Light)
-            .light_color(qrcode::render::unicode::Dense1x2::Dark)
-            .build()
-    });
-    code.unwrap_or_default()
 }
 
 /// Shuts the server down gracefully on the first signal, and ends the process on the second one.
