@@ -227,6 +227,13 @@ fn a_refusal_is_reported_at_its_end() {
     assert_eq!(rejected(moved), (redirect, String::new()));
     let unsaid = "HTTP/1.1 307 x\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(rejected(unsaid), status(307, ""));
+    // Older HTTP, a malformed head, and servers of other protocols, which speak first.
+    let old = "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nno";
+    assert_eq!(rejected(old), (Rejection::StatusLine, "no".to_owned()));
+    assert!(matches!(rejected("HTTP/1.1 400 x\n\n").0, Rejection::Malformed(_)));
+    for greeting in ["SSH-2.0-x\r\n", "220 x ESMTP\r\n", "\x15"] {
+        assert_eq!(rejected(greeting), (Rejection::StatusLine, String::new()));
+    }
     let too_many = "HTTP/1.1 102 x\r\n\r\n".repeat(11).leak();
     assert_eq!(rejected(too_many), (Rejection::TooManyInterim, String::new()));
 }

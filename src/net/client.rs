@@ -31,7 +31,7 @@ use crate::peers::PeerId;
 use crate::protocol::close::{CloseCode, InvalidClose};
 use crate::protocol::connection::{Cause, Closed, Connection, Event, State};
 use crate::protocol::extension::Negotiated;
-use crate::protocol::handshake::client::{ClientRequest, is_interim, split};
+use crate::protocol::handshake::client::{ClientRequest, Rejection, is_interim, split};
 use crate::protocol::http::body::BodyReader;
 use crate::protocol::http::fields::Fields;
 use crate::protocol::mask;
@@ -379,6 +379,10 @@ impl<T: Stream, O: Observer> Client<T, O> {
                 let kept = new.len().min(MAX_REFUSAL.saturating_sub(response.len()));
                 response.extend_from_slice(&self.buffer[new.start..new.start + kept]);
                 remove_interim(&mut response);
+                if !may_be_http(&response) {
+                    let rejection = Rejection::StatusLine;
+                    return Err(ConnectError::Rejected(Box::new(Rejected { rejection, response })));
+                }
             } else if self.output_failed {
                 return Err(ConnectError::Lost);
             } else if Instant::now() >= deadline {
@@ -392,7 +396,10 @@ impl<T: Stream, O: Observer> Client<T, O> {
                     return Ok(());
                 }
                 Some(Event::Closed(Closed { cause: Cause::Rejected(rejection), .. })) => {
-                    let response = self.read_refusal(response, deadline);
+                    // Where the body of a malformed response ends is not known.
+                    if !matches!(rejection, Rejection::Malformed(_)) {
+                        response = self.read_refusal(response, deadline);
+                    }
                     return Err(ConnectError::Rejected(Box::new(Rejected { rejection, response })));
                 }
                 _ if self.connection.closed().is_some() => return Err(ConnectError::Lost),
@@ -426,7 +433,9 @@ impl<T: Stream, O: Observer> Client<T, O> {
     /// Returns head and body, without the sizes of chunks.
     fn read_refusal(&mut self, mut response: Vec<u8>, deadline: Instant) -> Vec<u8> {
         let Some(end) = end_of_head(&response) else { return response };
-        let (status, lines) = split(&response[..end]).unwrap_or((200, &[]));
+        // HTTP/1.0 has the same fields, and its status has no meaning here.
+        let lines = response.iter().position(|&byte| byte == b'\n').map_or(end, |at| at + 1);
+        let (status, lines) = split(&response[..end]).unwrap_or((200, &response[lines..end]));
         let fields = Fields::parse(lines).unwrap_or_default();
         let mut body = BodyReader::new(status, &fields, MAX_REFUSAL.saturating_sub(end));
         body.feed(&response[end..]);
@@ -588,6 +597,14 @@ impl<T, O> fmt::Debug for Client<T, O> {
 /// Returns the length of the head, with the empty line at its end, or `None` if it is incomplete.
 fn end_of_head(response: &[u8]) -> Option<usize> {
     response.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
+}
+
+/// Reports whether a response can still become one of HTTP. Servers of other protocols often greet a client, and then
+/// wait for it. Empty lines may come first.
+fn may_be_http(response: &[u8]) -> bool {
+    let start = response.trim_ascii_start();
+    let compared = start.len().min(b"HTTP/".len());
+    start[..compared] == b"HTTP/"[..compared]
 }
 
 /// Removes interim responses from the beginning of a response. The connection has skipped them as well.
