@@ -129,7 +129,16 @@ table! {
                   "Conectado a {}. /help mostra os comandos, /sair encerra.";
     CLOSED_WITH: "Closed: {} {}", "Fechado: {} {}";
     AGAIN_IN: "Connecting again in {} s", "Conectando de novo em {} s";
-    NOT_SENT: "Not sent: there is no connection.", "Não enviado: não há conexão.";
+    NOT_SENT_LINES: "Not sent, because the connection is closed: {} lines", "Não enviadas, porque a conexão está fechada: {} linhas";
+    NOT_SENT_REST: "Not sent, because the connection is closed: the rest of the input, at least {} lines",
+                   "Não enviado, porque a conexão está fechada: o resto da entrada, pelo menos {} linhas";
+    NOT_SENT_FULL: "Not sent: {} MiB of lines wait to be sent already.", "Não enviado: {} MiB de linhas já esperam para ser enviados.";
+    NOT_SENT_CUT: "Not sent: this terminal passes on at most {} bytes of a line, so the end of the line is missing.",
+                  "Não enviado: este terminal entrega no máximo {} bytes de uma linha, por isso falta o fim dela.";
+    NOT_SENT_UTF8: "Not sent: what was typed is not UTF-8 (RFC 6455 5.6).", "Não enviado: o que foi digitado não é UTF-8 (RFC 6455 5.6).";
+    NO_PONG: "Nothing arrived for {} s after a ping: the connection is lost.", "Nada chegou durante {} s depois de um ping: a conexão está perdida.";
+    HEAD_TOO_LONG: "the head of the server's answer has more than {} bytes; --max-head sets a higher limit",
+                   "o cabeçalho da resposta do servidor tem mais de {} bytes; --max-head define um limite maior";
     COMMANDS: "/ping [text]   /pong [text]   /close [code [reason]]   /frag N text   /hex 81 05 …   /raw 81 05 …   /exit\n//text sends /text",
               "/ping [texto]   /pong [texto]   /close [código [motivo]]   /frag N texto   /hex 81 05 …   /raw 81 05 …   /sair\n//texto envia /texto";
     UNKNOWN_COMMAND: "there is no command /{}; /help shows them", "não existe o comando /{}; /help mostra todos";

@@ -2,9 +2,11 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::{Serve, framewise};
@@ -307,4 +309,214 @@ fn one_answer_is_not_waited_for_longer_than_that() {
     let output = connect(&[&format!("{}/ws", serve.address), "-1", "-w", "0.2", "-x", "a"], "");
     assert_eq!((stdout(&output), output.status.code()), ("", Some(3)));
     assert_eq!(stderr(&output), "Closed: 1000\nNo answer came in time.\n");
+}
+
+/// Runs the client against a server that sends this answer and leaves TCP open. The client must not wait for more.
+/// Returns the lines of standard error.
+fn refused(arguments: &[&str], answer: &str) -> Vec<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let answer = answer.to_owned();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut request = BufReader::new(stream.try_clone().expect("a socket"));
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            request.read_line(&mut line).expect("a request");
+        }
+        stream.write_all(answer.as_bytes()).expect("it reads");
+        // The client closes TCP.
+        let _ = stream.read(&mut [0]);
+    });
+    let began = Instant::now();
+    let output = connect(&[&[address.as_str()], arguments].concat(), "");
+    // The client waits for at most ten seconds.
+    assert!(began.elapsed() < Duration::from_secs(5), "it waited");
+    server.join().expect("no panic");
+    assert_eq!((stdout(&output), output.status.code()), ("", Some(1)));
+    stderr(&output).lines().map(str::to_owned).collect()
+}
+
+const REJECTED: &str = "error: the response does not open a WebSocket (RFC 6455 4.1): ";
+
+#[test]
+fn a_refusal_is_final_at_its_end() {
+    let refused = |answer: &str| refused(&[], answer);
+    let error = |why: &str| format!("{REJECTED}{why}");
+    assert_eq!(
+        refused("HTTP/1.1 204 No Content\r\n\r\n"),
+        [error("the status is 204, not 101"), "  HTTP/1.1 204 No Content".to_owned()]
+    );
+    let chunked = "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n\
+        8\r\nno such \r\n4\r\nroom\r\n0\r\n\r\n";
+    assert_eq!(
+        refused(chunked)[1..],
+        ["  HTTP/1.1 404 Not Found".to_owned(), "  no such room".to_owned()]
+    );
+    let upgrade = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
+    let accept = format!("{upgrade}Sec-WebSocket-Accept: AAAA\r\n\r\n");
+    assert_eq!(
+        refused(&accept),
+        [
+            error("Sec-WebSocket-Accept does not match the key").as_str(),
+            "  HTTP/1.1 101 x",
+            "  Upgrade: websocket",
+            "  Connection: Upgrade",
+            "  Sec-WebSocket-Accept: AAAA",
+        ]
+    );
+    // Other protocols, and an older HTTP.
+    for greeting in ["SSH-2.0-OpenSSH_9.6", "220 mail.example ESMTP", "\u{15}\u{3}\u{1}"] {
+        let lines = refused(&format!("{greeting}\r\n"));
+        assert_eq!(lines[0], error("the first line is not a status line of HTTP/1.1"));
+        assert_eq!(lines[1], format!("  {}", framewise::trace::printable(greeting)));
+    }
+    let old = refused("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    assert_eq!(old[1..], ["  HTTP/1.0 200 OK".to_owned(), "  hello".to_owned()]);
+}
+
+#[test]
+fn a_redirection_shows_where_it_leads() {
+    let location = format!("https://class.example/{}?q=1", "x".repeat(400));
+    let answer = format!(
+        "HTTP/1.1 302 Found\r\nServer: x\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+    );
+    let lines = refused(&[], &answer);
+    assert!(lines[0].starts_with(&format!("{REJECTED}the status is 302, which redirects to")));
+    assert!(lines[0].ends_with("does not follow that: connect to the new address"), "{}", lines[0]);
+    assert_eq!(lines[1..], ["  HTTP/1.1 302 Found".to_owned(), format!("  Location: {location}")]);
+    let lines = refused(&["--lang", "pt"], &answer.replace(&location, "/novo"));
+    assert!(lines[0].contains("redireciona para /novo; um cliente WebSocket não segue"));
+}
+
+#[test]
+fn the_head_of_an_answer_has_a_longest_one() {
+    let answer = |length: usize| {
+        let head = "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\nX-Padding: \r\n\r\n";
+        let padding = format!("X-Padding: {}", "x".repeat(length - head.len()));
+        head.replace("X-Padding: ", &padding) + "no"
+    };
+    let body = |lines: Vec<String>| lines.last().is_some_and(|line| line == "  no");
+    for (flags, longest) in [(&[][..], 65_536), (&["--max-head", "1000"], 1000)] {
+        let lines = refused(flags, &answer(longest));
+        assert_eq!(lines[0], format!("{REJECTED}the status is 400, not 101"));
+        let lines = refused(flags, &answer(longest + 1));
+        let wanted = format!(
+            "error: the head of the server's answer has more than {longest} bytes; --max-head sets a higher limit"
+        );
+        assert_eq!(lines[..2], [wanted, "  HTTP/1.1 400 Bad Request".to_owned()]);
+    }
+    // Many fields, and a long first line, are no reason to refuse it.
+    let fields: String = (0..300).map(|n| format!("X-{n}: y\r\n")).collect();
+    let reason = "x".repeat(10_000);
+    let answer = format!("HTTP/1.1 403 {reason}\r\n{fields}Content-Length: 2\r\n\r\nno");
+    assert!(body(refused(&[], &answer)));
+    for wrong in ["127", "1048577", "x"] {
+        assert_eq!(connect(&["x", "--max-head", wrong], "").status.code(), Some(2));
+    }
+}
+
+#[test]
+fn a_server_that_has_stopped_is_given_up() {
+    let serve = Serve::start(&[]);
+    let url = format!("{}/echo", serve.address);
+    let ping = ["--ping", "0.1", "--pong-timeout", "1.5", "--json"];
+    let mut child = start(&[&[url.as_str()], &ping[..]].concat());
+    let stdin = child.stdin.take().expect("a pipe");
+    let mut events = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut next = || events.next().expect("another event").expect("text");
+    // The server answers at first.
+    while !next().contains(r#""event":"pong""#) {}
+    serve.signal("STOP");
+    while !next().contains(r#""code":1006"#) {}
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        stderr(&output).contains("Nothing arrived for 1.5 s after a ping"),
+        "{}",
+        stderr(&output)
+    );
+    drop(stdin);
+    serve.signal("CONT");
+}
+
+#[test]
+fn a_stopped_server_is_connected_to_again() {
+    let serve = Serve::start(&[]);
+    let url = format!("{}/echo", serve.address);
+    let ping = ["--ping", "0.1", "--pong-timeout", "1", "--json", "--reconnect"];
+    let mut child = start(&[&[url.as_str()], &ping[..]].concat());
+    let mut events = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut next = || events.next().expect("another event").expect("text");
+    assert!(next().contains(r#""event":"open""#));
+    serve.signal("STOP");
+    while !next().contains(r#""code":1006"#) {}
+    serve.signal("CONT");
+    assert!(next().contains(r#""event":"open""#));
+    child.stdin.take().expect("a pipe").write_all(b"um\n").expect("a pipe");
+    while !next().contains("Echo: um") {}
+    while !next().contains(r#""code":1000"#) {}
+    assert!(child.wait().expect("it ends").success());
+}
+
+/// A pong has to wait behind a message that is longer than the time without a pong.
+#[test]
+fn a_slow_message_is_a_sign_of_life() {
+    let serve = Serve::start(&[]);
+    let mut relay = framewise(&["relay", "127.0.0.1:0", &serve.address.to_string()])
+        .args(["--from", "server", "--rate", "50000", "--lang", "en"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut line = String::new();
+    BufReader::new(relay.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    let address = line.split_whitespace().nth(1).expect("an address");
+    // 150 kB take 3 s.
+    let text = "a".repeat(150_000);
+    let arguments = ["--ping", "0.1", "--pong-timeout", "0.5"];
+    let output = connect(&[&[format!("{address}/echo").as_str()], &arguments[..]].concat(), &text);
+    relay.kill().expect("it runs");
+    relay.wait().expect("it ends");
+    assert_eq!(stdout(&output), format!("Echo: {text}\n"), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn a_first_attempt_that_fails_is_repeated() {
+    // The first answer is none.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let mut child = start(&[&format!("{address}/echo"), "--reconnect", "--lang", "en"]);
+    drop(listener.accept().expect("a client"));
+    let mut errors = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let mut next = || errors.next().expect("another line").expect("text");
+    assert!(next().starts_with("error: "));
+    assert_eq!(next(), "Connecting again in 1 s");
+    drop(listener.accept().expect("a client"));
+    assert!(next().starts_with("error: "));
+    assert_eq!(next(), "Connecting again in 2 s");
+    drop(listener);
+    let port = address.port().to_string();
+    let _serve =
+        Serve::start_with(&mut framewise(&["serve", "--host", "127.0.0.1", "--port", &port]));
+    child.stdin.take().expect("a pipe").write_all(b"um\n").expect("a pipe");
+    assert_eq!(stdout(&child.wait_with_output().expect("it ends")), "Echo: um\n");
+    // Without the flag it is not repeated, and an address that cannot work is not repeated with it.
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    for arguments in [&[nobody.to_string().as_str()][..], &["--reconnect", "wss://localhost:1"]] {
+        assert_eq!(connect(arguments, "").status.code(), Some(1));
+    }
+}
+
+#[test]
+fn lines_without_a_connection_are_reported() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let mut child = start(&[&address, "--lang", "en", "-x", "um", "-x", "dois"]);
+    drop(child.stdin.take());
+    drop(listener.accept().expect("a client"));
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("the rest of the input, at least 2 lines"));
 }

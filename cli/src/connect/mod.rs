@@ -6,6 +6,7 @@
 //! commands.rs   what it means   ├─> session.rs: one connection after the other ──> show.rs
 //! talk.rs       what is due     │
 //! library       what comes in ──┘
+//! terminal.rs   the mode of the terminal while a person types
 //! ```
 
 mod commands;
@@ -14,14 +15,18 @@ pub mod options;
 mod session;
 mod show;
 mod talk;
+#[cfg(unix)]
+mod terminal;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use framewise::lang::Lang;
 use framewise::observe::{Direction, Observer};
 use framewise::protocol::mask::random_keys;
-use framewise::trace::{ClientTrace, printable};
+use framewise::trace::ClientTrace;
 use framewise::{Client, ClientRequest, ConnectError, PeerId, Tcp};
 
 pub use crate::connect::options::Args;
@@ -38,7 +43,7 @@ const USAGE: u8 = 2;
 /// Any other close.
 const CLOSED_OTHERWISE: u8 = 3;
 
-/// Connects and talks until one end has had enough.
+/// Connects, and talks until one end closes. Returns the exit code.
 pub fn run(args: Args, lang: Lang) -> ExitCode {
     let request = match args.request(lang) {
         Ok(request) => request,
@@ -47,12 +52,6 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
             return USAGE.into();
         }
     };
-    // The first connection comes first: whoever cannot connect need not type.
-    let above = Above::default();
-    let client = match open(&args, &request, &above, lang) {
-        Ok(client) => client,
-        Err(error) => return refused(&error, lang),
-    };
     let keys = match random_keys() {
         Ok(keys) => keys,
         Err(error) => {
@@ -60,12 +59,14 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
             return NOT_CONNECTED.into();
         }
     };
-    let mut lines = match () {
+    let above = Above::default();
+    // A person may type before the connection is open.
+    let lines = match () {
         () if !args.execute.is_empty() => input::given(args.execute.clone()),
-        () if is_interactive(&args) => input::edited().unwrap_or_else(|_| input::piped()),
-        () => input::piped(),
+        () if !input::is_terminal() => input::piped(),
+        () if !io::stdout().is_terminal() => input::plain(&above, lang),
+        () => input::edited(&above, lang).unwrap_or_else(|_| input::plain(&above, lang)),
     };
-    above.set(lines.printer.take());
     let show = Show {
         lang,
         above,
@@ -76,20 +77,17 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
         round_trips: args.rtt,
         unwritten: None,
     };
-    Session::new(args, request, show, lines, keys).talk(client).into()
+    Session::new(args, request, show, lines, keys).run().into()
 }
 
-/// Whether somebody types the lines.
-fn is_interactive(args: &Args) -> bool {
-    args.execute.is_empty() && input::is_terminal()
-}
-
+/// Opens a connection. `received` counts the bytes that arrive on it.
 fn open(
     args: &Args,
     request: &ClientRequest,
     above: &Above,
     lang: Lang,
-) -> Result<Client<Tcp, OptionalTrace>, ConnectError> {
+    received: Arc<AtomicU64>,
+) -> Result<Client<Tcp, Watched>, ConnectError> {
     let above = above.clone();
     let print = move |line: &str| {
         // A trace that goes into a file goes there whole.
@@ -101,31 +99,24 @@ fn open(
     if request.url().is_secure() {
         return Err(ConnectError::Secure);
     }
-    Client::open_over(request, args.config(), Tcp, OptionalTrace(trace))
+    Client::open_over(request, args.config(), Tcp, Watched { trace, received })
 }
 
-/// The trace, if it was asked for.
-struct OptionalTrace(Option<ClientTrace<Print>>);
+/// Observes the bytes of a connection: counts those that arrive, and explains all if that was asked for.
+struct Watched {
+    trace: Option<ClientTrace<Print>>,
+    received: Arc<AtomicU64>,
+}
 
 type Print = Box<dyn FnMut(&str) + Send>;
 
-impl Observer for OptionalTrace {
+impl Observer for Watched {
     fn bytes(&mut self, peer: PeerId, direction: Direction, bytes: &[u8]) {
-        if let Some(trace) = &mut self.0 {
+        if direction == Direction::In {
+            self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
+        if let Some(trace) = &mut self.trace {
             trace.bytes(peer, direction, bytes);
         }
     }
-}
-
-/// Shows why there is no connection: for a refused handshake the status and the body, which teaches.
-fn refused(error: &ConnectError, lang: Lang) -> ExitCode {
-    complain(lang, printable(&error.text(lang)));
-    if let ConnectError::Rejected(rejected) = error {
-        let answer = String::from_utf8_lossy(&rejected.response);
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        for line in head.lines().take(1).chain(body.lines()) {
-            let _ = writeln!(io::stderr(), "  {}", printable(line));
-        }
-    }
-    NOT_CONNECTED.into()
 }

@@ -25,6 +25,9 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// to stop taking lines.
 const MAX_OUTPUT: usize = 4 * MAX_LINE;
 
+/// The most header fields that the library can be set to accept.
+const MAX_HEADERS: usize = 4096;
+
 /// Connect to a WebSocket server and talk to it
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Example: framewise connect localhost:8765/ws/events
@@ -58,9 +61,12 @@ pub struct Args {
     /// Close after one answer; without one the exit code is 3
     #[arg(short = '1', long)]
     pub one: bool,
-    /// Send a ping every so many seconds
+    /// Send a ping every so many seconds; if nothing arrives for --pong-timeout after one, the connection is lost (exit code 3)
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub ping: Option<Duration>,
+    /// How many seconds nothing may arrive after a ping of --ping
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub pong_timeout: Duration,
     /// Do not answer pings, to see what the server makes of it
     #[arg(long)]
     pub no_pong: bool,
@@ -70,6 +76,9 @@ pub struct Args {
     /// Longest message that is taken
     #[arg(long, value_name = "BYTES", default_value_t = 32 << 20, value_parser = max_message())]
     pub max_message: u64,
+    /// Longest head of the server's answer that is taken
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 10, value_parser = max_head())]
+    pub max_head: u64,
     /// Explain every byte of handshake and frames
     #[arg(long)]
     pub trace: bool,
@@ -79,7 +88,7 @@ pub struct Args {
     /// Say how long each answer took
     #[arg(long)]
     pub rtt: bool,
-    /// Connect again when the connection is lost, and not after a Close 1000
+    /// Connect again when the connection is lost or cannot be opened, after 1 s, 2 s and so on up to 30 s; not after a Close 1000
     #[arg(long)]
     pub reconnect: bool,
     /// Print every event as a line of JSON
@@ -142,10 +151,18 @@ impl Args {
         config.timeouts.ping_interval = None;
         config.limits.max_message = self.max_message as usize;
         config.limits.max_output = MAX_OUTPUT;
+        // The length of the whole head is the only limit.
+        config.limits.max_head = self.max_head as usize;
+        config.limits.max_request_line = config.limits.max_head;
+        config.limits.max_headers = MAX_HEADERS;
         config
     }
 }
 
 fn max_message() -> impl TypedValueParser<Value = u64> {
     clap::value_parser!(u64).range(1..=1 << 30)
+}
+
+fn max_head() -> impl TypedValueParser<Value = u64> {
+    clap::value_parser!(u64).range(128..=1 << 20)
 }

@@ -1,26 +1,27 @@
 //! One connection, or one after the other: what is typed goes out, what comes in is shown.
 //!
-//! Rules of this file: on a terminal it goes on until it is told to stop; in a pipe everything is sent, answers are
-//! waited for, and then it closes: when a ping behind the last line is answered, and as many messages have come as were
-//! sent, or none for a while (a server may answer pings before messages that it has read). No line is taken
-//! while much still waits to be sent, so that reading never waits for writing. A line of a pipe that could not be sent
-//! because the connection was lost is the first one of the next connection; whoever types is told.
+//! Rules of this file: On a terminal the client continues until the person stops it. From a pipe it sends everything,
+//! waits for answers, and closes: when the ping after the last line is answered, and as many messages have arrived as
+//! were sent, or none for a while (a server may answer pings before messages that it has read). It takes no line while
+//! much still waits to be sent, so that receiving never waits for sending. With `--reconnect`, lines that could not be sent
+//! wait for the next connection. Lines that are never sent are counted at the end.
 
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use framewise::protocol::mask::MaskingKeys;
-use framewise::trace::printable;
 use framewise::{Client, ClientRequest, CloseCode, Closed, ConnectError, Event, Tcp};
 
 use crate::connect::commands::{self, Action};
-use crate::connect::input::{Input, Lines, MAX_LINE, is_farewell};
+use crate::connect::input::{Input, Lines, MAX_LINE};
 use crate::connect::options::Args;
 use crate::connect::show::Show;
 use crate::connect::talk::Talk;
-use crate::connect::{CLOSED_OTHERWISE, FINE, NOT_CONNECTED, OptionalTrace, USAGE, open};
+use crate::connect::{CLOSED_OTHERWISE, FINE, NOT_CONNECTED, USAGE, Watched, open};
 use crate::texts;
 
 /// The first pause before connecting again, and the longest. A connection that lasted for the longest begins anew.
@@ -29,7 +30,7 @@ const AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(
 /// The ping behind the last line of a pipe.
 const LAST: &[u8] = b"framewise: that was all";
 
-/// How often somebody who waits for a connection is heard.
+/// How often the client looks for Ctrl+C while it connects.
 const LOOK_UP: Duration = Duration::from_millis(50);
 
 /// With more than so many bytes waiting to be sent, no line is taken.
@@ -50,16 +51,30 @@ pub struct Session {
     failure: Option<u8>,
     /// A message came.
     is_answered: bool,
-    /// Before it connects again; longer each time.
+    /// The pause before the next attempt to connect. Each one is longer.
     pause: Duration,
+    /// How many bytes have arrived.
+    received: Arc<AtomicU64>,
 }
 
-/// How a connection ended.
+/// What is known of a closed connection.
+struct Closing {
+    code: CloseCode,
+    reason: String,
+}
+
+impl From<Closed> for Closing {
+    fn from(closed: Closed) -> Closing {
+        Closing { code: closed.code, reason: closed.reason }
+    }
+}
+
+/// Who closed a connection.
 enum End {
-    /// This end wanted it.
-    Left(Closed),
-    /// The other end, or nobody.
-    Lost(Closed),
+    /// The client closed it.
+    Left(Closing),
+    /// The server closed it, or it broke.
+    Lost(Closing),
 }
 
 /// What became of a line.
@@ -67,11 +82,11 @@ enum Acted {
     Done,
     /// The connection is lost; the line waits for the next one.
     NotOpen,
-    Ended(Closed),
+    Ended(Closing),
 }
 
 impl Session {
-    /// Nothing has been said yet.
+    /// Creates a session without a connection.
     pub fn new(
         args: Args,
         request: ClientRequest,
@@ -90,15 +105,50 @@ impl Session {
             failure: None,
             is_answered: false,
             pause: AGAIN_AFTER[0],
+            received: Arc::default(),
         }
     }
 
-    /// Talks until it is over; answers with the exit code.
-    pub fn talk(&mut self, client: Client<Tcp, OptionalTrace>) -> u8 {
+    /// Connects and talks until it is over. Returns the exit code.
+    pub fn run(&mut self) -> u8 {
+        match self.first() {
+            Some(client) => self.talk(client),
+            None => NOT_CONNECTED,
+        }
+    }
+
+    /// Opens the first connection. Returns `None` if that is not possible, or if the person has stopped it.
+    fn first(&mut self) -> Option<Client<Tcp, Watched>> {
+        let opened = match self.open() {
+            Some(Err(error)) if self.args.reconnect && may_succeed_later(&error) => {
+                self.refused(&error);
+                self.again()
+            }
+            Some(Err(error)) => {
+                self.leave_terminal();
+                self.refused(&error);
+                None
+            }
+            Some(Ok(client)) => Some(client),
+            None => None,
+        };
+        if opened.is_none() {
+            self.leave_terminal();
+            self.report_unsent();
+        }
+        opened
+    }
+
+    fn refused(&mut self, error: &ConnectError) {
+        self.show.refused(error, self.args.max_head as usize);
+    }
+
+    /// Talks until it is over. Returns the exit code.
+    fn talk(&mut self, client: Client<Tcp, Watched>) -> u8 {
         let mut client = client;
         loop {
             let opened = Instant::now();
-            self.lines.bell.set(client.interrupter());
+            self.lines.waker.set(client.interrupter());
             self.show.opened(&self.args.url, client.subprotocol());
             let (closed, left) = match self.converse(&mut client) {
                 End::Left(closed) => (closed, true),
@@ -112,12 +162,16 @@ impl Session {
             if !goes_on {
                 self.leave_terminal();
             }
-            self.show.closed(&closed);
+            self.show.closed(closed.code, &closed.reason);
             let next = if goes_on { self.again() } else { None };
             match next {
                 Some(next) => client = next,
                 None => {
                     self.leave_terminal();
+                    // A program that takes no more answers needs no more lines either.
+                    if !left || self.lines.is_typed() {
+                        self.report_unsent();
+                    }
                     if self.args.one && !self.is_answered {
                         self.show.note(texts::NO_ANSWER, &[]);
                     }
@@ -127,7 +181,18 @@ impl Session {
         }
     }
 
-    fn exit_code(&self, closed: &Closed) -> u8 {
+    /// Reports how many lines were not sent.
+    fn report_unsent(&mut self) {
+        let is_typed = self.lines.is_typed();
+        let count = self.lines.discard() + usize::from(self.unsent.take().is_some());
+        if count > 0 {
+            // Nobody knows how much more is in the pipe.
+            let text = if is_typed { texts::NOT_SENT_LINES } else { texts::NOT_SENT_REST };
+            self.show.note(text, &[&count]);
+        }
+    }
+
+    fn exit_code(&self, closed: &Closing) -> u8 {
         if let Some(failure) = self.failure {
             return failure;
         }
@@ -138,37 +203,36 @@ impl Session {
         }
     }
 
-    /// The line editor may be in the middle of a line: the terminal is put back first.
+    /// Ends the line editor, which may be in the middle of a line, and restores the terminal.
     fn leave_terminal(&mut self) {
-        self.lines.settings = None;
-        self.show.leave_terminal();
+        self.show.above.flush();
+        let is_empty = self.lines.leave_terminal();
+        self.show.leave_terminal(is_empty);
     }
 
-    /// Connects again, in longer and longer intervals; `None` if it shall stop.
-    fn again(&mut self) -> Option<Client<Tcp, OptionalTrace>> {
+    /// Connects again, after longer and longer pauses. Returns `None` if the person stops it.
+    fn again(&mut self) -> Option<Client<Tcp, Watched>> {
         loop {
             self.show.note(texts::AGAIN_IN, &[&self.pause.as_secs()]);
             if !self.rest(self.pause) {
                 return None;
             }
-            // Also a server that lets in and sends away at once is asked less and less often.
+            // A server that accepts and closes at once is also asked less and less often.
             self.pause = (self.pause * 2).min(AGAIN_AFTER[1]);
             match self.open()? {
                 Ok(client) => return Some(client),
-                Err(error) => {
-                    let why = printable(&error.text(self.show.lang));
-                    self.show.note(texts::ERROR, &[&why]);
-                }
+                Err(error) => self.refused(&error),
             }
         }
     }
 
-    /// Connects in a thread, so that whoever types can stop meanwhile: then there is nothing.
-    fn open(&mut self) -> Option<Result<Client<Tcp, OptionalTrace>, ConnectError>> {
+    /// Connects in a thread, so that a person can stop it. Returns `None` then.
+    fn open(&mut self) -> Option<Result<Client<Tcp, Watched>, ConnectError>> {
         let (done, opened) = sync_channel(1);
         let (args, request) = (self.args.clone(), self.request.clone());
         let (above, lang) = (self.show.above.clone(), self.show.lang);
-        thread::spawn(move || drop(done.send(open(&args, &request, &above, lang))));
+        let received = Arc::clone(&self.received);
+        thread::spawn(move || drop(done.send(open(&args, &request, &above, lang, received))));
         loop {
             match opened.recv_timeout(LOOK_UP) {
                 Ok(result) => return Some(result),
@@ -178,25 +242,17 @@ impl Session {
         }
     }
 
-    /// Waits; false if somebody wants to stop meanwhile. What comes through a pipe waits as well.
+    /// Waits, and keeps what a person types meanwhile. Returns false if the person wants to stop. A pipe is not read.
     fn rest(&mut self, pause: Duration) -> bool {
-        if !self.show.above.is_there() {
-            thread::sleep(pause);
-            return true;
+        if self.show.above.is_there() {
+            return self.lines.hold(pause);
         }
-        let until = Instant::now() + pause;
-        loop {
-            match self.lines.typed.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(Input::Line(line)) if is_farewell(&line) => return false,
-                Ok(Input::Line(_)) => self.show.note(texts::NOT_SENT, &[]),
-                Ok(_) | Err(RecvTimeoutError::Disconnected) => return false,
-                Err(RecvTimeoutError::Timeout) => return true,
-            }
-        }
+        thread::sleep(pause);
+        true
     }
 
-    /// Sends what is typed and shows what comes, until one end closes.
-    fn converse(&mut self, client: &mut Client<Tcp, OptionalTrace>) -> End {
+    /// Sends what is typed and shows what arrives, until the connection is closed.
+    fn converse(&mut self, client: &mut Client<Tcp, Watched>) -> End {
         let mut talk = Talk::new(&self.args);
         loop {
             if let Some(closed) = self.take_lines(client, &mut talk) {
@@ -207,7 +263,7 @@ impl Session {
                     return End::Left(self.leave(client));
                 }
                 talk.end(self.args.wait, client.queued());
-                // One answer is worth waiting for, also when it comes behind the pong.
+                // With --one the answer is awaited, also if it arrives after the pong.
                 if self.args.wait.is_none() && !self.args.one {
                     client.ping(LAST);
                 }
@@ -215,7 +271,7 @@ impl Session {
             let mut has_moved = false;
             let wait = talk.wait(client.queued() > MUCH).unwrap_or(Duration::MAX);
             match client.recv_timeout(wait) {
-                Ok(Some(Event::Closed(closed))) => return End::Lost(closed),
+                Ok(Some(Event::Closed(closed))) => return End::Lost(closed.into()),
                 Ok(Some(Event::Pong(payload))) if *payload == *LAST => {
                     talk.all_is_read();
                     has_moved = true;
@@ -224,19 +280,25 @@ impl Session {
                     let is_answer = matches!(event, Event::Message(_));
                     self.show_event(event, &mut talk);
                     if let Some(error) = self.show.unwritten.take() {
-                        // Whoever reads may leave, as `head` does; a full disk is something else.
+                        // The reader may have ended, as `head` does. A full disk is an error.
                         if error.kind() != ErrorKind::BrokenPipe {
                             self.show.note(texts::ERROR, &[&error]);
                             self.failure = Some(NOT_CONNECTED);
                         }
                         return End::Left(close(client, CloseCode::GOING_AWAY, ""));
                     }
-                    // Pings and pongs go by whether anything is still to come or not.
+                    // Pings and pongs are no sign that another message will arrive.
                     self.is_answered |= is_answer;
                     has_moved = is_answer;
                     if is_answer && self.args.one {
                         return End::Left(self.leave(client));
                     }
+                }
+                Ok(None)
+                    if talk.is_lost(self.received.load(Ordering::Relaxed), client.queued()) =>
+                {
+                    self.show.note(texts::NO_PONG, &[&self.args.pong_timeout.as_secs_f64()]);
+                    return End::Lost(Closing { code: CloseCode::ABNORMAL, reason: String::new() });
                 }
                 Ok(None) => {}
                 Err(error) => {
@@ -254,16 +316,16 @@ impl Session {
         }
     }
 
-    /// Takes lines until there is none, or much waits to be sent; how it ended, if it has.
+    /// Sends lines until there is none, or much waits to be sent. Returns how the connection was closed, if a line did it.
     fn take_lines(
         &mut self,
-        client: &mut Client<Tcp, OptionalTrace>,
+        client: &mut Client<Tcp, Watched>,
         talk: &mut Talk,
-    ) -> Option<Closed> {
+    ) -> Option<Closing> {
         while !self.over && client.queued() <= MUCH {
             let input = match self.unsent.take() {
                 Some(line) => Ok(Input::Line(line)),
-                None => self.lines.typed.try_recv(),
+                None => self.lines.try_next(),
             };
             match input {
                 Ok(Input::Line(line)) => match self.act(client, line, talk) {
@@ -280,6 +342,10 @@ impl Session {
                 Ok(Input::Failed(why)) => self.fail(&why),
                 Err(TryRecvError::Empty) => return None,
             }
+        }
+        // The server does not read. Lines wait, but Ctrl+C does not.
+        if !self.over && self.show.above.is_there() && self.lines.is_stopped() {
+            return Some(self.leave(client));
         }
         None
     }
@@ -302,15 +368,15 @@ impl Session {
         }
     }
 
-    /// Carries out one line.
+    /// Sends one line, or carries out its command.
     fn act(
         &mut self,
-        client: &mut Client<Tcp, OptionalTrace>,
+        client: &mut Client<Tcp, Watched>,
         line: Vec<u8>,
         talk: &mut Talk,
     ) -> io::Result<Acted> {
         let is_terminal = self.show.above.is_there();
-        // What comes through a pipe is data: only who types has commands.
+        // Lines of a pipe are data. Only a person has commands.
         let action = if is_terminal {
             commands::parse(&line, self.args.binary, self.args.hex, (self.keys)())
         } else {
@@ -356,20 +422,28 @@ impl Session {
         if is_open {
             return Ok(Acted::Done);
         }
-        // Whatever keeps it from being sent ends the connection, which tells why.
-        match self.args.reconnect {
-            true => self.unsent = Some(line),
-            false => self.show.note(texts::NOT_SENT, &[]),
-        }
+        // The connection is closing. The next one sends the line, or it is counted at the end.
+        self.unsent = Some(line);
         Ok(Acted::NotOpen)
     }
 
-    fn leave(&mut self, client: &mut Client<Tcp, OptionalTrace>) -> Closed {
+    fn leave(&mut self, client: &mut Client<Tcp, Watched>) -> Closing {
         let (code, reason) = self.args.close.clone().unwrap_or((CloseCode::NORMAL, String::new()));
         close(client, code, &reason)
     }
 }
 
-fn close(client: &mut Client<Tcp, OptionalTrace>, code: CloseCode, reason: &str) -> Closed {
-    client.close(code, reason).expect("checked when it was read")
+fn close(client: &mut Client<Tcp, Watched>, code: CloseCode, reason: &str) -> Closing {
+    client.close(code, reason).expect("checked when it was read").into()
+}
+
+/// Reports whether another attempt to connect can have another result.
+fn may_succeed_later(error: &ConnectError) -> bool {
+    !matches!(
+        error,
+        ConnectError::Url(_)
+            | ConnectError::Secure
+            | ConnectError::Config(_)
+            | ConnectError::NoRandomness
+    )
 }

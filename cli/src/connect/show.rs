@@ -1,52 +1,219 @@
 //! How `framewise connect` shows what happens: for people, for pipes, and as JSON.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
-use framewise::Closed;
-use framewise::Message;
 use framewise::lang::{Bilingual, Lang};
+use framewise::protocol::handshake::client::Rejection;
+use framewise::protocol::refusal::Rule;
 use framewise::trace::{escaped, hex, is_active, printable};
+use framewise::{CloseCode, ConnectError, Message};
 use rustyline::ExternalPrinter;
 use serde_json::{Value, json};
 
 use crate::texts;
 
-/// Prints above a line that is being typed.
-pub type Printer = Box<dyn ExternalPrinter + Send>;
+/// The bytes of lines that may wait for the line editor to print them. It prints nothing while the person searches the
+/// history. Beyond the limit, nothing more is received.
+const MAX_UNPRINTED: usize = 1 << 20;
 
-/// The place above the line that somebody types, for as long as somebody does; the trace writes there too.
+/// Moves the cursor up and down again. The editor redraws the line that is being typed, and nothing else changes.
+const REDRAW: &str = "\x1b[A\n";
+
+/// What the prompt of a terminal without a line editor looks like.
+const PROMPT: &str = "> ";
+
+/// Where lines for a person who types are printed.
+pub enum Place {
+    /// Above the line of the line editor.
+    Editor(Printing),
+    /// On a terminal without a line editor, whose cursor never moves up.
+    Plain(Plain),
+}
+
+/// Lines for the line editor to print. A thread hands them over, because the editor may take them late.
+pub struct Printing {
+    lines: Sender<String>,
+    /// The bytes that were not handed over yet.
+    waiting: Arc<(Mutex<usize>, Condvar)>,
+}
+
+impl Printing {
+    fn new(mut printer: impl ExternalPrinter + Send + 'static) -> Printing {
+        let (lines, to_print) = channel::<String>();
+        let waiting: Arc<(Mutex<usize>, Condvar)> = Arc::default();
+        let count = Arc::clone(&waiting);
+        thread::spawn(move || {
+            for line in to_print {
+                let length = line.len();
+                // An editor that has ended prints nothing more.
+                let _ = printer.print(line);
+                *lock(&count.0) -= length;
+                count.1.notify_all();
+            }
+        });
+        Printing { lines, waiting }
+    }
+
+    fn print(&self, line: String) {
+        let (waiting, printed) = &*self.waiting;
+        let full = printed.wait_while(lock(waiting), |waiting| *waiting > MAX_UNPRINTED);
+        *full.unwrap_or_else(PoisonError::into_inner) += line.len();
+        let _ = self.lines.send(line);
+    }
+
+    /// Waits until the editor has all lines, for at most a second.
+    fn flush(&self) {
+        // The editor takes a line only when it has printed the one before it. So only this line may be left.
+        self.print(REDRAW.to_owned());
+        let (waiting, printed) = &*self.waiting;
+        let _ = printed.wait_timeout_while(lock(waiting), Duration::from_secs(1), |left| *left > 0);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A terminal whose lines the kernel edits.
+pub struct Plain {
+    /// The person's terminal. Standard output if it is a terminal, otherwise standard error.
+    out: Box<dyn Write + Send>,
+    /// There is a terminal to show a prompt on.
+    has_prompts: bool,
+    /// The cursor is behind a prompt.
+    is_prompting: bool,
+}
+
+impl Place {
+    /// Returns the place above the line of a line editor.
+    pub fn editor(printer: impl ExternalPrinter + Send + 'static) -> Place {
+        Place::Editor(Printing::new(printer))
+    }
+
+    /// Returns the place for a terminal without a line editor.
+    pub fn plain() -> Place {
+        let is_stdout = io::stdout().is_terminal();
+        let out: Box<dyn Write + Send> =
+            if is_stdout { Box::new(io::stdout()) } else { Box::new(io::stderr()) };
+        let has_prompts = is_stdout || io::stderr().is_terminal();
+        Place::Plain(Plain { out, has_prompts, is_prompting: false })
+    }
+}
+
+impl Plain {
+    fn prompt(&mut self) {
+        if self.has_prompts {
+            self.is_prompting = true;
+            self.write(PROMPT);
+        }
+    }
+
+    /// Ends the line of the prompt, if the cursor is there.
+    fn leave_prompt(&mut self) -> bool {
+        let was_prompting = std::mem::take(&mut self.is_prompting);
+        if was_prompting {
+            self.write("\n");
+        }
+        was_prompting
+    }
+
+    fn print(&mut self, line: &str) {
+        let was_prompting = self.leave_prompt();
+        self.write(&format!("{line}\n"));
+        if was_prompting {
+            self.prompt();
+        }
+    }
+
+    fn write(&mut self, text: &str) {
+        // The terminal may have gone, and the program ends soon.
+        let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+    }
+}
+
+/// The place for lines while a person types. The trace is printed there too.
 #[derive(Clone, Default)]
-pub struct Above(Arc<Mutex<Option<Printer>>>);
+pub struct Above(Arc<Mutex<Option<Place>>>);
 
 impl Above {
-    /// From now on somebody types, or nobody any more.
-    pub fn set(&self, printer: Option<Printer>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = printer;
+    /// Sets the place. `None` means that nobody types any more.
+    pub fn set(&self, place: Option<Place>) {
+        *self.place() = place;
     }
 
-    /// Whether somebody types.
+    /// Reports whether a person types.
     pub fn is_there(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.place().is_some()
     }
 
-    /// Prints a line there; false if nobody types.
+    /// Prints a line. Returns false if nobody types.
     pub fn print(&self, line: &str) -> bool {
-        let mut printer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(printer) = printer.as_mut() else { return false };
-        // An editor that has ended takes nothing more.
-        let _ = printer.print(format!("{line}\n"));
+        match self.place().as_mut() {
+            Some(Place::Editor(printing)) => printing.print(format!("{line}\n")),
+            Some(Place::Plain(plain)) => plain.print(line),
+            None => return false,
+        }
         true
+    }
+
+    /// Shows a prompt on a terminal without a line editor.
+    pub fn prompt(&self) {
+        if let Some(Place::Plain(plain)) = self.place().as_mut() {
+            plain.prompt();
+        }
+    }
+
+    /// Shows the prompt and the line that is being typed again.
+    pub fn redraw(&self) {
+        match self.place().as_mut() {
+            Some(Place::Editor(printing)) => printing.print(REDRAW.to_owned()),
+            Some(Place::Plain(plain)) if plain.is_prompting => plain.prompt(),
+            _ => {}
+        }
+    }
+
+    /// Waits until everything is printed.
+    pub fn flush(&self) {
+        if let Some(Place::Editor(printing)) = self.place().as_ref() {
+            printing.flush();
+        }
+    }
+
+    /// Notes that Enter has moved the cursor to a new line.
+    pub fn line_was_typed(&self) {
+        if let Some(Place::Plain(plain)) = self.place().as_mut() {
+            plain.is_prompting = false;
+        }
+    }
+
+    /// Ends it: from now on lines go where the cursor is. `is_empty` if an empty prompt of the line editor is left above
+    /// the cursor, which is then removed.
+    fn leave(&self, is_empty: bool) {
+        match self.place().take() {
+            Some(Place::Editor(_)) if is_empty => {
+                let _ =
+                    io::stdout().write_all(b"\x1b[A\r\x1b[2K").and_then(|()| io::stdout().flush());
+            }
+            Some(Place::Plain(mut plain)) => drop(plain.leave_prompt()),
+            _ => {}
+        }
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<Place>> {
+        lock(&self.0)
     }
 }
 
 /// Where lines go, and what they look like.
 pub struct Show {
     pub lang: Lang,
-    /// Where somebody types what comes in is marked, and nothing may move the cursor.
+    /// The place for lines while a person types. Messages are marked there, and nothing may move the cursor.
     pub above: Above,
-    /// Standard output is a terminal, whoever types: nothing that came may move its cursor.
+    /// Standard output is a terminal. No message may move its cursor.
     pub is_terminal: bool,
     pub json: bool,
     /// Bytes in hexadecimal.
@@ -70,7 +237,7 @@ impl Show {
             if let Some(name) = subprotocol {
                 line += &format!(" ({name})");
             }
-            self.line(&line);
+            if self.is_terminal { self.line(&line) } else { self.remark(&line) }
         }
     }
 
@@ -93,20 +260,53 @@ impl Show {
             Message::Binary(bytes) if self.hex => hex(bytes),
             Message::Binary(bytes) => texts::BINARY_MESSAGE.with(self.lang, &[&bytes.len()]),
         };
-        let mark = if self.above.is_there() { "< " } else { "" };
+        let mark = if self.is_terminal && self.above.is_there() { "< " } else { "" };
         self.line(&format!("{mark}{shown}{}", self.took(took)));
     }
 
-    /// The line editor is left: from now on lines go where the cursor is.
-    pub fn leave_terminal(&mut self) {
-        if self.above.is_there() {
-            self.above.set(None);
-            // The prompt that waits for another line.
-            let _ = write!(io::stdout(), "\r\x1b[2K").and_then(|()| io::stdout().flush());
+    /// Ends the place above the line that is being typed. `is_empty` if an empty prompt is left on the screen.
+    pub fn leave_terminal(&mut self, is_empty: bool) {
+        self.above.leave(is_empty);
+    }
+
+    /// A connection could not be opened. Shows why: for a refused handshake the status, the fields that matter, and the
+    /// body, which may explain the refusal.
+    pub fn refused(&mut self, error: &ConnectError, max_head: usize) {
+        let lang = self.lang;
+        let ConnectError::Rejected(rejected) = error else {
+            return self.note(texts::ERROR, &[&escaped(&error.text(lang))]);
+        };
+        let is_too_long = matches!(&rejected.rejection, Rejection::Malformed(refusal)
+            if matches!(refusal.rule, Rule::HeadTooLarge | Rule::RequestLineTooLong));
+        if is_too_long {
+            self.note(texts::ERROR, &[&texts::HEAD_TOO_LONG.with(lang, &[&max_head])]);
+        } else {
+            self.note(texts::ERROR, &[&escaped(&error.text(lang))]);
+        }
+        let answer = String::from_utf8_lossy(&rejected.response);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let is_shown = |line: &&str| match rejected.rejection {
+            // Only the first line is sure to be complete.
+            _ if is_too_long => false,
+            Rejection::Redirect { .. } => is_field(line, "location"),
+            // The fields of a 101 are what is wrong.
+            Rejection::Upgrade
+            | Rejection::Connection
+            | Rejection::Accept
+            | Rejection::Extension
+            | Rejection::Subprotocol => true,
+            _ => false,
+        };
+        let mut lines = head.lines();
+        let status = lines.next().map(printable);
+        // A cut address would be of no use.
+        let fields = lines.filter(is_shown).map(escaped);
+        for line in status.into_iter().chain(fields).chain(body.lines().map(printable)) {
+            self.remark(&format!("  {line}"));
         }
     }
 
-    /// A ping came, or a pong. Servers ping all the time, so only programs are told; a pong was asked for.
+    /// A ping or a pong arrived. Servers ping all the time, so pings are only reported in JSON. A pong was asked for.
     pub fn control(&mut self, kind: &str, payload: &[u8], took: Option<Duration>) {
         if self.json {
             let mut fields = json!({"hex": hex(payload)});
@@ -117,34 +317,34 @@ impl Show {
             return;
         }
         let text = printable(&String::from_utf8_lossy(payload));
-        self.line(&format!("{}{}", format!("< {kind} {text}").trim_end(), self.took(took)));
+        let line = format!("{}{}", format!("< {kind} {text}").trim_end(), self.took(took));
+        if self.is_terminal || self.round_trips { self.line(&line) } else { self.remark(&line) }
     }
 
-    /// The connection ended.
-    pub fn closed(&mut self, closed: &Closed) {
-        let (code, reason) = (closed.code.0, printable(&closed.reason));
+    /// The connection is closed.
+    pub fn closed(&mut self, code: CloseCode, reason: &str) {
         if self.json {
-            return self.event("close", json!({"code": code, "reason": closed.reason}));
+            return self.event("close", json!({"code": code.0, "reason": reason}));
         }
-        self.note(texts::CLOSED_WITH, &[&code, &reason]);
+        self.note(texts::CLOSED_WITH, &[&code.0, &printable(reason)]);
     }
 
-    /// A word from this program, not from the server: to standard error, so that a pipe holds messages only.
+    /// Prints a note of this program. It goes to standard error, so that a pipe has messages only.
     pub fn note(&mut self, text: Bilingual, values: &[&dyn std::fmt::Display]) {
         self.remark(text.with(self.lang, values).trim_end());
     }
 
-    /// The same, of a text that is known already.
+    /// Prints a line as [`note`](Show::note) does.
     pub fn remark(&mut self, line: &str) {
         if !self.above.print(line) {
             let _ = writeln!(io::stderr(), "{line}");
         }
     }
 
-    /// A line about what came in.
+    /// Prints a line about what arrived: above the line being typed if standard output is that terminal.
     fn line(&mut self, line: &str) {
         let time = if self.timestamps { format!("{} ", now()) } else { String::new() };
-        if !self.above.print(&format!("{time}{line}")) {
+        if !(self.is_terminal && self.above.print(&format!("{time}{line}"))) {
             self.write(&[time.as_bytes(), line.as_bytes(), b"\n"]);
         }
     }
@@ -192,6 +392,11 @@ fn harmless(json: &str) -> String {
         if is_active(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }
     };
     json.chars().map(escape).collect()
+}
+
+/// Reports whether this line of a head is a field with this name.
+fn is_field(line: &str, name: &str) -> bool {
+    line.split_once(':').is_some_and(|(found, _)| found.eq_ignore_ascii_case(name))
 }
 
 fn now() -> String {

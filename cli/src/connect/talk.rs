@@ -25,14 +25,28 @@ pub struct Talk {
     messages: VecDeque<Instant>,
     /// When the pings were sent that are not answered yet, and with what.
     pings: VecDeque<(Vec<u8>, Instant)>,
-    /// How often to ping, and when the next one is due.
-    pinging: Option<(Duration, Instant)>,
+    pinging: Option<Pinging>,
     ending: Option<Ending>,
     /// Messages that went out, and that came.
     messages_out: u64,
     messages_in: u64,
     /// Answers are timed.
     times: bool,
+}
+
+/// Pings at regular intervals.
+struct Pinging {
+    every: Duration,
+    /// When the next one is due.
+    next: Instant,
+    /// How long nothing may arrive after a ping.
+    timeout: Duration,
+    /// The connection is lost then. Absent unless a ping waits for an answer.
+    lost_at: Option<Instant>,
+    /// How many bytes had arrived by the last check.
+    received: u64,
+    /// How many bytes waited to be sent at the last check.
+    queued: usize,
 }
 
 /// Nothing more will be sent.
@@ -52,7 +66,14 @@ impl Talk {
         Talk {
             messages: VecDeque::new(),
             pings: VecDeque::new(),
-            pinging: args.ping.map(|every| (every, Instant::now() + every)),
+            pinging: args.ping.map(|every| Pinging {
+                every,
+                next: Instant::now() + every,
+                timeout: args.pong_timeout,
+                lost_at: None,
+                received: 0,
+                queued: 0,
+            }),
             ending: None,
             messages_out: 0,
             messages_in: 0,
@@ -87,16 +108,31 @@ impl Talk {
         self.pings.drain(..=at).next_back().map(|(_, at)| at.elapsed())
     }
 
-    /// Whether it is time for another ping, which is then taken to be sent.
+    /// Reports whether it is time for another ping, which the caller then sends.
     pub fn is_ping_due(&mut self) -> bool {
         let now = Instant::now();
         match &mut self.pinging {
-            Some((every, at)) if now >= *at => {
-                *at = now + *every;
+            Some(pinging) if now >= pinging.next => {
+                pinging.next = now + pinging.every;
+                pinging.lost_at.get_or_insert(now + pinging.timeout);
                 true
             }
             _ => false,
         }
+    }
+
+    /// Reports whether the connection is lost because nothing has arrived for the time-out after a ping. `received` is
+    /// how many bytes have arrived in all, `queued` how many wait to be sent. A pong may have to wait behind a long
+    /// message in either direction, so bytes that move are an answer too.
+    pub fn is_lost(&mut self, received: u64, queued: usize) -> bool {
+        let Some(pinging) = &mut self.pinging else { return false };
+        if received != std::mem::replace(&mut pinging.received, received) {
+            pinging.lost_at = None;
+        }
+        if queued < std::mem::replace(&mut pinging.queued, queued) && pinging.lost_at.is_some() {
+            pinging.lost_at = Some(Instant::now() + pinging.timeout);
+        }
+        pinging.lost_at.is_some_and(|at| Instant::now() >= at)
     }
 
     /// Nothing more will be sent: it ends after so long, or when nothing has moved for a while.
@@ -130,9 +166,11 @@ impl Talk {
         now >= ending.at || (ending.is_read && self.messages_in >= self.messages_out)
     }
 
-    /// How long to wait for something to come.
+    /// Returns how long to wait for the next event, or `None` if nothing is due.
     pub fn wait(&self, has_much: bool) -> Option<Duration> {
-        let ping = self.pinging.map(|(_, at)| at);
+        let pinging = self.pinging.as_ref();
+        let ping =
+            pinging.map(|pinging| pinging.lost_at.map_or(pinging.next, |at| at.min(pinging.next)));
         let end = self.ending.as_ref().map(|ending| ending.at);
         let next = ping.into_iter().chain(end).min();
         let next = next.map(|at| at.saturating_duration_since(Instant::now()));
