@@ -205,9 +205,9 @@ impl Session {
 
     /// Ends the line editor, which may be in the middle of a line, and restores the terminal.
     fn leave_terminal(&mut self) {
-        self.show.above.flush();
+        let unprinted = self.show.above.flush();
         let is_empty = self.lines.leave_terminal();
-        self.show.leave_terminal(is_empty);
+        self.show.leave_terminal(is_empty, &unprinted);
     }
 
     /// Connects again, after longer and longer pauses. Returns `None` if the person stops it.

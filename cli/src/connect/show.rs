@@ -1,7 +1,7 @@
 //! How `framewise connect` shows what happens: for people, for pipes, and as JSON.
 
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -35,42 +35,77 @@ pub enum Place {
 }
 
 /// Lines for the line editor to print. A thread hands them over, because the editor may take them late.
-pub struct Printing {
-    lines: Sender<String>,
-    /// The bytes that were not handed over yet.
-    waiting: Arc<(Mutex<usize>, Condvar)>,
+pub struct Printing(Arc<Queue>);
+
+/// The lines that the editor has not printed yet, as far as is known.
+#[derive(Default)]
+struct Queue {
+    lines: Mutex<Unprinted>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Unprinted {
+    lines: VecDeque<String>,
+    /// The size of the lines in bytes.
+    bytes: usize,
+    /// How many of the lines the editor has, 0 or 1. It takes a line only when it has printed the one before it, so a line
+    /// is printed for sure when the next one is handed over.
+    handed_over: usize,
 }
 
 impl Printing {
     fn new(mut printer: impl ExternalPrinter + Send + 'static) -> Printing {
-        let (lines, to_print) = channel::<String>();
-        let waiting: Arc<(Mutex<usize>, Condvar)> = Arc::default();
-        let count = Arc::clone(&waiting);
+        let queue: Arc<Queue> = Arc::default();
+        let shared = Arc::clone(&queue);
         thread::spawn(move || {
-            for line in to_print {
-                let length = line.len();
-                // An editor that has ended prints nothing more.
-                let _ = printer.print(line);
-                *lock(&count.0) -= length;
-                count.1.notify_all();
+            loop {
+                let all_handed_over =
+                    |queue: &mut Unprinted| queue.lines.len() <= queue.handed_over;
+                let waited = shared.changed.wait_while(lock(&shared.lines), all_handed_over);
+                let queue = waited.unwrap_or_else(PoisonError::into_inner);
+                let line = queue.lines[queue.handed_over].clone();
+                drop(queue);
+                let printed = printer.print(line);
+                let mut queue = lock(&shared.lines);
+                if queue.handed_over == 1
+                    && let Some(line) = queue.lines.pop_front()
+                {
+                    queue.bytes -= line.len();
+                }
+                queue.handed_over = queue.lines.len().min(1);
+                shared.changed.notify_all();
+                if printed.is_err() {
+                    // The editor has ended.
+                    return;
+                }
             }
         });
-        Printing { lines, waiting }
+        Printing(queue)
     }
 
     fn print(&self, line: String) {
-        let (waiting, printed) = &*self.waiting;
-        let full = printed.wait_while(lock(waiting), |waiting| *waiting > MAX_UNPRINTED);
-        *full.unwrap_or_else(PoisonError::into_inner) += line.len();
-        let _ = self.lines.send(line);
+        let Queue { lines, changed } = &*self.0;
+        let full = changed.wait_while(lock(lines), |queue| queue.bytes > MAX_UNPRINTED);
+        let mut queue = full.unwrap_or_else(PoisonError::into_inner);
+        queue.bytes += line.len();
+        queue.lines.push_back(line);
+        changed.notify_all();
     }
 
-    /// Waits until the editor has all lines, for at most a second.
-    fn flush(&self) {
-        // The editor takes a line only when it has printed the one before it. So only this line may be left.
+    /// Waits until the editor has printed all lines, for at most a second. Returns those that it has not printed.
+    fn flush(&self) -> Vec<String> {
         self.print(REDRAW.to_owned());
-        let (waiting, printed) = &*self.waiting;
-        let _ = printed.wait_timeout_while(lock(waiting), Duration::from_secs(1), |left| *left > 0);
+        let Queue { lines, changed } = &*self.0;
+        let wait = |queue: &mut Unprinted| queue.lines.len() > queue.handed_over;
+        let waited = changed.wait_timeout_while(lock(lines), Duration::from_secs(1), wait);
+        let (mut queue, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        let left = std::mem::take(&mut *queue).lines;
+        if timeout.timed_out() {
+            left.into_iter().filter(|line| line != REDRAW).collect()
+        } else {
+            Vec::new()
+        }
     }
 }
 
@@ -176,10 +211,11 @@ impl Above {
         }
     }
 
-    /// Waits until everything is printed.
-    pub fn flush(&self) {
-        if let Some(Place::Editor(printing)) = self.place().as_ref() {
-            printing.flush();
+    /// Waits until everything is printed. Returns the lines that the line editor could not print, because it is busy.
+    pub fn flush(&self) -> Vec<String> {
+        match self.place().as_ref() {
+            Some(Place::Editor(printing)) => printing.flush(),
+            _ => Vec::new(),
         }
     }
 
@@ -190,16 +226,23 @@ impl Above {
         }
     }
 
-    /// Ends it: from now on lines go where the cursor is. `is_empty` if an empty prompt of the line editor is left above
-    /// the cursor, which is then removed.
-    fn leave(&self, is_empty: bool) {
+    /// Ends it: from now on lines go where the cursor is. Prints the lines that the line editor could not print. If an
+    /// empty prompt of the editor is left above the cursor, removes it.
+    fn leave(&self, is_empty: bool, unprinted: &[String]) {
         match self.place().take() {
-            Some(Place::Editor(_)) if is_empty => {
-                let _ =
-                    io::stdout().write_all(b"\x1b[A\r\x1b[2K").and_then(|()| io::stdout().flush());
+            Some(Place::Editor(_)) => {
+                let before = match (is_empty, unprinted) {
+                    (true, _) => "\x1b[A\r\x1b[2K",
+                    (false, []) => "",
+                    // The cursor is still in the line that is being typed.
+                    (false, _) => "\n",
+                };
+                let text = format!("{before}{}", unprinted.concat());
+                // The terminal may have gone.
+                let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
             }
             Some(Place::Plain(mut plain)) => drop(plain.leave_prompt()),
-            _ => {}
+            None => {}
         }
     }
 
@@ -264,9 +307,9 @@ impl Show {
         self.line(&format!("{mark}{shown}{}", self.took(took)));
     }
 
-    /// Ends the place above the line that is being typed. `is_empty` if an empty prompt is left on the screen.
-    pub fn leave_terminal(&mut self, is_empty: bool) {
-        self.above.leave(is_empty);
+    /// Ends the place above the line that is being typed, as [`Above::leave`] does.
+    pub fn leave_terminal(&mut self, is_empty: bool, unprinted: &[String]) {
+        self.above.leave(is_empty, unprinted);
     }
 
     /// A connection could not be opened. Shows why: for a refused handshake the status, the fields that matter, and the

@@ -23,6 +23,10 @@ only = sys.argv[2:]
 work = tempfile.mkdtemp(prefix="framewise-terminal-")
 
 
+with open(work + "/tmux.conf", "w") as settings:
+    settings.write("set -g history-limit 20000\n")
+
+
 class Lost(Exception):
     """The peer closed TCP."""
 
@@ -140,7 +144,7 @@ class Server:
 
 
 def tmux(*arguments, **options):
-    command = ["tmux", "-S", work + "/socket", "-f", "/dev/null", *arguments]
+    command = ["tmux", "-S", work + "/socket", "-f", work + "/tmux.conf", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
 
 
@@ -164,6 +168,10 @@ class Terminal:
 
     def screen(self):
         return tmux("capture-pane", "-p", "-J", "-t", self.name)
+
+    def everything(self):
+        """The lines of the screen, and those that have left it at the top."""
+        return [line.rstrip() for line in tmux("capture-pane", "-p", "-J", "-S", "-", "-t", self.name).splitlines()]
 
     def shows(self, text, times=1):
         """Waits until the text is on the screen. A terminal has no events, so its content is polled."""
@@ -240,6 +248,8 @@ def a_thousand_lines_are_all_sent():
     lines = [f"line {n} " + "x" * (n % 90) for n in range(1000)]
     terminal.paste(burst(lines))
     equal(client.texts(1000), lines)
+    # The kernel echoes nothing between two prompts.
+    equal([line for line in terminal.everything()[1:] if line and not line.startswith(">")], [])
 
 
 @check
@@ -335,18 +345,18 @@ def typed_lines_of_a_closed_connection_are_counted():
 
 @check
 def the_last_message_is_shown():
-    for _ in range(5):
+    for count in 5, 5000:
         server = Server()
         terminal = connect(server.url)
         client = server.client().accept()
         terminal.shows("Connected to")
-        for n in range(5):
+        for n in range(count):
             client.send(f"last words {n}")
         client.send(b"\x03\xe8bye", 8)
         terminal.shows("Closed: 1000 bye")
         terminal.shows("code 0")
-        lines = [line for line in terminal.screen().splitlines() if line]
-        equal(lines[-7:], [f"< last words {n}" for n in range(5)] + ["Closed: 1000 bye", "code 0"])
+        lines = [line for line in terminal.everything() if line and line != ">"]
+        equal(lines[1:], [f"< last words {n}" for n in range(count)] + ["Closed: 1000 bye", "code 0"])
 
 
 @check
@@ -371,6 +381,9 @@ def messages_are_received_while_the_history_is_searched():
     terminal = connect(server.url)
     client = server.client().accept()
     terminal.shows("Connected to")
+    # An empty history is not searched.
+    terminal.paste("one\n")
+    equal(client.texts(1), ["one"])
     terminal.keys("C-r")
     terminal.shows("reverse-i-search")
     for n in range(20):
@@ -380,6 +393,15 @@ def messages_are_received_while_the_history_is_searched():
         pass
     terminal.keys("C-g")
     terminal.shows("< message 19")
+    # The server closes during the next search.
+    terminal.keys("C-r")
+    terminal.shows("reverse-i-search")
+    for n in range(20):
+        client.send(f"late {n}")
+    client.send(b"\x03\xe8bye", 8)
+    terminal.shows("code 0")
+    lines = [line for line in terminal.everything() if line]
+    equal(lines[-22:], [f"< late {n}" for n in range(20)] + ["Closed: 1000 bye", "code 0"])
 
 
 @check
@@ -520,7 +542,8 @@ def after_ctrl_z_and_fg_the_line_editor_is_in_its_mode():
 @check
 def a_stop_from_elsewhere_keeps_the_mode():
     server = Server()
-    terminal = Terminal("bash --norc -i")
+    # This shell does not restore the mode of a job, as others do.
+    terminal = Terminal("dash -i")
     terminal.shows("shell$")
     pid_file = f"{work}/pid.stop"
     terminal.type(f"sh -c 'echo $$ >{pid_file}; exec {framewise} connect {server.url}'\n")
@@ -530,10 +553,13 @@ def a_stop_from_elsewhere_keeps_the_mode():
     terminal.shows("> ab")
     os.kill(int(open(pid_file).read()), signal.SIGSTOP)
     terminal.shows("shell$", 2)
+    terminal.type("stty sane; echo sane\n")
+    terminal.shows("shell$", 3)
     terminal.type("fg\n")
     terminal.shows("> ab", 2)
     terminal.keys("Left")
     terminal.type("-")
+    terminal.shows("> a-b")
     terminal.keys("Enter")
     equal(client.texts(1), ["a-b"])
 
