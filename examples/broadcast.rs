@@ -1,10 +1,11 @@
 //! The broadcast server: `cargo run --example broadcast`, then open two or more clients.
 //!
-//! It sends each message unchanged to all other clients.
+//! It sends each message unchanged to all other clients. On its console, every line begins with the address of the client.
 
 mod common;
 
 use common::Help;
+use common::console::Console;
 use common::server::Options;
 use common::texts::BROADCAST_STARTED;
 use framewise::Broadcast;
@@ -21,5 +22,6 @@ Uso: cargo run --example broadcast -- [opções]
 };
 
 fn main() {
-    Options::parse(&HELP, |_, _| false).serve(Broadcast, Some(BROADCAST_STARTED), |console| console)
+    let options = Options::parse(&HELP, |_, _| false);
+    options.serve(Broadcast, Some(BROADCAST_STARTED), Console::with_addresses)
 }

@@ -117,6 +117,74 @@ fn the_console_of_echo_in_english() {
     ]);
 }
 
+/// From the second simultaneous client on, each line names its client. After it has left, the fixed lines are back.
+#[test]
+fn echo_names_its_clients_while_there_are_several() {
+    let mut echo = Running::start(&mut example("echo"));
+    let address = echo.address();
+    echo.expect(&["Waiting for messages... (Ctrl+C to stop)"]);
+    let mut ana = Client::open(address);
+    let ana_port = ana.stream.local_addr().expect("connected").port();
+    echo.expect(&[
+        &format!("Connection from ('127.0.0.1', {ana_port})"),
+        "WebSocket handshake complete!",
+    ]);
+    let mut rui = Client::open(address);
+    let rui_port = rui.stream.local_addr().expect("connected").port();
+    ana.send(&frame(0x81, b"from ana"));
+    ana.expect(&server_frame(0x81, b"Echo: from ana"));
+    rui.send(&frame(0x82, b"rui"));
+    rui.expect(&server_frame(0x82, b"rui"));
+    rui.leave();
+    echo.expect(&[
+        &format!("[127.0.0.1:{rui_port}] Connection from ('127.0.0.1', {rui_port})"),
+        &format!("[127.0.0.1:{rui_port}] WebSocket handshake complete!"),
+        &format!("[127.0.0.1:{ana_port}] Message received: from ana"),
+        &format!("[127.0.0.1:{ana_port}] Reply sent: Echo: from ana"),
+        &format!("[127.0.0.1:{rui_port}] Message received: [binary, 3 bytes]"),
+        &format!("[127.0.0.1:{rui_port}] Reply sent: [binary, 3 bytes]"),
+        &format!("[127.0.0.1:{rui_port}] Connection closed by the client"),
+        &format!("[127.0.0.1:{rui_port}] Connection ended"),
+    ]);
+    ana.send(&frame(0x81, b"alone"));
+    ana.expect(&server_frame(0x81, b"Echo: alone"));
+    ana.leave();
+    echo.expect(&[
+        "Message received: alone",
+        "Reply sent: Echo: alone",
+        "Connection closed by the client",
+        "Connection ended",
+    ]);
+}
+
+/// The lines about refusals and plain HTTP, and those of `--trace`, name the client too.
+#[test]
+fn every_kind_of_line_names_its_client() {
+    let mut echo = Running::start(example("echo").arg("--trace"));
+    let address = echo.address();
+    let ana = Client::open(address);
+    let lines_of = |echo: &mut Running, name: &str| {
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|line: &String| !line.ends_with("Connection ended")) {
+            lines.push(echo.line());
+        }
+        let start = lines.iter().position(|line| line.starts_with(name)).expect("its first line");
+        lines.split_off(start)
+    };
+    for request in ["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "POST / HTTP/1.1\r\n\r\n"] {
+        let mut rui = Client::connect(address);
+        let name = format!("[{}] ", rui.stream.local_addr().expect("connected"));
+        rui.send(request.as_bytes());
+        rui.finish();
+        rui.read_to_end();
+        let lines = lines_of(&mut echo, &name);
+        assert!(lines.iter().all(|line| line.starts_with(&name)), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.contains("Handshake refused: 4")), "{lines:#?}");
+        assert!(lines.iter().any(|line| line[name.len()..].starts_with("[1.")), "{lines:#?}");
+    }
+    ana.leave();
+}
+
 #[test]
 fn quiet_prints_only_the_start() {
     for quiet in ["-q", "--quiet"] {
@@ -172,6 +240,25 @@ fn broadcast_prints_a_title_and_sends_to_the_others() {
     listener.expect(&server_frame(0x81, "Olá, turma!".as_bytes()));
     speaker.leave();
     listener.leave();
+}
+
+/// The messages go to the others, so the console of broadcast names their senders, even the only client.
+#[test]
+fn broadcast_always_names_the_sender() {
+    let mut broadcast = Running::start(&mut example("broadcast"));
+    let address = broadcast.address();
+    broadcast.expect(&["Waiting for messages... (Ctrl+C to stop)"]);
+    let mut speaker = Client::open(address);
+    let port = speaker.stream.local_addr().expect("connected").port();
+    speaker.send(&frame(0x81, "Olá, turma!".as_bytes()));
+    speaker.leave();
+    broadcast.expect(&[
+        &format!("[127.0.0.1:{port}] Connection from ('127.0.0.1', {port})"),
+        &format!("[127.0.0.1:{port}] WebSocket handshake complete!"),
+        &format!("[127.0.0.1:{port}] Message received: Olá, turma!"),
+        &format!("[127.0.0.1:{port}] Connection closed by the client"),
+        &format!("[127.0.0.1:{port}] Connection ended"),
+    ]);
 }
 
 /// The first of the three variables that is not empty sets the language. `--lang` overrides it.
@@ -338,6 +425,29 @@ fn the_readmes_show_the_responses_of_echo() {
         let page = without_date(&std::fs::read_to_string(file).expect("a page"));
         assert!(page.contains(upgrade.trim_end()), "{file} and\n{upgrade}");
         assert!(page.contains(&without_date(&plain)), "{file} and\n{plain}");
+    }
+}
+
+/// The lines with addresses in the READMEs are those of the echo server, except for the port.
+#[test]
+fn the_readmes_show_the_lines_of_the_second_client() {
+    for (file, lang, message) in
+        [("README.md", "en", "good morning"), ("README.pt-BR.md", "pt", "bom dia")]
+    {
+        let mut echo = Running::start(example("echo").args(["--lang", lang]));
+        let address = echo.address();
+        let first = Client::open(address);
+        let mut second = Client::open(address);
+        second.send(&frame(0x81, message.as_bytes()));
+        second.expect(&server_frame(0x81, format!("Echo: {message}").as_bytes()));
+        let name = format!("[{}]", second.stream.local_addr().expect("connected"));
+        let mut lines = std::iter::from_fn(|| Some(echo.line()));
+        let received = lines.find(|line| line.ends_with(&format!(": {message}"))).expect("endless");
+        let both = format!("\n{received}\n{}\n", lines.next().expect("endless"));
+        let page = std::fs::read_to_string(file).expect("a page");
+        assert!(page.contains(&both.replace(&name, "[127.0.0.1:52514]")), "{file} and {both}");
+        second.leave();
+        first.leave();
     }
 }
 

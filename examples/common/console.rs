@@ -6,10 +6,14 @@
 //! ```
 //!
 //! Sent messages are decoded from the bytes that the kernel took. So the console shows what was really sent.
+//!
+//! While a single client is connected, its lines need no name. While there are more, each line begins with the address
+//! of its client, as in `[127.0.0.1:52512] Message received: hello`.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -82,6 +86,10 @@ pub struct Console {
     printer: Printer,
     traces: bool,
     replies: bool,
+    /// Every line names its client, even if only one is connected.
+    always_names: bool,
+    /// The addresses of the clients that are connected.
+    addresses: HashMap<PeerId, SocketAddr>,
     /// The limits for what clients send.
     inward: ValidConfig,
     /// The limits for what the server sends: only those of the standard.
@@ -105,6 +113,8 @@ impl Console {
             printer,
             traces: false,
             replies: false,
+            always_names: false,
+            addresses: HashMap::new(),
             inward: valid(Config::default()),
             outward: valid(Config::default().limits(|limits| limits.max_message = 1 << 30)),
             lanes: HashMap::new(),
@@ -116,13 +126,27 @@ impl Console {
         Console { replies: true, ..self }
     }
 
+    /// Begins every line with the address of its client, even while only one is connected.
+    pub fn with_addresses(self) -> Console {
+        Console { always_names: true, ..self }
+    }
+
     /// Also explains every byte. `config` is the server's, because the trace applies the same limits.
     pub fn with_trace(self, config: ValidConfig) -> Console {
         Console { traces: true, inward: config, ..self }
     }
 
-    fn say(&self, text: Bilingual, values: &[&dyn fmt::Display]) {
-        self.printer.line(text.with(self.lang, values));
+    /// Prints a line about a client, or about the whole server if there is no `peer`.
+    fn line(&self, peer: Option<PeerId>, text: impl fmt::Display) {
+        let names = self.always_names || self.addresses.len() > 1;
+        match peer.filter(|_| names).and_then(|peer| self.addresses.get(&peer)) {
+            Some(address) => self.printer.line(format_args!("[{address}] {text}")),
+            None => self.printer.line(text),
+        }
+    }
+
+    fn say(&self, peer: Option<PeerId>, text: Bilingual, values: &[&dyn fmt::Display]) {
+        self.line(peer, text.with(self.lang, values));
     }
 
     fn shown(&self, message: Message<'_>) -> String {
@@ -132,14 +156,14 @@ impl Console {
         }
     }
 
-    fn say_closed(&self, closed: &Closed) {
+    fn say_closed(&self, peer: Option<PeerId>, closed: &Closed) {
         match &closed.cause {
-            Cause::Peer => self.say(texts::CLOSED_BY_CLIENT, &[]),
-            Cause::Lost => self.say(texts::CONNECTION_LOST, &[]),
+            Cause::Peer => self.say(peer, texts::CLOSED_BY_CLIENT, &[]),
+            Cause::Lost => self.say(peer, texts::CONNECTION_LOST, &[]),
             Cause::Violation(_) | Cause::Internal => {
-                self.say(texts::CONNECTION_FAILED, &[&closed.reason, &closed.code]);
+                self.say(peer, texts::CONNECTION_FAILED, &[&closed.reason, &closed.code]);
             }
-            _ => self.say(texts::CLOSED_BY_SERVER, &[]),
+            _ => self.say(peer, texts::CLOSED_BY_SERVER, &[]),
         }
     }
 
@@ -147,7 +171,7 @@ impl Console {
         if self.traces {
             for line in part.explained(self.lang) {
                 let arrow = if line.computed { '=' } else { arrow(direction) };
-                self.printer.line(format_args!("[{peer}] {arrow}   {}", line.text));
+                self.line(Some(peer), format_args!("[{peer}] {arrow}   {}", line.text));
             }
         }
         if let Part::Payload { header, clear, .. } = part
@@ -156,11 +180,15 @@ impl Console {
         {
             match header.opcode {
                 Opcode::Text => {
-                    self.say(texts::SENT, &[&printable(&String::from_utf8_lossy(clear))]);
+                    self.say(
+                        Some(peer),
+                        texts::SENT,
+                        &[&printable(&String::from_utf8_lossy(clear))],
+                    );
                 }
                 Opcode::Binary => {
                     let size = texts::BINARY_MESSAGE.with(self.lang, &[&header.length]);
-                    self.say(texts::SENT, &[&size]);
+                    self.say(Some(peer), texts::SENT, &[&size]);
                 }
                 _ => {}
             }
@@ -177,7 +205,7 @@ impl Observer for Console {
                 Direction::Out => texts::TRACE_WRITTEN,
             };
             let size = size.with(self.lang, &[&bytes.len()]);
-            self.printer.line(format_args!("[{peer}] {} {size}", arrow(direction)));
+            self.line(Some(peer), format_args!("[{peer}] {} {size}", arrow(direction)));
         }
         let lane = match direction {
             Direction::In => &mut lanes.inward,
@@ -192,19 +220,20 @@ impl Observer for Console {
     fn notice(&mut self, peer: Option<PeerId>, notice: &Notice<'_>) {
         match notice {
             Notice::Connected(address) => {
-                self.say(texts::CONNECTION_FROM, &[&address.ip(), &address.port()]);
                 if let Some(peer) = peer {
+                    self.addresses.insert(peer, *address);
                     let lanes = Lanes {
                         inward: Lane::new(Role::Client, self.inward.clone()),
                         outward: Lane::new(Role::Server, self.outward.clone()),
                     };
                     self.lanes.insert(peer, lanes);
                 }
+                self.say(peer, texts::CONNECTION_FROM, &[&address.ip(), &address.port()]);
             }
             Notice::Opened { key_bytes, .. } => {
-                self.say(texts::HANDSHAKE_DONE, &[]);
+                self.say(peer, texts::HANDSHAKE_DONE, &[]);
                 if *key_bytes != 16 {
-                    self.say(texts::LENIENT_KEY, &[key_bytes]);
+                    self.say(peer, texts::LENIENT_KEY, &[key_bytes]);
                 }
             }
             Notice::Refused(refusal) => {
@@ -214,18 +243,19 @@ impl Observer for Console {
                     refusal.rule.text().get(self.lang),
                     refusal.rule.section()
                 );
-                self.say(texts::HANDSHAKE_REFUSED, &[&why]);
+                self.say(peer, texts::HANDSHAKE_REFUSED, &[&why]);
             }
-            Notice::Responded(status) => self.say(texts::RESPONDED, &[status]),
-            Notice::Message(message) => self.say(texts::RECEIVED, &[&self.shown(*message)]),
-            Notice::Closed(closed) => self.say_closed(closed),
+            Notice::Responded(status) => self.say(peer, texts::RESPONDED, &[status]),
+            Notice::Message(message) => self.say(peer, texts::RECEIVED, &[&self.shown(*message)]),
+            Notice::Closed(closed) => self.say_closed(peer, closed),
             Notice::Disconnected => {
-                self.say(texts::CONNECTION_ENDED, &[]);
+                self.say(peer, texts::CONNECTION_ENDED, &[]);
                 if let Some(peer) = peer {
                     self.lanes.remove(&peer);
+                    self.addresses.remove(&peer);
                 }
             }
-            Notice::AcceptPaused(error) => self.say(texts::ACCEPT_PAUSED, &[error]),
+            Notice::AcceptPaused(error) => self.say(peer, texts::ACCEPT_PAUSED, &[error]),
             _ => {}
         }
     }
