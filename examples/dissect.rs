@@ -1,17 +1,20 @@
 //! Labels the bits of a frame: `cargo run --example dissect -- 81 85 37 fa 21 3d 7f 9f 4d 51 58`
 //!
-//! The labels come from the parser that the server uses.
+//! The labels come from the parser that the server uses. A header that is broken or incomplete is labelled up to the
+//! last bit that was read. Then follows the bit that breaks the rule, or the first bit that is missing.
 
 mod common;
 
+use std::fmt::Display;
 use std::process::exit;
 
-use common::{Help, Values, fail, print_help, texts, unknown};
+use common::{Argument, Help, Values, fail, print_help, texts, unknown};
 use framewise::Config;
 use framewise::lang::Lang;
 use framewise::protocol::dissect::{Dissector, Fault, Finding};
 use framewise::protocol::frame::{Header, Opcode, Role};
 use framewise::protocol::header_bits::{Field, fields};
+use framewise::protocol::violation::Violation;
 use framewise::trace::{escaped, hex};
 
 const HELP: Help = Help {
@@ -23,7 +26,8 @@ Usage: cargo run --example dissect -- [options] HEX...
   --lang en|pt         language (default: from LC_ALL, LC_MESSAGES or LANG)
   --help               print this help
 
-HEX may have spaces and 0x. Exit code 3: the bytes break a rule of the standard.
+HEX may have spaces and 0x. Bits are counted from 0 in each frame, bytes from 0 in each payload.
+Exit code 1: the last frame is incomplete. Exit code 3: the bytes break a rule of the standard.
 Example: cargo run --example dissect -- 818537fa213d7f9f4d5158",
     pt: "Mostra o significado de cada bit de um quadro (frame).
 
@@ -33,7 +37,9 @@ Uso: cargo run --example dissect -- [opções] HEX...
   --lang en|pt         idioma (padrão: de LC_ALL, LC_MESSAGES ou LANG)
   --help               mostra esta ajuda
 
-HEX pode ter espaços e 0x. Código de saída 3: os bytes violam uma regra do padrão.
+HEX pode ter espaços e 0x. Os bits são contados a partir de 0 em cada frame, os bytes a partir de 0
+em cada payload. Código de saída 1: o último frame está incompleto. Código de saída 3: os bytes
+violam uma regra do padrão.
 Exemplo: cargo run --example dissect -- 818537fa213d7f9f4d5158",
 };
 
@@ -44,13 +50,17 @@ fn main() {
     let mut values = Values::of_program();
     let lang = values.lang;
     let (mut sender, mut digits) = (None, String::new());
-    while let Some(argument) = values.next_option() {
-        match argument.as_str() {
-            "--from" => sender = Some(role(&values.value(), lang)),
-            "--lang" => drop(values.value()),
-            "-h" | "--help" => print_help(lang, &[&HELP]),
-            option if option.starts_with('-') => unknown(lang, option),
-            hex => digits += &hex.replace("0x", "").replace(char::is_whitespace, ""),
+    while let Some(argument) = values.next_argument() {
+        match argument {
+            Argument::Option(option) => match option.as_str() {
+                "--from" => sender = Some(role(&values.value(), lang)),
+                "--lang" => drop(values.value()),
+                "-h" | "--help" => print_help(lang, &[&HELP]),
+                other => unknown(lang, other),
+            },
+            Argument::Word(hex) => {
+                digits += &hex.replace("0x", "").replace(char::is_whitespace, "")
+            }
         }
         values.check_used_up();
     }
@@ -61,51 +71,157 @@ fn main() {
 
     let config = Config::default().validate().expect("the defaults are valid");
     let mut dissector = Dissector::of_frames(sender, config);
-    let mut broken = false;
-    let mut show = |finding: &Finding<'_>| {
-        broken |= matches!(finding, Finding::Broken(_));
-        explain(finding, lang);
-    };
+    let mut frame = Frame { lang, header: Vec::new(), payload: Vec::new(), exit_code: 0 };
+    let mut show = |finding: &Finding<'_>| frame.show(finding);
     dissector.feed(&bytes, &mut show);
     dissector.finish(&mut show);
-    exit(if broken { 3 } else { 0 });
+    exit(frame.exit_code);
 }
 
-fn explain(finding: &Finding<'_>, lang: Lang) {
-    match finding {
-        Finding::Header { wire, .. } => {
-            for field in fields(wire) {
-                println!("{}", row(&field, wire));
+/// The current frame, as much of it as was shown.
+struct Frame {
+    lang: Lang,
+    /// The bytes of its header.
+    header: Vec<u8>,
+    /// The bytes of its payload, unmasked.
+    payload: Vec<u8>,
+    /// The exit code of the program.
+    exit_code: i32,
+}
+
+impl Frame {
+    fn show(&mut self, finding: &Finding<'_>) {
+        let lang = self.lang;
+        match finding {
+            Finding::Header { wire, .. } | Finding::BadHeader(wire) => self.show_header(wire),
+            Finding::Payload { header, at, wire, clear } => {
+                self.payload.extend_from_slice(clear);
+                payload(header, *at, wire, clear, lang);
             }
+            Finding::Valid(_) => println!("{}\n", texts::DISSECT_VALID.get(lang)),
+            Finding::Broken(Fault::Violation(violation)) => {
+                self.exit_code = 3;
+                println!("{}", self.verdict(*violation));
+            }
+            Finding::NotRead(wire) => {
+                println!("{}", texts::DISSECT_NOT_READ.with(lang, &[&hex(wire)]));
+            }
+            Finding::Incomplete([]) => {
+                self.exit_code = 1;
+                let fields = fields(&self.header);
+                let length = length_field(&fields).map_or(0, |field| field.value);
+                let values: [&dyn Display; 2] = [&self.payload.len(), &length];
+                println!("{}", texts::DISSECT_PAYLOAD_ENDS.with(lang, &values));
+            }
+            Finding::Incomplete(wire) => {
+                self.exit_code = 1;
+                self.show_header(wire);
+                let end = wire.len() * 8;
+                let missing = fields(wire).into_iter().find(|field| field.bits.end > end);
+                let name = missing.map_or("", |field| field.name);
+                println!("{}", texts::DISSECT_HEADER_ENDS.with(lang, &[&end, &name]));
+            }
+            other => println!("{}", hex(other.wire())),
         }
-        Finding::Payload { header, at, wire, clear } => payload(header, *at, wire, clear, lang),
-        Finding::Valid(_) => println!("{}\n", texts::DISSECT_VALID.get(lang)),
-        Finding::Broken(Fault::Violation(violation)) => {
-            let why = violation.to_string();
-            println!("{}", texts::DISSECT_BROKEN.with(lang, &[&why, &violation.code()]));
+    }
+
+    /// Prints the fields of a header that was read as far as `wire`. The header may go on.
+    fn show_header(&mut self, wire: &[u8]) {
+        self.header = wire.to_vec();
+        self.payload.clear();
+        for field in fields(wire).iter().filter(|field| field.bits.start < wire.len() * 8) {
+            println!("{}", row(field, wire, self.lang));
         }
-        Finding::NotRead(wire) => println!("{}", texts::DISSECT_NOT_READ.with(lang, &[&hex(wire)])),
-        Finding::BadHeader(wire) => {
-            println!("{}", texts::DISSECT_BAD_HEADER.with(lang, &[&hex(wire)]))
+    }
+
+    /// Returns the line that names a broken rule and the place in the frame that breaks it.
+    fn verdict(&self, violation: Violation) -> String {
+        let (lang, code) = (self.lang, violation.code());
+        match self.places(violation).join(", ") {
+            none if none.is_empty() => texts::DISSECT_BROKEN.with(lang, &[&violation, &code]),
+            places => texts::DISSECT_BROKEN_AT.with(lang, &[&places, &violation, &code]),
         }
-        Finding::Incomplete([]) => println!("{}", texts::DISSECT_MISSING.get(lang)),
-        Finding::Incomplete(wire) => {
-            println!("{}", texts::DISSECT_INCOMPLETE.with(lang, &[&hex(wire)]));
+    }
+
+    /// Returns the places that break a rule. Empty for a rule that does not concern certain bits, such as the limit for
+    /// the number of fragments.
+    fn places(&self, violation: Violation) -> Vec<String> {
+        let fields = fields(&self.header);
+        let named = |name| fields.iter().find(|field| field.name == name);
+        let field = match violation {
+            Violation::ReservedBits => {
+                let set = |field: &&Field| field.name.starts_with("RSV") && field.value == 1;
+                return fields.iter().filter(set).map(|field| self.place(field)).collect();
+            }
+            Violation::FragmentedControl => named("FIN"),
+            Violation::ReservedOpcode
+            | Violation::NothingToContinue
+            | Violation::MessageInterrupted => named("opcode"),
+            Violation::UnmaskedFrame | Violation::MaskedFrame => named("MASK"),
+            Violation::ControlTooLong => named("payload length"),
+            Violation::LengthNotMinimal | Violation::MessageTooBig => length_field(&fields),
+            Violation::LengthTopBit => {
+                let mut top = length_field(&fields).cloned();
+                top.iter_mut().for_each(|field| field.bits.end = field.bits.start + 1);
+                return top.iter().map(|field| self.place(field)).collect();
+            }
+            // The payload was shown up to the byte that breaks the rule.
+            Violation::InvalidUtf8 => {
+                return self.payload_place(self.payload.len().wrapping_sub(1), 1);
+            }
+            Violation::TruncatedCloseCode => return self.payload_place(0, 1),
+            Violation::InvalidCloseCode => return self.payload_place(0, 2),
+            Violation::InvalidCloseReason => {
+                let reason = self.payload.get(2..).unwrap_or_default();
+                let valid =
+                    str::from_utf8(reason).map_or_else(|error| error.valid_up_to(), str::len);
+                return self.payload_place(2 + valid, 1);
+            }
+            _ => None,
+        };
+        field.map(|field| self.place(field)).into_iter().collect()
+    }
+
+    /// Returns the bits and the name of a field.
+    fn place(&self, field: &Field) -> String {
+        let (first, last) = (field.bits.start, field.bits.end - 1);
+        if first == last {
+            texts::DISSECT_BIT.with(self.lang, &[&first, &field.name])
+        } else {
+            texts::DISSECT_BITS.with(self.lang, &[&first, &last, &field.name])
         }
-        other => println!("{}", hex(other.wire())),
+    }
+
+    /// Returns the place of payload bytes, if the payload has them.
+    fn payload_place(&self, at: usize, count: usize) -> Vec<String> {
+        if at >= self.payload.len() {
+            return Vec::new();
+        }
+        vec![match count {
+            1 => texts::DISSECT_BYTE.with(self.lang, &[&at]),
+            _ => texts::DISSECT_BYTES.with(self.lang, &[&at, &(at + count - 1)]),
+        }]
     }
 }
 
-/// Returns the row of a field: its bits within their byte, or its bytes in hexadecimal if it has several.
-fn row(field: &Field, wire: &[u8]) -> String {
+/// Returns the field that holds the length: the last one with this name.
+fn length_field(fields: &[Field]) -> Option<&Field> {
+    fields.iter().rev().find(|field| field.name.ends_with("payload length"))
+}
+
+/// Returns the row of a field: its bits within their byte, or its bytes in hexadecimal if it has several. Two dots stand
+/// for a byte that is missing.
+fn row(field: &Field, wire: &[u8], lang: Lang) -> String {
     let (first, last) = (field.bits.start / 8, (field.bits.end - 1) / 8);
     let place = if first == last {
         let bit = |at: usize| if field.bits.contains(&at) { digit(wire, at) } else { '.' };
         (first * 8..first * 8 + 8).map(bit).collect()
     } else {
-        hex(&wire[first..=last])
+        let byte = |at| wire.get(at).map_or("..".to_owned(), |&byte| hex(&[byte]));
+        (first..=last).map(byte).collect::<Vec<_>>().join(" ")
     };
     let value = match field.name {
+        _ if last >= wire.len() => String::new(),
         "opcode" => {
             let opcodes = [
                 Opcode::Continuation,
@@ -116,7 +232,8 @@ fn row(field: &Field, wire: &[u8]) -> String {
                 Opcode::Pong,
             ];
             let opcode = opcodes.iter().find(|&&opcode| opcode as u64 == field.value);
-            format!("{:X} ({})", field.value, opcode.map_or("", |opcode| opcode.name()))
+            let name = opcode.map_or(texts::DISSECT_RESERVED.get(lang), |opcode| opcode.name());
+            format!("{:X} ({name})", field.value)
         }
         "masking key" => String::new(),
         _ => field.value.to_string(),

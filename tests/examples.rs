@@ -584,16 +584,128 @@ fn dissect_labels_the_bits_of_a_frame() {
     ] {
         assert!(said.contains(part), "no {part:?} in\n{said}");
     }
-    let unmasked = dissect(&["--from", "client", "--lang", "pt", "810548656c6c6f"]);
-    assert_eq!(unmasked.status.code(), Some(3));
-    let said = text(&unmasked.stdout);
-    assert!(
-        said.contains("RFC 6455 5.1: a client must mask every frame (código de fechamento 1002)")
-    );
-    assert!(said.ends_with("não lido: 48 65 6c 6c 6f\n"), "{said}");
-    for wrong in [&["8"][..], &["xy"], &[], &["--from", "me", "8100"], &["--from"]] {
+    for arguments in [
+        &["--", "81 85", "37fa213d7f9f4d5158"][..],
+        &["--from=client", "--", "818537fa213d7f9f4d5158"],
+    ] {
+        let same = dissect(arguments);
+        assert_eq!((same.status.code(), text(&same.stdout)), (Some(0), said), "{arguments:?}");
+    }
+    for wrong in [
+        &["8"][..],
+        &["xy"],
+        &[],
+        &["--"],
+        &["--from", "me", "8100"],
+        &["--from"],
+        &["--", "--lang", "pt"],
+    ] {
         let refused = dissect(wrong);
         assert_eq!(refused.status.code(), Some(2), "{wrong:?}");
         assert_eq!(text(&refused.stderr).lines().count(), 1);
     }
+}
+
+/// Returns the exit code of `dissect` and what it prints for these bytes from a client.
+fn dissected(lang: &str, hex: &str) -> (Option<i32>, String) {
+    let output = output(example("dissect").args(["--from", "client", "--lang", lang, "--", hex]));
+    (output.status.code(), text(&output.stdout).to_owned())
+}
+
+/// The rows of the bits that were read, with the names of the fields, then the place of the fault.
+#[test]
+fn dissect_shows_a_broken_header_and_the_bit_that_breaks_it() {
+    let (code, printed) = dissected("en", "810548656c6c6f");
+    let expected = "\
+81  1.......                 FIN                      1                §5.2
+    .0......                 RSV1                     0                §5.2
+    ..0.....                 RSV2                     0                §5.2
+    ...0....                 RSV3                     0                §5.2
+    ....0001                 opcode                   1 (text)         §5.2
+05  0.......                 MASK                     0                §5.2
+    .0000101                 payload length           5                §5.2
+=> broken at bit 8 (MASK): RFC 6455 5.1: a client must mask every frame (close code 1002)
+not read: 48 65 6c 6c 6f
+";
+    assert_eq!((code, printed.as_str()), (Some(3), expected));
+    let (_, printed) = dissected("pt", "810548656c6c6f");
+    let expected = "\n=> violação no bit 8 (MASK): RFC 6455 5.1: a client must mask every frame \
+        (código de fechamento 1002)\nnão lido: 48 65 6c 6c 6f\n";
+    assert!(printed.ends_with(expected), "{printed}");
+
+    // The bytes, the rows above the verdict, and the place in the verdict.
+    for (hex, rows, place) in [
+        ("c1", 5, "bit 1 (RSV1)"),
+        ("b1", 5, "bit 2 (RSV2), bit 3 (RSV3)"),
+        ("83", 5, "bits 4 to 7 (opcode)"),
+        ("0980", 5, "bit 0 (FIN)"),
+        ("89fe", 7, "bits 9 to 15 (payload length)"),
+        ("81fe0005", 8, "bits 16 to 31 (extended payload length)"),
+        ("81ff000000000000ffff", 8, "bits 16 to 79 (extended payload length)"),
+        ("81ff8000000000000001", 8, "bit 16 (extended payload length)"),
+        ("808000000000", 8, "bits 4 to 7 (opcode)"),
+        ("81ff000000000010000100000000", 9, "bits 16 to 79 (extended payload length)"),
+        ("8182000000006180", 12, "payload byte 1"),
+        ("88810000000003", 12, "payload byte 0"),
+        ("88820000000003ec", 12, "payload bytes 0 to 1"),
+        ("88840000000003e861ff", 12, "payload byte 3"),
+    ] {
+        let (code, printed) = dissected("en", hex);
+        let (before, verdict) = printed.split_once("=> ").expect("a verdict");
+        assert_eq!((code, before.lines().count()), (Some(3), rows), "{hex}:\n{printed}");
+        assert!(verdict.starts_with(&format!("broken at {place}: RFC 6455 ")), "{hex}: {verdict}");
+    }
+}
+
+/// The rows of the bits that were read, then the first bit that is missing.
+#[test]
+fn dissect_shows_an_incomplete_frame_and_fails() {
+    let (code, printed) = dissected("en", "81fe01");
+    let expected = "\
+81  1.......                 FIN                      1                §5.2
+    .0......                 RSV1                     0                §5.2
+    ..0.....                 RSV2                     0                §5.2
+    ...0....                 RSV3                     0                §5.2
+    ....0001                 opcode                   1 (text)         §5.2
+fe  1.......                 MASK                     1                §5.2
+    .1111110                 payload length           126              §5.2
+    01 ..                    extended payload length                   §5.2
+=> incomplete: the input ends before bit 24 (extended payload length)
+";
+    assert_eq!((code, printed.as_str()), (Some(1), expected));
+    for (hex, last_row, verdict) in [
+        ("81", "opcode", "before bit 8 (MASK)"),
+        ("8185", "payload length", "before bit 16 (masking key)"),
+        ("818537fa", "37 fa .. ..", "before bit 32 (masking key)"),
+        ("81fe", "payload length", "before bit 16 (extended payload length)"),
+        ("81fe0100", "01 00", "before bit 32 (masking key)"),
+        ("81ff00000000", "00 00 00 00 .. .. .. ..", "before bit 48 (extended payload length)"),
+        ("818537fa213d", "masking key", "after 0 of 5 payload bytes"),
+        ("818537fa213d7f9f", "'He'", "after 2 of 5 payload bytes"),
+        // The second of two frames.
+        ("89800000000081", "opcode", "before bit 8 (MASK)"),
+    ] {
+        let (code, printed) = dissected("en", hex);
+        assert_eq!(code, Some(1), "{hex}");
+        let mut lines = printed.lines().rev();
+        let expected = format!("=> incomplete: the input ends {verdict}");
+        assert_eq!(lines.next(), Some(expected.as_str()), "{hex}");
+        assert!(lines.next().is_some_and(|row| row.contains(last_row)), "{hex}:\n{printed}");
+    }
+    let (_, printed) = dissected("pt", "818537fa213d7f9f");
+    let expected =
+        "\n=> incompleto: a entrada termina depois de 2 de 5 bytes dos dados (payload)\n";
+    assert!(printed.ends_with(expected), "{printed}");
+}
+
+/// `--` ends the options of every example.
+#[test]
+fn words_follow_two_dashes() {
+    let (_echo, url) = echo_for_clients(&["--quiet"]);
+    let client = output(example("client").args(["--lang", "pt", "--", &url]));
+    assert_eq!(text(&client.stdout), CLIENT_PT.replace("URL", &url));
+    // After `--`, `--lang` is a word too: the error is in English.
+    let echo = output(example("echo").args(["--", "--lang", "pt"]));
+    let expected = "error: unknown option '--lang' (--help lists them)\n";
+    assert_eq!((echo.status.code(), text(&echo.stderr)), (Some(2), expected));
 }

@@ -6,7 +6,7 @@ use framewise::lang::Lang;
 use framewise::trace::printable;
 use framewise::{Client, ConnectError};
 
-use crate::common::{Help, Values, env, print_help, texts, unknown};
+use crate::common::{Argument, Help, Values, env, print_help, texts, unknown};
 
 const COMMON_HELP: Help = Help {
     en: "  --host H             host of the server (default: localhost)
@@ -40,13 +40,20 @@ impl Options {
             Some(port) => values.parsed("PORT", &port, texts::WANTED_PORT),
             None => 8765,
         };
-        while let Some(argument) = values.next_option() {
-            match argument.as_str() {
+        while let Some(argument) = values.next_argument() {
+            let option = match argument {
+                Argument::Option(option) => option,
+                Argument::Word(word) if url.is_none() => {
+                    url = Some(word);
+                    continue;
+                }
+                Argument::Word(word) => unknown(lang, &word),
+            };
+            match option.as_str() {
                 "--host" => host = values.value(),
                 "--port" => port = values.number(texts::WANTED_PORT),
                 "--lang" => drop(values.value()),
                 "-h" | "--help" => print_help(lang, &[help, &COMMON_HELP]),
-                word if !word.starts_with('-') && url.is_none() => url = Some(word.to_owned()),
                 other => unknown(lang, other),
             }
             values.check_used_up();

@@ -44,6 +44,15 @@ const WITH_VALUE: &[&str] = &[
     "--prefix",
 ];
 
+/// An argument of the command line, as [`Values::next_argument`] returns it.
+#[derive(Debug)]
+pub enum Argument {
+    /// It begins with `-`. It does not include the value of `--name=value`.
+    Option(String),
+    /// Any other argument, and every argument after `--`.
+    Word(String),
+}
+
 /// A parser of command lines: the remaining arguments, and the current option.
 #[derive(Debug)]
 pub struct Values {
@@ -51,6 +60,8 @@ pub struct Values {
     name: String,
     /// The value of `--name=value`.
     inline: Option<String>,
+    /// There was a `--`: only words follow.
+    only_words: bool,
     rest: std::vec::IntoIter<String>,
 }
 
@@ -62,19 +73,27 @@ impl Values {
         let arguments: Vec<String> =
             arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
         let lang = wanted_lang(&arguments);
-        Values { lang, name: String::new(), inline: None, rest: arguments.into_iter() }
+        let (name, rest) = (String::new(), arguments.into_iter());
+        Values { lang, name, inline: None, only_words: false, rest }
     }
 
-    /// Returns the next argument: an option or a word. An option that needs a value takes it with [`Values::value`].
-    pub fn next_option(&mut self) -> Option<String> {
-        let argument = self.rest.next()?;
+    /// Returns the next argument. An option that needs a value takes it with [`Values::value`].
+    pub fn next_argument(&mut self) -> Option<Argument> {
+        let mut argument = self.rest.next()?;
+        if argument == "--" && !self.only_words {
+            self.only_words = true;
+            argument = self.rest.next()?;
+        }
+        if self.only_words || !argument.starts_with('-') {
+            return Some(Argument::Word(argument));
+        }
         (self.name, self.inline) = match argument.split_once('=') {
             Some((name, value)) if name.starts_with("--") => {
                 (name.to_owned(), Some(value.to_owned()))
             }
             _ => (argument, None),
         };
-        Some(self.name.clone())
+        Some(Argument::Option(self.name.clone()))
     }
 
     /// Returns the value of the current option: `--name value` or `--name=value`.
@@ -130,7 +149,8 @@ pub fn fail(lang: Lang, why: impl Display) -> ! {
 fn wanted_lang(arguments: &[String]) -> Lang {
     let from_env = Lang::from_env();
     let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
+    // After `--` there are no options.
+    while let Some(argument) = arguments.next().filter(|argument| *argument != "--") {
         if argument != "--lang" && WITH_VALUE.contains(&argument.as_str()) {
             arguments.next();
             continue;

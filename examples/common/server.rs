@@ -10,7 +10,7 @@ use framewise::observe::Observer;
 use framewise::{Dispatcher, Server, StartError, Tcp};
 
 use crate::common::console::{Console, Printer};
-use crate::common::{Help, Values, env, fail, print_help, texts, unknown};
+use crate::common::{Argument, Help, Values, env, fail, print_help, texts, unknown};
 
 /// The options of an example server.
 #[derive(Debug)]
@@ -62,7 +62,11 @@ impl Options {
         if let Some(port) = env("PORT") {
             options.config.port = values.parsed("PORT", &port, texts::WANTED_PORT);
         }
-        while let Some(name) = values.next_option() {
+        while let Some(argument) = values.next_argument() {
+            let name = match argument {
+                Argument::Option(name) => name,
+                Argument::Word(word) => unknown(options.lang, &word),
+            };
             match name.as_str() {
                 "--host" => options.config.host = values.value(),
                 "--port" => options.config.port = values.number(texts::WANTED_PORT),

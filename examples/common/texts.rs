@@ -65,10 +65,15 @@ table! {
     DISSECT_CLEAR: "XOR: payload unmasked", "XOR: payload sem máscara";
     DISSECT_VALID: "=> valid", "=> válido";
     DISSECT_BROKEN: "=> broken: {} (close code {})", "=> violação: {} (código de fechamento {})";
+    DISSECT_BROKEN_AT: "=> broken at {}: {} (close code {})", "=> violação {}: {} (código de fechamento {})";
+    DISSECT_BIT: "bit {} ({})", "no bit {} ({})";
+    DISSECT_BITS: "bits {} to {} ({})", "nos bits {} a {} ({})";
+    DISSECT_BYTE: "payload byte {}", "no byte {} dos dados (payload)";
+    DISSECT_BYTES: "payload bytes {} to {}", "nos bytes {} a {} dos dados (payload)";
+    DISSECT_RESERVED: "reserved", "reservado";
     DISSECT_NOT_READ: "not read: {}", "não lido: {}";
-    DISSECT_BAD_HEADER: "header, up to the byte that breaks the rule: {}", "cabeçalho, até o byte que viola a regra: {}";
-    DISSECT_MISSING: "incomplete: payload data is missing", "incompleto: faltam dados (payload)";
-    DISSECT_INCOMPLETE: "incomplete, more bytes are needed: {}", "incompleto, faltam bytes: {}";
+    DISSECT_HEADER_ENDS: "=> incomplete: the input ends before bit {} ({})", "=> incompleto: a entrada termina antes do bit {} ({})";
+    DISSECT_PAYLOAD_ENDS: "=> incomplete: the input ends after {} of {} payload bytes", "=> incompleto: a entrada termina depois de {} de {} bytes dos dados (payload)";
     WANTED_HEX: "type pairs of hexadecimal digits, for example: 81 05 48 65 6c 6c 6f", "digite pares de dígitos hexadecimais, por exemplo: 81 05 48 65 6c 6c 6f";
     WANTED_ROLE: "it must be client or server", "deve ser client ou server";
 
