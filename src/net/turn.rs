@@ -27,6 +27,7 @@ use crate::outbox::{Outbox, is_held_back};
 use crate::peers::PeerId;
 use crate::protocol::connection::{Connection, Event, Head};
 use crate::protocol::handshake::server::{Decision, Outcome};
+use crate::protocol::http::response::LAST_SECOND;
 use crate::protocol::message::Message;
 use crate::protocol::refusal::{Found, Refusal, Rule};
 use crate::protocol::violation::Violation;
@@ -341,6 +342,9 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
     }
 }
 
+/// Returns the time for a `Date` field, or `None` if the clock is so wrong that HTTP cannot express its time (RFC 9110
+/// 6.6.1: a server without a usable clock sends no date).
 fn unix_seconds() -> Option<u64> {
-    SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    Some(since.as_secs()).filter(|&seconds| seconds <= LAST_SECOND)
 }

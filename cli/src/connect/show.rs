@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use framewise::lang::{Bilingual, Lang};
 use framewise::protocol::handshake::client::Rejection;
@@ -14,6 +14,7 @@ use framewise::{CloseCode, ConnectError, Message};
 use rustyline::ExternalPrinter;
 use serde_json::{Value, json};
 
+use crate::clock::timestamp_millis;
 use crate::texts;
 
 /// The bytes of lines that may wait for the line editor to print them. It prints nothing while the person searches the
@@ -386,7 +387,7 @@ impl Show {
 
     /// Prints a line about what arrived: above the line being typed if standard output is that terminal.
     fn line(&mut self, line: &str) {
-        let time = if self.timestamps { format!("{} ", now()) } else { String::new() };
+        let time = if self.timestamps { format!("{} ", timestamp_millis()) } else { String::new() };
         if !(self.is_terminal && self.above.print(&format!("{time}{line}"))) {
             self.write(&[time.as_bytes(), line.as_bytes(), b"\n"]);
         }
@@ -420,7 +421,7 @@ impl Show {
 
     fn event(&mut self, kind: &str, mut fields: Value) {
         fields["event"] = json!(kind);
-        fields["time"] = json!(now());
+        fields["time"] = json!(timestamp_millis());
         let line = harmless(&fields.to_string());
         let timestamps = std::mem::take(&mut self.timestamps);
         self.line(&line);
@@ -440,8 +441,4 @@ fn harmless(json: &str) -> String {
 /// Reports whether this line of a head is a field with this name.
 fn is_field(line: &str, name: &str) -> bool {
     line.split_once(':').is_some_and(|(found, _)| found.eq_ignore_ascii_case(name))
-}
-
-fn now() -> String {
-    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }

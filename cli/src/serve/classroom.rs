@@ -14,7 +14,7 @@ use std::collections::hash_map::Entry;
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use framewise::trace::printable;
 use framewise::{
@@ -23,6 +23,7 @@ use framewise::{
 
 use tracing::info;
 
+use crate::clock::timestamp_micros;
 use crate::serve::events::{
     self, Event, Fault, MAX_MESSAGE, Moved, Present, RoomMessage, json, shortened,
 };
@@ -98,7 +99,7 @@ impl Classroom {
             let text = events::shortened(text.as_str(), MAX_MESSAGE);
             let said = RoomMessage {
                 message: &text,
-                timestamp: now(),
+                timestamp: timestamp_micros(),
                 from: None,
                 room: Some(room),
                 to: None,
@@ -121,8 +122,13 @@ impl Classroom {
     fn say(&mut self, outbox: &mut Outbox<'_>, text: &str) {
         let Some(member) = self.rooms.get(outbox.peer()) else { return };
         let (from, room) = (member.name.as_deref(), member.room.as_str());
-        let said =
-            RoomMessage { message: text, timestamp: now(), from, room: Some(room), to: None };
+        let said = RoomMessage {
+            message: text,
+            timestamp: timestamp_micros(),
+            from,
+            room: Some(room),
+            to: None,
+        };
         self.publish(outbox, &rooms::events(room), Message::from(&json(&said)));
         self.publish(outbox, &rooms::raw(room), Message::from(text));
     }
@@ -132,7 +138,13 @@ impl Classroom {
         let name_of = |peer| self.rooms.get(peer).and_then(|member| member.name.as_deref());
         // As it is spelled by whose it is.
         let (from, name) = (name_of(outbox.peer()), name_of(to));
-        let said = RoomMessage { message: text, timestamp: now(), from, room: None, to: name };
+        let said = RoomMessage {
+            message: text,
+            timestamp: timestamp_micros(),
+            from,
+            room: None,
+            to: name,
+        };
         let event = json(&said);
         let message = Message::from(&event);
         self.metrics.sent(message, usize::from(outbox.send(to, message)));
@@ -389,11 +401,6 @@ pub fn parameter(
     let value = value.replace('+', " ");
     let decoded = percent_encoding::percent_decode_str(&value).decode_utf8();
     Some(decoded.map(|text| text.into_owned()))
-}
-
-/// The time as events tell it: `2026-01-16T14:30:00.123456Z`.
-fn now() -> String {
-    humantime::format_rfc3339_micros(SystemTime::now()).to_string()
 }
 
 #[cfg(test)]

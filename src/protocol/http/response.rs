@@ -104,7 +104,11 @@ impl Response {
     }
 }
 
-/// Formats seconds since 1970-01-01 (UTC) as an HTTP date (RFC 9110 5.6.7).
+/// The last second of the year 9999, in seconds since 1970-01-01 (UTC). HTTP dates have years of four digits.
+pub(crate) const LAST_SECOND: u64 = 253_402_300_799;
+
+/// Formats seconds since 1970-01-01 (UTC) as an HTTP date (RFC 9110 5.6.7). A year has four digits, so every time after
+/// 9999 becomes the last second of that year.
 ///
 /// ```
 /// use framewise::protocol::http::response::http_date;
@@ -115,6 +119,7 @@ pub fn http_date(unix_seconds: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let unix_seconds = unix_seconds.min(LAST_SECOND);
     let (days, second) = (unix_seconds / 86_400, unix_seconds % 86_400);
     let is_leap = |year: u64| {
         year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
@@ -177,6 +182,9 @@ mod tests {
         assert_eq!(http_date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(http_date(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
         assert_eq!(http_date(4_107_542_399), "Sun, 28 Feb 2100 23:59:59 GMT");
+        for late in [LAST_SECOND, LAST_SECOND + 1, u64::MAX] {
+            assert_eq!(http_date(late), "Fri, 31 Dec 9999 23:59:59 GMT");
+        }
     }
 
     #[test]
