@@ -210,7 +210,7 @@ fn reason(error: &clap::Error) -> Option<String> {
     REASONS.iter().find(|(en, _)| *en == reason).map(|(_, pt)| (*pt).to_owned())
 }
 
-/// A usage error in Portuguese; nothing for what is none, or has no words here.
+/// Returns a usage error in Portuguese, or `None` if it is no error or there is no translation.
 pub fn error_in_portuguese(error: &clap::Error) -> Option<String> {
     let get = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
     let option = get(ContextKind::InvalidArg);
@@ -233,6 +233,7 @@ pub fn error_in_portuguese(error: &clap::Error) -> Option<String> {
         ErrorKind::ArgumentConflict => {
             format!("'{option}' não combina com '{}'", get(ContextKind::PriorArg))
         }
+        ErrorKind::InvalidUtf8 => "um valor não é texto UTF-8".to_owned(),
         ErrorKind::TooManyValues => {
             format!("'{}' é um valor a mais para '{option}'", get(ContextKind::InvalidValue))
         }

@@ -4,6 +4,7 @@
 
 mod clock;
 mod connect;
+mod env_file;
 mod help;
 mod load;
 mod reach;
@@ -11,16 +12,19 @@ mod relay;
 mod serve;
 mod settings_page;
 mod texts;
+mod variables;
 
-use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use framewise::lang::Lang;
+
+use crate::variables::Variables;
 
 /// WebSocket for the classroom: serve, connect, and look at every byte
 #[derive(Parser, Debug)]
@@ -59,21 +63,33 @@ fn lang_parser() -> impl TypedValueParser<Value = Lang> {
 }
 
 fn main() -> ExitCode {
-    let file = read_env_file();
-    let wanted = wanted_lang();
-    let matches = command_in(wanted).try_get_matches();
-    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Ok(cli) => cli,
-        Err(error) => return explain(&error, wanted),
+    let variables = Variables::read();
+    let wanted = wanted_lang(&variables);
+    let matches = variables.apply(command_in(wanted)).try_get_matches();
+    let parsed = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return explain(error, &variables, wanted),
     };
     let lang = cli.lang.unwrap_or(wanted);
-    match cli.command {
-        // The others have no settings in a file, which may be another program's.
-        Command::Serve(_) if let Err(error) = file => {
-            texts::complain(lang, env_fault(&error, lang));
-            ExitCode::FAILURE
+    let injected = match check_variables(&cli.command, &variables, lang) {
+        Ok(injected) => injected,
+        Err(fault) => {
+            texts::complain(lang, fault);
+            return ExitCode::FAILURE;
         }
-        Command::Serve(args) => serve::run(*args, lang),
+    };
+    match cli.command {
+        Command::Serve(mut args) => {
+            args.injected = injected;
+            let command = Cli::command();
+            if let (Some(command), Some(matches)) =
+                (command.find_subcommand("serve"), matches.subcommand_matches("serve"))
+            {
+                args.sources = variables.sources(command, matches);
+            }
+            serve::run(*args, lang)
+        }
         Command::Connect(args) => connect::run(args, lang),
         Command::Load(args) => load::run(args, lang),
         Command::Relay(args) => relay::run(args, lang),
@@ -84,7 +100,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Settings => {
-            // Whoever reads may have gone.
+            // The reader may have gone, which costs the page and nothing else.
             let _ = write!(io::stdout(), "{}", settings_page::page());
             ExitCode::SUCCESS
         }
@@ -99,10 +115,9 @@ fn main() -> ExitCode {
 }
 
 fn command_in(lang: Lang) -> clap::Command {
-    let command = without_empty_variables(Cli::command());
     match lang {
-        Lang::Pt => help::in_portuguese(command),
-        Lang::En => command,
+        Lang::Pt => help::in_portuguese(Cli::command()),
+        Lang::En => Cli::command(),
     }
 }
 
@@ -114,52 +129,54 @@ fn write_man_pages(mut command: clap::Command, folder: &Path) -> io::Result<()> 
     clap_mangen::generate_to(command, folder)
 }
 
-/// Settings from `.env` in this folder, if it is there. What the environment says already wins over the file.
-fn read_env_file() -> dotenvy::Result<()> {
-    dotenvy::from_path(".env").or_else(|error| if error.not_found() { Ok(()) } else { Err(error) })
+/// Checks the variables that a command reads: of the server also those in `.env`, which for the other commands may be the
+/// file of another program. Returns the variables that Kubernetes or Docker has injected.
+fn check_variables(
+    command: &Command,
+    variables: &Variables,
+    lang: Lang,
+) -> Result<Vec<String>, String> {
+    let known = Cli::command();
+    match command {
+        Command::Serve(_) => variables.check_file(&known, lang)?,
+        Command::Connect(_) | Command::Load(_) | Command::Relay(_) => {}
+        Command::Completions { .. } | Command::Man { .. } | Command::Settings => {
+            return Ok(Vec::new());
+        }
+    }
+    variables::check_environment(&known, lang)
 }
 
-/// Where `.env` makes no sense. The line itself may be a secret.
-fn env_fault(error: &dotenvy::Error, lang: Lang) -> String {
-    let dotenvy::Error::LineParse(rest, _) = error else {
-        return texts::BAD_ENV_FILE.with(lang, &[error]);
-    };
-    // The line from where it makes no sense on.
-    let text = std::fs::read_to_string(".env").unwrap_or_default();
-    let line = text.lines().position(|line| line.trim_end().ends_with(rest.trim_end()));
-    let line = line.map_or_else(|| "?".to_owned(), |before| (before + 1).to_string());
-    texts::BAD_ENV.with(lang, &[&line])
-}
-
-/// Help and version, which end well, or a usage error.
-fn explain(error: &clap::Error, lang: Lang) -> ExitCode {
-    let text = help::error_in_portuguese(error).filter(|_| lang == Lang::Pt);
+/// Prints the help, the version, or a usage error.
+fn explain(mut error: clap::Error, variables: &Variables, lang: Lang) -> ExitCode {
+    let code = ExitCode::from(error.exit_code() as u8);
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    ) {
+        // The help shows the defaults of the program, and not those of a file.
+        error = command_in(lang).try_get_matches().err().unwrap_or(error);
+    }
+    let source = variables.explain(&mut error, Cli::command(), lang);
+    let text = help::error_in_portuguese(&error).filter(|_| lang == Lang::Pt);
     match text {
         Some(text) => texts::complain(lang, text),
-        // Whoever reads may have gone.
+        // The reader may have gone.
         None => drop(error.print()),
     }
-    ExitCode::from(error.exit_code() as u8)
+    if let Some(source) = source {
+        let _ = writeln!(io::stderr(), "  {source}");
+    }
+    code
 }
 
-/// A variable that is set to nothing sets nothing.
-fn without_empty_variables(command: clap::Command) -> clap::Command {
-    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
-    let command = command.mut_args(|option| match option.get_env() {
-        Some(name) if is_empty(name) => option.env(None::<&str>),
-        _ => option,
-    });
-    command.mut_subcommands(without_empty_variables)
-}
-
-/// The language of the help, which is shown before the options are understood.
-fn wanted_lang() -> Lang {
+/// Returns the language of the help, which is shown before the options are parsed.
+fn wanted_lang(variables: &Variables) -> Lang {
     let arguments: Vec<String> =
         std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let pairs = arguments.iter().zip(arguments.iter().skip(1));
     let separate = pairs.filter(|(name, _)| *name == "--lang").map(|(_, value)| value.as_str());
     let joined = arguments.iter().filter_map(|argument| argument.strip_prefix("--lang="));
     let flag = separate.chain(joined).next().and_then(Lang::from_tag);
-    let variable = || std::env::var("FRAMEWISE_LANG").ok().and_then(|value| Lang::from_tag(&value));
-    flag.or_else(variable).unwrap_or_else(Lang::from_env)
+    flag.or_else(|| variables.lang()).unwrap_or_else(Lang::from_env)
 }

@@ -8,8 +8,10 @@ use crate::help;
 /// The page.
 pub fn page() -> String {
     let mut page = "# Settings of `framewise serve`\n\n\
-        A flag wins over the environment, the environment over a file `.env` in the folder, the file over the default.\n\n\
-        *Uma flag vale mais que o ambiente, o ambiente mais que um arquivo `.env` na pasta, o arquivo mais que o padrão.*\n\n\
+        A flag wins over the environment, the environment over a file [`.env`](env-file.md) in the working directory, the \
+        file over the default. An empty variable counts as if it were not set, but an empty token is an error.\n\n\
+        *Uma flag vale mais que o ambiente, o ambiente mais que um arquivo [`.env`](env-file.pt-BR.md) na pasta, o arquivo \
+        mais que o padrão. Uma variável vazia é como se não existisse, mas um token vazio é um erro.*\n\n\
         | flag | environment | default | |\n|---|---|---|---|\n"
         .to_owned();
     let framewise = Cli::command();

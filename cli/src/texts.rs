@@ -150,9 +150,6 @@ table! {
     NOT_TEXT: "this line is not UTF-8, which text has to be (RFC 6455 5.6); --binary sends any bytes",
               "esta linha não é UTF-8, como todo texto precisa ser (RFC 6455 5.6); --binary envia quaisquer bytes";
     LINE_TOO_LONG: "a line has more than {} bytes", "uma linha tem mais de {} bytes";
-    BAD_ENV: "in .env line {} is not NAME=value, with quotes around a value with spaces",
-             "em .env a linha {} não é NOME=valor, com aspas em volta de um valor com espaços";
-    BAD_ENV_FILE: ".env: {}", ".env: {}";
     NOT_SENDABLE: "'{}' cannot stand in a request", "'{}' não pode estar em uma requisição";
     NO_ANSWER: "No answer came in time.", "Nenhuma resposta chegou a tempo.";
     BAD_HEADER: "a header is written 'Name: value', not '{}'", "um cabeçalho se escreve 'Nome: valor', não '{}'";
@@ -175,6 +172,38 @@ table! {
 
     // The relay.
     RELAYING: "Relaying {} to {}", "Retransmitindo {} para {}";
+
+    // `.env`, and other variables.
+    BAD_ENV: "in .env line {}: {}", "em .env, linha {}: {}";
+    BAD_ENV_VALUE: "in .env line {}, {}: {}", "em .env, linha {}, {}: {}";
+    BAD_ENV_FILE: ".env: {}", ".env: {}";
+    LARGE_ENV_FILE: ".env: the file has more than {} bytes", ".env: o arquivo tem mais de {} bytes";
+    ENV_NOT_A_PAIR: "this is not NAME=value", "isto não é NOME=valor";
+    ENV_BLANK: "a value with spaces needs quotes around it: NAME='a value'",
+               "um valor com espaços precisa de aspas em volta: NOME='um valor'";
+    ENV_QUOTE: "quotes belong around the whole value: NAME='value'; if they are part of it, use the other kind of quotes",
+               "as aspas ficam em volta do valor inteiro: NOME='valor'; se fazem parte dele, use o outro tipo de aspas";
+    ENV_UNCLOSED: "the closing quote is missing in this line", "falta fechar as aspas nesta linha";
+    ENV_AFTER_QUOTE: "after the closing quote there can only be a comment, with a space before its #",
+                     "depois de fechar as aspas só pode haver um comentário, com um espaço antes do #";
+    ENV_ESCAPE: "in double quotes, \\ comes before \\, \", $, n, r or t; in single quotes it is an ordinary character",
+                "entre aspas duplas, \\ vem antes de \\, \", $, n, r ou t; entre aspas simples é um caractere comum";
+    ENV_NOT_UTF8: "this is not UTF-8 text", "isto não é texto UTF-8";
+    ENV_CONTROL: "this line contains a control character, such as NUL", "esta linha contém um caractere de controle, como NUL";
+    UNKNOWN_IN_FILE: "in .env line {}: there is no setting {}; the nearest one is {}",
+                     "em .env, linha {}: não existe a configuração {}; a mais parecida é {}";
+    TWICE_IN_FILE: "in .env line {}: {} is already set in line {}", "em .env, linha {}: {} já aparece na linha {}";
+    UNKNOWN_VARIABLE: "environment variable {}: there is no such setting; the nearest one is {}",
+                      "variável de ambiente {}: não existe essa configuração; a mais parecida é {}";
+    VARIABLE_NOT_UTF8: "the environment variable {} is not UTF-8 text", "a variável de ambiente {} não é texto UTF-8";
+    FROM_FILE: "the value comes from .env, line {}: {}; to override it: {}",
+               "o valor vem de .env, linha {}: {}; para usar outro: {}";
+    FROM_ENVIRONMENT: "the value comes from the environment variable {}; to override it: {}",
+                      "o valor vem da variável de ambiente {}; para usar outro: {}";
+    FROM_SHARED: "the value comes from the environment variable {}, which other programs set too; to override it: {}",
+                 "o valor vem da variável de ambiente {}, que outros programas também definem; para usar outro: {}";
+    LOG_INJECTED: "ignored variables that Kubernetes or Docker has injected",
+                  "variáveis injetadas por Kubernetes ou Docker foram ignoradas";
 
     // Errors of the command line.
     ERROR: "error: {}", "erro: {}";

@@ -28,24 +28,6 @@ fn a_signal_drains_and_a_second_one_stops_at_once() {
 }
 
 #[test]
-fn settings_come_from_flag_then_environment_then_file_then_default() {
-    let folder = std::env::temp_dir().join(format!("framewise-settings-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
-    std::fs::write(folder.join(".env"), "HOST=127.0.0.1\nPORT=0\nFRAMEWISE_LANG=pt\n")
-        .expect("a file");
-    let from_file = Serve::start_with(framewise(&["serve"]).current_dir(&folder));
-    assert!(from_file.greeting[0].starts_with("Servidor"), "{:?}", from_file.greeting);
-    let from_environment =
-        Serve::start_with(framewise(&["serve"]).current_dir(&folder).env("FRAMEWISE_LANG", "en"));
-    assert!(from_environment.greeting[0].starts_with("Classroom server"));
-    let from_flag = Serve::start_with(
-        framewise(&["serve", "--lang", "pt"]).current_dir(&folder).env("FRAMEWISE_LANG", "en"),
-    );
-    assert!(from_flag.greeting[0].starts_with("Servidor"));
-    std::fs::remove_dir_all(folder).expect("the folder");
-}
-
-#[test]
 fn the_language_is_that_of_the_environment() {
     let start = |value: &str| {
         let mut command = framewise(&["serve", "--host", "127.0.0.1", "--port", "0"]);
@@ -53,38 +35,6 @@ fn the_language_is_that_of_the_environment() {
     };
     assert!(start("pt_BR.UTF-8")[0].starts_with("Servidor da turma em http://127.0.0.1:"));
     assert!(start("C")[0].starts_with("Classroom server on http://127.0.0.1:"));
-}
-
-#[test]
-fn a_file_of_settings_that_makes_no_sense_is_said_so() {
-    let folder = std::env::temp_dir().join(format!("framewise-env-{}", std::process::id()));
-    let below = folder.join("below");
-    std::fs::create_dir_all(&below).expect("a folder");
-    for wrong in
-        ["FRAMEWISE_TOKEN segredo", "FRAMEWISE_TOKEN=segredo da turma", "FRAMEWISE_TOKEN=\"segredo"]
-    {
-        let file = format!("PORT=0\n# of the class\n{wrong}\n");
-        std::fs::write(folder.join(".env"), file).expect("a file");
-        let output = framewise(&["serve"]).current_dir(&folder).output().expect("it runs");
-        let error = String::from_utf8(output.stderr).expect("text");
-        assert_eq!(output.status.code(), Some(1), "{wrong}: {error}");
-        assert!(error.starts_with("error: in .env line 3 is not NAME=value"), "{wrong}: {error}");
-        assert!(!error.contains("segredo"), "{error}");
-    }
-    // What has no settings there does not mind.
-    let output =
-        framewise(&["completions", "bash"]).current_dir(&folder).output().expect("it runs");
-    assert!(output.status.success());
-    // It is the file of this folder that counts, not of one above.
-    Serve::start_with(framewise(&["serve", "--port", "0"]).current_dir(&below));
-    std::fs::remove_dir_all(folder).expect("the folder");
-}
-
-#[test]
-fn a_variable_set_to_nothing_sets_nothing() {
-    let mut command = framewise(&["serve", "--port", "0"]);
-    let serve = Serve::start_with(command.env("HOST", "").env("FRAMEWISE_RATE", ""));
-    assert!(serve.address.ip().is_loopback());
 }
 
 #[test]

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use framewise::lang::Lang;
 use framewise::{Handle, Server, StartError};
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::serve::addresses::Greeting;
 use crate::serve::classroom::Classroom;
@@ -89,8 +89,13 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     let metrics_of = Rc::clone(&metrics);
     let classroom = Classroom::new(guard.clone(), pages, metrics_of, args.rate, max_per_client);
     let watch = Watch::new(Rc::clone(&metrics), args.log_lang(lang));
-    let server = Server::bind(config, classroom).map_err(|error: StartError| error.text(lang))?;
+    let server =
+        Server::bind(config, classroom).map_err(|error: StartError| args.explain(&error, lang))?;
     let mut server = server.observed_by(watch);
+    if !args.injected.is_empty() {
+        let names = args.injected.join(" ");
+        debug!(names, "{}", texts::LOG_INJECTED.get(args.log_lang(lang)));
+    }
     info!(bytes = server.max_memory(), "{}", texts::LOG_MEMORY.get(args.log_lang(lang)));
     let addresses: Vec<SocketAddr> = server.local_addrs().collect();
     guard.hosts.loopback_only.set(addresses.iter().all(|address| address.ip().is_loopback()));

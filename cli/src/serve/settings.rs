@@ -1,12 +1,14 @@
 //! The settings of `framewise serve`: a flag, else the environment, else `.env`, else the default.
 
-use std::io;
+use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use framewise::Config;
+use framewise::StartError;
 use framewise::config::{KeyPolicy, Origin, OriginPolicy, OriginRule};
 use framewise::lang::Lang;
 use ipnet::IpNet;
@@ -15,6 +17,7 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 use crate::serve::classroom::SUBPROTOCOL;
 use crate::serve::rooms::MAX_GROUP_NAME;
+use crate::variables::Sources;
 
 /// Lines of the log that may wait for a slow reader; what is more is dropped, never waited for.
 const MAX_LOG_LINES: usize = 1_024;
@@ -117,6 +120,13 @@ pub struct Args {
     /// Time for the closing handshake
     #[arg(long, env = "FRAMEWISE_CLOSE_TIMEOUT", value_name = "SECONDS", default_value_t = 5, help_heading = LIMITS)]
     pub close_timeout: u64,
+
+    /// Where the values come from that are not flags.
+    #[arg(skip)]
+    pub sources: Sources,
+    /// Variables that Kubernetes or Docker has injected, and that are ignored.
+    #[arg(skip)]
+    pub injected: Vec<String>,
 }
 
 const LIMITS: &str = "Limits";
@@ -186,6 +196,22 @@ fn allowed_origin(text: &str) -> Result<AllowedOrigin, &'static str> {
 fn log_level() -> impl TypedValueParser<Value = Level> {
     PossibleValuesParser::new(["error", "warn", "info", "debug"])
         .try_map(|name| name.parse::<Level>())
+}
+
+/// Returns the id of the option that sets a setting of the library, for example `limits.max_message`.
+fn option_of(setting: &str) -> &str {
+    match setting.split_once('.') {
+        Some(("limits", "max_per_address")) => "max_per_ip",
+        Some(("handshake", "origins")) => "allow_origin",
+        Some(("timeouts", "handshake")) => "handshake_timeout",
+        Some(("timeouts", "pong")) => "pong_timeout",
+        Some(("timeouts", "write")) => "write_timeout",
+        Some(("timeouts", "congestion")) => "congestion_timeout",
+        Some(("timeouts", "idle")) => "idle_timeout",
+        Some(("timeouts", "close")) => "close_timeout",
+        Some((_, name)) => name,
+        None => setting,
+    }
 }
 
 /// How the log is written.
@@ -260,6 +286,22 @@ impl Args {
             }
         }
         OriginPolicy::AnyOf(rules)
+    }
+
+    /// Returns the text of an error of the start, and where the value came from that caused it.
+    pub fn explain(&self, error: &StartError, lang: Lang) -> String {
+        let option = match error {
+            StartError::Config(error) => Some(option_of(error.setting())),
+            StartError::Listen(error) => {
+                let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+                Some(match cause.map(io::Error::kind) {
+                    Some(ErrorKind::AddrInUse | ErrorKind::PermissionDenied) => "port",
+                    _ => "host",
+                })
+            }
+            _ => None,
+        };
+        self.sources.explain(error.text(lang), option, lang)
     }
 
     /// The language of the log: machines are spoken to in English.

@@ -93,6 +93,11 @@ impl Serve {
         Serve::wait_for(command.stderr(Stdio::piped()))
     }
 
+    /// Its log goes into a file.
+    pub fn start_logging_to(command: &mut Command, log: &std::path::Path) -> Serve {
+        Serve::wait_for(command.stderr(std::fs::File::create(log).expect("a file")))
+    }
+
     fn wait_for(command: &mut Command) -> Serve {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the binary starts");
@@ -167,6 +172,19 @@ impl Serve {
     /// How many descriptors it has open, where the system tells.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)
+    }
+
+    /// The memory in KiB that it has allocated and written to.
+    pub fn memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).expect("a number of kB")
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
     }
 
     pub fn wait(&mut self) -> ExitStatus {
