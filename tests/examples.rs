@@ -318,6 +318,38 @@ fn an_invalid_option_is_reported_in_one_line() {
     assert_eq!(error, "erro: valor 'x' para PORT: uma porta é um número de 0 a 65535\n");
 }
 
+/// conda sets HOST to the platform of its compilers.
+#[test]
+fn a_host_of_another_program_is_explained() {
+    for (lang, words) in [
+        (
+            "en",
+            "(the host comes from the environment variable HOST; --host localhost overrides it)\n",
+        ),
+        ("pt", "(o host vem da variável de ambiente HOST; --host localhost usa outro)\n"),
+    ] {
+        let mut command = example("echo");
+        command.envs([("HOST", "x86_64-conda-linux-gnu"), ("PORT", "0")]).args(["--lang", lang]);
+        let error = String::from_utf8(output(&mut command).stderr).expect("text");
+        assert!(error.contains("'x86_64-conda-linux-gnu'") && error.ends_with(words), "{error}");
+        let mut command = example("client");
+        command.envs([("HOST", "x86_64-conda-linux-gnu"), ("PORT", "1")]).args(["--lang", lang]);
+        let error = String::from_utf8(output(&mut command).stderr).expect("text");
+        assert!(error.contains("x86_64-conda-linux-gnu:1") && error.contains(words), "{error}");
+    }
+    // Options override both variables, even those that make no sense.
+    let nonsense = [("HOST", "x86_64-conda-linux-gnu"), ("PORT", "x")];
+    let mut echo = Running::start(example("echo").envs(nonsense));
+    let address = echo.address();
+    let url = format!("ws://{address}");
+    // The port is taken, so the host is not the fault.
+    let port = address.port().to_string();
+    let taken = output(example("echo").envs([("HOST", "127.0.0.1"), ("PORT", &port)]));
+    let error = String::from_utf8(taken.stderr).expect("text");
+    assert!(error.contains(&port) && !error.contains("HOST"), "{error}");
+    assert!(output(example("client").envs(nonsense).arg(url)).status.success());
+}
+
 /// HOST and PORT in the environment set the defaults. Options override them.
 #[test]
 fn host_and_port_come_from_the_environment() {

@@ -28,6 +28,8 @@ A URL padrão é ws://HOST:PORT. As variáveis de ambiente HOST e PORT definem o
 pub struct Options {
     pub lang: Lang,
     pub url: String,
+    /// The host of the URL is that of the environment variable HOST.
+    is_host_from_env: bool,
 }
 
 impl Options {
@@ -35,11 +37,7 @@ impl Options {
     pub fn parse(help: &Help) -> Options {
         let mut values = Values::of_program();
         let lang = values.lang;
-        let (mut url, mut host) = (None, env("HOST").unwrap_or_else(|| "localhost".to_owned()));
-        let mut port: u16 = match env("PORT") {
-            Some(port) => values.parsed("PORT", &port, texts::WANTED_PORT),
-            None => 8765,
-        };
+        let (mut url, mut host, mut port) = (None, None, None);
         while let Some(argument) = values.next_argument() {
             let option = match argument {
                 Argument::Option(option) => option,
@@ -50,24 +48,39 @@ impl Options {
                 Argument::Word(word) => unknown(lang, &word),
             };
             match option.as_str() {
-                "--host" => host = values.value(),
-                "--port" => port = values.number(texts::WANTED_PORT),
+                "--host" => host = Some(values.value()),
+                "--port" => port = Some(values.number(texts::WANTED_PORT)),
                 "--lang" => drop(values.value()),
                 "-h" | "--help" => print_help(lang, &[help, &COMMON_HELP]),
                 other => unknown(lang, other),
             }
             values.check_used_up();
         }
+        if let Some(url) = url {
+            return Options { lang, url, is_host_from_env: false };
+        }
+        let from_env = env("HOST").filter(|_| host.is_none());
+        let is_host_from_env = from_env.is_some();
+        let host = host.or(from_env).unwrap_or_else(|| "localhost".to_owned());
+        let port: u16 = match (port, env("PORT")) {
+            (Some(port), _) => port,
+            (None, Some(port)) => values.parsed("PORT", &port, texts::WANTED_PORT),
+            (None, None) => 8765,
+        };
         // RFC 3986 §3.2.2: an IPv6 address is in brackets in a URL.
         let host =
             if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
-        Options { lang, url: url.unwrap_or_else(|| format!("ws://{host}:{port}")) }
+        Options { lang, url: format!("ws://{host}:{port}"), is_host_from_env }
     }
 
     /// Connects to the server. If that fails, prints the reason and ends the program.
     pub fn connect(&self) -> Client {
         Client::connect(&self.url).unwrap_or_else(|error| {
-            let why = texts::ERROR.with(self.lang, &[&printable(&error.text(self.lang))]);
+            let mut text = error.text(self.lang);
+            if self.is_host_from_env {
+                text = texts::HOST_FROM_ENV.with(self.lang, &[&text]);
+            }
+            let why = texts::ERROR.with(self.lang, &[&printable(&text)]);
             eprintln!("{why}");
             if let ConnectError::Unreachable { .. } = error {
                 eprintln!("{}", texts::START_A_SERVER.get(self.lang));

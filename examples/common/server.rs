@@ -1,6 +1,7 @@
 //! The options of the example servers, and how they run.
 
-use std::io::{self, Write};
+use std::error::Error;
+use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 
 use framewise::config::{Config, OriginPolicy};
@@ -19,6 +20,8 @@ pub struct Options {
     pub lang: Lang,
     pub trace: bool,
     pub quiet: bool,
+    /// The host is that of the environment variable HOST.
+    is_host_from_env: bool,
 }
 
 /// The help text of the options that all servers have.
@@ -55,21 +58,29 @@ impl Options {
     pub fn parse(help: &Help, mut own: impl FnMut(&str, &mut Values) -> bool) -> Options {
         let mut values = Values::of_program();
         let config = Config::default().handshake(|handshake| handshake.origins = OriginPolicy::Any);
-        let mut options = Options { lang: values.lang, config, trace: false, quiet: false };
-        if let Some(host) = env("HOST") {
-            options.config.host = host;
-        }
-        if let Some(port) = env("PORT") {
-            options.config.port = values.parsed("PORT", &port, texts::WANTED_PORT);
-        }
+        let mut host_from_env = env("HOST");
+        let mut port_from_env = env("PORT");
+        let mut options = Options {
+            lang: values.lang,
+            config,
+            trace: false,
+            quiet: false,
+            is_host_from_env: false,
+        };
         while let Some(argument) = values.next_argument() {
             let name = match argument {
                 Argument::Option(name) => name,
                 Argument::Word(word) => unknown(options.lang, &word),
             };
             match name.as_str() {
-                "--host" => options.config.host = values.value(),
-                "--port" => options.config.port = values.number(texts::WANTED_PORT),
+                "--host" => {
+                    options.config.host = values.value();
+                    host_from_env = None;
+                }
+                "--port" => {
+                    options.config.port = values.number(texts::WANTED_PORT);
+                    port_from_env = None;
+                }
                 "--lang" => drop(values.value()),
                 "--max-message" => {
                     options.config.limits.max_message = values.number(texts::WANTED_NUMBER)
@@ -93,6 +104,13 @@ impl Options {
                 }
             }
             values.check_used_up();
+        }
+        if let Some(host) = host_from_env {
+            options.config.host = host;
+            options.is_host_from_env = true;
+        }
+        if let Some(port) = port_from_env {
+            options.config.port = values.parsed("PORT", &port, texts::WANTED_PORT);
         }
         options.config.lang = options.lang;
         options
@@ -124,6 +142,22 @@ impl Options {
         self.run(server, |line| printer.line(line), title)
     }
 
+    /// Ends the program. If the host comes from the environment, the error says so: other programs set HOST too.
+    fn fail_to_start(&self, error: &StartError) -> ! {
+        let text = error.text(self.lang);
+        let is_about_host = match error {
+            StartError::Listen(error) => {
+                let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+                cause.is_none_or(|cause| cause.kind() != ErrorKind::AddrInUse)
+            }
+            _ => false,
+        };
+        if is_about_host && self.is_host_from_env {
+            fail(self.lang, texts::HOST_FROM_ENV.with(self.lang, &[&text]));
+        }
+        fail(self.lang, text)
+    }
+
     fn run<D: Dispatcher, O: Observer>(
         &self,
         server: Result<Server<D, Tcp, O>, StartError>,
@@ -131,7 +165,7 @@ impl Options {
         title: Option<Bilingual>,
     ) -> ! {
         let lang = self.lang;
-        let mut server = server.unwrap_or_else(|error| fail(lang, error.text(lang)));
+        let mut server = server.unwrap_or_else(|error| self.fail_to_start(&error));
         if server.is_without_ipv6() {
             eprintln!("{}", texts::NO_IPV6.get(lang));
         }

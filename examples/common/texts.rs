@@ -39,6 +39,8 @@ table! {
     BAD_VALUE: "value '{}' for {}: {}", "valor '{}' para {}: {}";
     MISSING_VALUE: "{} needs a value", "{} precisa de um valor";
     UNKNOWN_OPTION: "unknown option '{}' (--help lists them)", "opção desconhecida '{}' (veja --help)";
+    HOST_FROM_ENV: "{} (the host comes from the environment variable HOST; --host localhost overrides it)",
+                   "{} (o host vem da variável de ambiente HOST; --host localhost usa outro)";
     ERROR: "error: {}", "erro: {}";
     WANTED_NUMBER: "it must be a whole number", "deve ser um número inteiro";
     WANTED_PORT: "a port is a number from 0 to 65535", "uma porta é um número de 0 a 65535";
