@@ -7,7 +7,7 @@ use support::{Serve, framewise};
 
 #[test]
 fn a_signal_drains_and_a_second_one_stops_at_once() {
-    for signal in ["INT", "TERM"] {
+    for signal in ["INT", "TERM", "HUP"] {
         let mut serve = Serve::start(&[]);
         let mut peer = serve.connect("/ws");
         serve.signal(signal);

@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 use framewise::lang::Lang;
 use framewise::{Handle, Server, StartError};
 use tracing::{debug, info};
+use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::serve::addresses::Greeting;
 use crate::serve::classroom::Classroom;
@@ -46,13 +47,14 @@ pub use crate::serve::settings::Args;
 use crate::serve::watch::Watch;
 use crate::texts::{self, complain, say};
 
-/// How long clients may take to answer our Close when the server stops.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long clients may take to answer our Close when the server stops. Together with [`LAST_WORDS`] this is less than
+/// the five seconds that the documentation promises.
+const DRAIN: Duration = Duration::from_secs(4);
 
 /// Lines that wait for somebody who reads standard output.
 const MAX_LINES: usize = 64;
 
-/// How long the last of them are waited for.
+/// How long the server waits for standard output, and then for the log, to take the last lines.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// How old what the metrics say of output that waits may be: to add it up looks at every connection.
@@ -60,14 +62,27 @@ const ADD_UP_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs the server until it is stopped.
 pub fn run(args: Args, lang: Lang) -> ExitCode {
-    let _flushes = args.start_logging();
-    match serve(args, lang) {
+    let log = args.start_logging();
+    let code = match serve(args, lang) {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             complain(lang, text);
             ExitCode::FAILURE
         }
-    }
+    };
+    finish_log(log);
+    code
+}
+
+/// Waits a moment until the log is written. Dropping the guard here would wait for more than a second if nobody reads
+/// standard error.
+fn finish_log(log: WorkerGuard) {
+    let (done, is_done) = sync_channel(1);
+    thread::spawn(move || {
+        drop(log);
+        let _ = done.send(());
+    });
+    let _ = is_done.recv_timeout(LAST_WORDS);
 }
 
 fn serve(args: Args, lang: Lang) -> Result<(), String> {
@@ -121,21 +136,41 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     Ok(())
 }
 
-/// Shuts the server down gracefully on the first signal, and ends the process on the second one.
+/// Shuts the server down gracefully on the first signal. Another SIGINT or SIGTERM ends the process at once. Another
+/// SIGHUP does not, because a terminal that closes may send it more than once.
 #[cfg(unix)]
 fn stop_on_signals(handle: Handle<Classroom>, voice: Voice, lang: Lang) -> io::Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    if !is_hangup_ignored() {
+        signals.add_signal(SIGHUP)?;
+    }
     thread::spawn(move || {
-        for (count, _) in signals.forever().enumerate() {
-            if count > 0 || handle.shutdown(DRAIN).is_err() {
+        let mut is_stopping = false;
+        for signal in signals.forever() {
+            if is_stopping && signal == SIGHUP {
+                continue;
+            }
+            if is_stopping || handle.shutdown(DRAIN).is_err() {
                 exit(130);
             }
+            is_stopping = true;
             voice.say(texts::STOPPING.get(lang));
         }
     });
     Ok(())
+}
+
+/// Reports whether the process was started with SIGHUP ignored, as `nohup` does, so that it survives its terminal. Linux
+/// lists the ignored signals as a mask in `/proc`; elsewhere the answer is no.
+#[cfg(unix)]
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Bit 0 is signal 1, which is SIGHUP.
+    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Without Unix signals, Ctrl+C ends the process at once.
