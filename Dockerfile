@@ -10,8 +10,7 @@ COPY --from=build /source/target/release/framewise /usr/local/bin/framewise
 USER 65534:65534
 WORKDIR /tmp
 ENV HOST=0.0.0.0 PORT=8765
-# For glibc, so that memory goes back to the kernel: after 60 clients that read nothing, 5 MB stay in use, and 46 MB
-# without these values (tests/resources.rs measures it).
+# For glibc, so that memory goes back to the kernel. docs/limits.md has the measurement.
 ENV MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=16384 MALLOC_TRIM_THRESHOLD_=131072
 EXPOSE 8765
 # Our own client opens a WebSocket, says something and wants it back.
