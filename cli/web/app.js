@@ -62,7 +62,7 @@ function showCounts() {
 }
 
 function showTime() {
-  const seconds = connection.since ? Math.floor((Date.now() - connection.since) / 1000) : 0;
+  const seconds = connection.since ? Math.floor((performance.now() - connection.since) / 1000) : 0;
   const two = (number) => String(number).padStart(2, '0');
   const hours = Math.floor(seconds / 3600);
   $('online').textContent = `${hours ? `${hours}:` : ''}${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
@@ -254,7 +254,8 @@ $('send').addEventListener('submit', (submit) => {
 });
 
 $('message').addEventListener('keydown', (key) => {
-  if (key.key !== 'Enter' || key.shiftKey || key.isComposing) return;
+  // An input method confirms what it composed with Enter; Safari tells so by the key code 229 alone.
+  if (key.key !== 'Enter' || key.shiftKey || key.isComposing || key.keyCode === 229) return;
   key.preventDefault();
   $('send').requestSubmit();
 });

@@ -9,6 +9,7 @@ export class Connection extends EventTarget {
   #timer = 0;
   #wanted = false;
   state = 'disconnected';
+  /** When the connection opened, in milliseconds of a clock that nobody can set back; 0 without one. */
   since = 0;
 
   constructor(url) {
@@ -25,7 +26,7 @@ export class Connection extends EventTarget {
     this.#socket = socket;
     socket.onopen = () => {
       if (this.#socket !== socket) return;
-      this.since = Date.now();
+      this.since = performance.now();
       this.#become('connected');
     };
     socket.onmessage = ({ data }) => {

@@ -35,8 +35,9 @@ const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] }
 let server;
 
 /** A visitor: a page of their own, in Portuguese by default, that reports what must never happen. */
-async function visit({ path = '/', lang = 'pt-BR', name, becomes = 'connected', ...options } = {}) {
+async function visit({ path = '/', lang = 'pt-BR', name, becomes = 'connected', init, ...options } = {}) {
   const context = await browser.newContext({ locale: lang, ...options });
+  if (init) await context.addInitScript(init);
   const page = await context.newPage();
   page.faults = [];
   page.on('console', (message) => {
@@ -254,6 +255,106 @@ const checks = {
     await bia.locator('#chat .from', { hasText: '<b>ana</b>' }).waitFor();
     await bia.screenshot({ path: join(folder, 'hostile.png') });
     return [ana, bia];
+  },
+  async 'stacked combining marks stay inside their message'() {
+    const viewport = { width: 1366, height: 1200 };
+    const [ana, bia] = [await visit({ name: 'ana', viewport }), await visit({ name: 'bia', viewport })];
+    const [above, below] = ['\u0301'.repeat(60), '\u0323'.repeat(60)];
+    await say(ana, 'antes');
+    await say(ana, `a${above}${below} ${`e${above}${below}`.repeat(20)}`);
+    await say(ana, 'depois');
+    for (const [page, list] of [[ana, '#chat'], [bia, '#chat'], [bia, '#received']]) {
+      const body = page.locator(`${list} .body`).nth(1);
+      await page.locator(`${list} .body`, { hasText: 'depois' }).waitFor();
+      const [log, box] = [await page.locator(list).boundingBox(), await body.boundingBox()];
+      const { x, y, width } = log;
+      const around = [
+        { x, y, width, height: box.y - y },
+        { x, y: box.y + box.height, width, height: y + log.height - box.y - box.height },
+        { x, y: box.y, width: box.x - x, height: box.height },
+      ];
+      const pictures = async () => {
+        const taken = [];
+        for (const clip of around) taken.push((await page.screenshot({ clip })).toString('base64'));
+        return taken;
+      };
+      const [shown, whole] = [await pictures(), await page.screenshot({ clip: box })];
+      await body.evaluate((element) => (element.style.visibility = 'hidden'));
+      assert.ok(!whole.equals(await page.screenshot({ clip: box })), 'the message is painted');
+      assert.deepEqual((await pictures()).map((picture, at) => picture === shown[at]), [true, true, true], list);
+    }
+    return [ana, bia];
+  },
+  async 'the Enter of an input method does not send'() {
+    const [ana, bia] = [await visit({ name: 'ana' }), await visit({ name: 'bia' })];
+    await ana.fill('#message', 'にほん');
+    // Chromium sets isComposing, Safari the key code alone.
+    for (const how of [{ isComposing: true, keyCode: 229 }, { keyCode: 229 }, { isComposing: true, keyCode: 13 }]) {
+      const isLeft = await ana.evaluate((how) => {
+        const init = { key: 'Enter', bubbles: true, cancelable: true, ...how };
+        return document.getElementById('message').dispatchEvent(new KeyboardEvent('keydown', init));
+      }, how);
+      assert.equal(isLeft, true, 'the input method gets its Enter');
+      assert.equal(await ana.inputValue('#message'), 'にほん');
+    }
+    assert.equal(await ana.textContent('#sent'), '0');
+    await ana.focus('#message');
+    await ana.keyboard.press('Enter');
+    await chat(bia, 'にほん');
+    assert.equal(await bia.locator('#chat .entry').count(), 1);
+    return [ana, bia];
+  },
+  async 'without storage the page only forgets'() {
+    const forbidden = {
+      // The browser refuses the storage as such, or each use of it.
+      'no storage': () => {
+        for (const name of ['localStorage', 'sessionStorage']) {
+          Object.defineProperty(window, name, { get() { throw new DOMException('no', 'SecurityError'); } });
+        }
+      },
+      'no use': () => {
+        for (const name of ['getItem', 'setItem', 'removeItem']) {
+          Storage.prototype[name] = () => { throw new DOMException('full', 'QuotaExceededError'); };
+        }
+      },
+    };
+    const port = server.port;
+    await stop(server);
+    server = await serve(port, '--token', 'segredo');
+    const pages = [];
+    for (const [name, init] of Object.entries(forbidden)) {
+      const page = await visit({ path: '/?token=segredo', init, name });
+      await page.click('#lang');
+      assert.equal(await page.textContent('#status'), 'Connected', name);
+      // The page itself still knows the token and the name.
+      await page.click('#toggle');
+      await state(page, 'disconnected');
+      await page.click('#toggle');
+      await state(page, 'connected');
+      await page.locator('#people .person', { hasText: `${name} (you)` }).waitFor();
+      await page.reload();
+      await state(page, 'disconnected');
+      assert.equal(await page.inputValue('#name'), '', 'the name is forgotten');
+      await page.fill('#token', 'outro');
+      await page.keyboard.press('Enter');
+      await page.locator('#token-form').waitFor();
+      await page.fill('#token', 'segredo');
+      await page.keyboard.press('Enter');
+      await state(page, 'connected');
+      pages.push(page);
+    }
+    return pages;
+  },
+  async 'a clock that is set back shows no negative time'() {
+    const page = await visit();
+    await page.evaluate(() => {
+      const { now } = Date;
+      Date.now = () => now() - 3_600_000;
+    });
+    const shown = () => page.textContent('#online');
+    await page.waitForFunction((before) => document.getElementById('online').textContent !== before, await shown());
+    assert.match(await shown(), /^00:[0-5]\d$/);
+    return [page];
   },
   async 'the keyboard alone is enough'() {
     const [ana, bia] = [await visit(), await visit({ name: 'bia' })];
