@@ -75,15 +75,33 @@ table! {
 
     // Errors in events.
     INVALID_JSON: "this is not JSON: line {}, column {}", "isto não é JSON: linha {}, coluna {}";
+    JSON_INCOMPLETE: "the JSON ends too early, at line {}, column {}", "o JSON termina antes da hora, na linha {}, coluna {}";
+    JSON_TRAILING: "something follows the JSON at line {}, column {}; send each event in a message of its own",
+                   "há algo depois do JSON, na linha {}, coluna {}; envie cada evento em uma mensagem própria";
+    JSON_CONTROL: "a JSON string has no line breaks or other control characters as they are (line {}, column {}); write \\n for a line break",
+                  "uma string JSON não contém quebras de linha nem outros caracteres de controle diretamente (linha {}, coluna {}); escreva \\n para quebrar a linha";
+    JSON_SURROGATE: "an escape before line {}, column {} is only half of a character (a lone surrogate); write both halves, such as \\ud83d\\ude00",
+                    "um escape antes da linha {}, coluna {} é só a metade de um caractere (um surrogate isolado); escreva as duas metades, como em \\ud83d\\ude00";
+    JSON_NUMBER: "the number at line {}, column {} is too large: its absolute value can be at most about 1.8e308",
+                 "o número na linha {}, coluna {} é grande demais: o valor absoluto máximo é de cerca de 1,8e308";
+    JSON_DEPTH: "the JSON is nested too deeply at line {}, column {}: at most {} arrays and objects in one another",
+                "o JSON tem níveis demais na linha {}, coluna {}: no máximo {} arrays e objetos um dentro do outro";
     INVALID_MESSAGE: "an event is a JSON object in a text frame, and its fields are strings",
                      "um evento é um objeto JSON em um frame de texto, e seus campos são strings";
     MISSING_MESSAGE: "say {\"message\": \"…\"}, or name a \"type\"", "diga {\"message\": \"…\"}, ou informe um \"type\"";
     UNKNOWN_TYPE: "there is no type '{}'; known are message, join, leave and who",
                   "não existe o tipo '{}'; os conhecidos são message, join, leave e who";
     NO_SUCH_PEER: "nobody here is called '{}'", "ninguém aqui se chama '{}'";
-    NAME_TAKEN: "somebody else is called '{}'", "outra pessoa já se chama '{}'";
-    INVALID_NAME: "a name has 1 to {} characters that can be seen, on one line, and no space around it",
-                  "um nome tem de 1 a {} caracteres visíveis, em uma linha só, e sem espaços em volta";
+    NAME_TAKEN: "somebody else is called '{}'; '{}' is free", "outra pessoa já se chama '{}'; '{}' está livre";
+    NAME_SIMILAR: "this name is too similar to '{}', which somebody else has; '{}' is free",
+                  "este nome é parecido demais com '{}', que é de outra pessoa; '{}' está livre";
+    NAME_LENGTH: "a name has 1 to {} characters", "um nome tem de 1 a {} caracteres";
+    NAME_SPACE: "a name has no space before or after it, and no two spaces in a row",
+                "um nome não tem espaço antes nem depois, nem dois espaços seguidos";
+    NAME_INVISIBLE: "a name cannot contain the character {}, which is invisible or cannot be told from others",
+                    "um nome não pode conter o caractere {}, que é invisível ou não se distingue de outros";
+    NAME_BLANK: "a name needs at least one visible character", "um nome precisa de pelo menos um caractere visível";
+    NAME_MARKS: "a name has at most {} accents (combining marks) in a row", "um nome tem no máximo {} acentos (sinais combinantes) seguidos";
     TOO_LONG: "the message has {} characters; {} are allowed", "a mensagem tem {} caracteres; o limite é {}";
     RATE_LIMITED: "more than {} messages in a second: the excess is dropped",
                   "mais de {} mensagens em um segundo: o excesso é descartado";
@@ -116,8 +134,8 @@ table! {
     PATH_FIX: "WebSocket: /, /echo, /ws, /ws/events; pages: /, /docs, /health, /metrics",
               "WebSocket: /, /echo, /ws, /ws/events; páginas: /, /docs, /health, /metrics";
     PATH_MEANT: "did you mean {}?", "você quis dizer {}?";
-    ROOM_RULE: "a room has a name of 1 to 64 characters that can be seen, and no space around it",
-               "o nome de uma sala tem de 1 a 64 caracteres visíveis, sem espaços em volta";
+    ROOM_RULE: "a room has a name of 1 to 64 characters, all of them visible, with no space around it and at most three accents in a row",
+               "o nome de uma sala tem de 1 a 64 caracteres, todos visíveis, sem espaços em volta e com no máximo três acentos seguidos";
     UPGRADE_RULE: "at this path there is a WebSocket and no page: Upgrade has to be websocket",
                   "neste caminho há um WebSocket e nenhuma página: Upgrade precisa ser websocket";
     UPGRADE_FIX: "connect with a WebSocket client to ws://, or open / in a browser",

@@ -124,14 +124,88 @@ fn names_that_look_the_same_are_the_same() {
         assert_eq!(other.json()["error"]["code"], "name_taken", "{name:?}");
     }
     other.send(&json!({"type": "join", "name": "José\u{200b}"}).to_string());
-    assert_eq!(other.json()["error"]["code"], "invalid_name");
+    let error = other.json();
+    assert_eq!(error["error"]["code"], "invalid_name");
+    assert!(error["error"]["message"].as_str().expect("text").contains("U+200B"), "{error}");
     other.send(r#"{"message": "oi", "to": "Jose\u0301"}"#);
     let said = jose.json();
     assert_eq!((&said["message"], &said["to"]), (&json!("oi"), &json!("José")));
-    // A room that looks the same is the same.
-    join(&mut other, "sã\u{200d}o", "maria");
-    other.send(r#"{"message": "aqui"}"#);
-    assert_eq!(jose.json()["message"], "aqui");
+    // A room that looks the same is the same, and has the name that its first member gave it.
+    for room in ["sã\u{200d}o", "SÃO", "s\u{e3}\u{43e}", "\u{ff53}ão"] {
+        other.send(r#"{"type": "leave"}"#).json();
+        other.send(&json!({"type": "join", "room": room, "name": "maria"}).to_string());
+        assert_eq!(other.json(), json!({"type": "joined", "room": "são", "name": "maria"}));
+        other.send(r#"{"message": "aqui"}"#);
+        let said = jose.json();
+        assert_eq!((&said["message"], &said["room"]), (&json!("aqui"), &json!("são")));
+    }
+}
+
+#[test]
+fn look_alike_names_are_refused_with_the_existing_name_and_a_free_one() {
+    let serve = Serve::start(&[]);
+    let english =
+        |request: ClientRequest| request.header("Accept-Language", "en").expect("a header");
+    let mut owner = serve.connect("/ws/events");
+    let mut other = serve.connect_as("/ws/events", english);
+    for (existing, wanted) in [
+        ("ana", "ana"),
+        ("ana", "Ana"),
+        ("ana", "\u{430}na"),
+        ("ana", "\u{410}NA"),
+        ("ana", "\u{ff21}\u{ff4e}\u{ff41}"),
+        ("maria", "rnaria"),
+        ("will", "wi1I"),
+        ("Weiß", "WEISS"),
+        ("inci", "\u{130}NC\u{130}"),
+        ("inci", "\u{131}nc\u{131}"),
+    ] {
+        join(&mut owner, "lobby", existing);
+        other.send(&json!({"type": "join", "name": wanted}).to_string());
+        let error = other.json()["error"].take();
+        assert_eq!(error["code"], "name_taken", "{wanted}");
+        assert_eq!(error["existing"], existing);
+        let text = error["message"].as_str().expect("text");
+        let free = error["free"].as_str().expect("a name");
+        assert!(text.contains(&format!("'{existing}'")), "{text}");
+        assert!(text.contains(&format!("'{free}' is free")), "{text}");
+        assert!(free.starts_with(&format!("{wanted} ")), "{free}");
+        // What is proposed can be had.
+        join(&mut other, "lobby", free);
+    }
+    // A name of one's own may change its case.
+    join(&mut owner, "lobby", "INCI");
+    // A private message reaches a name in any case, but not one that only looks like it.
+    other.send(r#"{"message": "oi", "to": "inci"}"#);
+    assert_eq!(owner.json()["to"], "INCI");
+    other.send(&json!({"message": "oi", "to": "INC\u{406}"}).to_string());
+    // Its answer comes after the error.
+    other.send(r#"{"type": "leave"}"#);
+    assert_eq!(other.json()["error"]["code"], "no_such_peer");
+    assert_eq!(other.json()["type"], "left");
+    owner.hears_nothing();
+}
+
+#[test]
+fn the_lobby_is_the_lobby_however_it_is_spelled() {
+    let serve = Serve::start(&[]);
+    let mut first = serve.connect("/ws/events?room=LOBBY");
+    first.send(r#"{"type": "who"}"#);
+    assert_eq!(first.json()["room"], "lobby");
+    let mut ana = serve.connect("/ws/events");
+    join(&mut ana, "lobby", "ana");
+    ana.send(r#"{"message": "oi"}"#);
+    assert_eq!(first.json()["message"], "oi");
+    // The name of a room is free when its last member has left.
+    ana.send(r#"{"type": "join", "room": "7a"}"#);
+    assert_eq!(ana.json()["room"], "7a");
+    first.send(r#"{"type": "join", "room": "7A"}"#);
+    assert_eq!(first.json()["room"], "7a");
+    for peer in [&mut ana, &mut first] {
+        assert_eq!(peer.send(r#"{"type": "leave"}"#).json()["room"], "7a");
+    }
+    first.send(r#"{"type": "join", "room": "7A"}"#);
+    assert_eq!(first.json()["room"], "7A");
 }
 
 #[test]
@@ -215,8 +289,12 @@ fn every_fault_is_an_event_and_the_connection_stays() {
         request.header("Accept-Language", "en").expect("a header")
     });
     let long = json!({"message": "é".repeat(16_385)}).to_string();
+    let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
     for (event, code) in [
         ("{", "invalid_json"),
+        (r#"{"message": "\ud83d"}"#, "lone_surrogate"),
+        (r#"{"message": "a", "n": 1e999}"#, "number_out_of_range"),
+        (&deep, "too_deep"),
         ("[]", "invalid_message"),
         ("{}", "missing_message"),
         (r#"{"type": "dance"}"#, "unknown_type"),
@@ -230,6 +308,7 @@ fn every_fault_is_an_event_and_the_connection_stays() {
     assert_eq!(peer.json()["error"]["code"], "invalid_message");
     let place = peer.send("{\"a\":\n x}").json();
     assert_eq!((&place["error"]["line"], &place["error"]["column"]), (&json!(2), &json!(2)));
+    assert_eq!(peer.send("\u{feff}{\"type\": \"leave\"}").json()["type"], "left");
     // In the language of the client, not of the server.
     assert_eq!(
         peer.send("{}").json()["error"]["message"].as_str().expect("text").split(' ').next(),

@@ -128,7 +128,9 @@ const heard = {
     setTimeout(() => !me.name && !joining && join({ ...wanted }), NAME_AGAIN_AFTER);
   },
   joined({ room, name }) {
-    if (joining && room === joining.room && (name ?? '') === joining.name) return settle();
+    // The server names the room as its first member spelled it. News about others are only about the room that we are in.
+    const isOurs = joining && (name ?? '') === joining.name && (joining.name || room === joining.room || room !== me.room);
+    if (isOurs) return settle(room);
     people.came(name);
     if (name !== undefined) notice('joined', name);
   },
@@ -137,7 +139,13 @@ const heard = {
     if (name !== undefined) notice('left', name);
   },
   who(event) {
-    if (event.room === me.room) people.are(event, me.name);
+    // The room of a link may be spelled in another way than the room that it led to.
+    if (event.room !== me.room) {
+      me = { ...me, room: event.room };
+      wanted.room = event.room;
+      enter(event.room);
+    }
+    people.are(event, me.name);
   },
 };
 
@@ -152,10 +160,10 @@ function failed(message) {
   showCounts();
 }
 
-/** The server has agreed. */
-function settle() {
-  if (joining.room !== me.room) notice('nowIn', joining.room);
-  [before, me, joining] = [me, joining, null];
+/** The server has agreed, and we are in this room. */
+function settle(room) {
+  if (room !== me.room) notice('nowIn', room);
+  [before, me, joining] = [me, { ...joining, room }, null];
   Object.assign(wanted, me);
   if (nameTries > 0) showProblem('');
   [owned, nameTries] = [me.name, 0];

@@ -151,6 +151,7 @@ impl Classroom {
         Ok(())
     }
 
+    /// Changes the member's room, name, or both. The answer has the room's own name, which may be spelled otherwise.
     fn join(
         &mut self,
         outbox: &mut Outbox<'_>,
@@ -158,11 +159,17 @@ impl Classroom {
         name: Option<String>,
     ) -> Result<(), Fault> {
         let peer = outbox.peer();
-        if let Some(name) = name.as_ref().filter(|name| self.rooms.is_taken(name, peer)) {
-            return Err(Fault::NameTaken(name.clone()));
+        if let Some(wanted) = &name
+            && let Some(existing) = self.rooms.taken(wanted, peer)
+        {
+            return Err(Fault::NameTaken {
+                wanted: wanted.clone(),
+                existing: existing.to_owned(),
+                free: self.rooms.free_name(wanted),
+            });
         }
         let Some(member) = self.rooms.get(peer) else { return Ok(()) };
-        let room = room.unwrap_or_else(|| member.room.clone());
+        let room = room.map_or_else(|| member.room.clone(), |room| self.rooms.room_called(&room));
         let is_renamed = name.is_some() && name != member.name;
         if room != member.room || is_renamed {
             self.go(outbox, &room, name);
@@ -312,7 +319,7 @@ impl Application for Classroom {
         let (Some(path), Some(room)) = (path, room_of(request)) else { return };
         let (peer, lang) = (outbox.peer(), self.pages.lang_of(request));
         *self.by_client.entry(client).or_default() += 1;
-        self.rooms.enter(peer, path, lang, &room, client, Instant::now());
+        let room = self.rooms.enter(peer, path, lang, &room, client, Instant::now());
         self.join_groups(outbox, peer);
         if path != Path::Echo {
             self.tell(outbox, "joined", peer, &room);
@@ -387,7 +394,7 @@ fn path_of(request: &Request<'_>, route: &str) -> Option<Path> {
 fn room_of(request: &Request<'_>) -> Option<String> {
     match parameter(request, "room") {
         None => Some(LOBBY.to_owned()),
-        Some(room) => names::parse(&room.ok()?),
+        Some(room) => names::parse(&room.ok()?).ok(),
     }
 }
 

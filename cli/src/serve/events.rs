@@ -15,11 +15,14 @@ use framewise::lang::{Bilingual, Lang};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::serve::names::{self, MAX_NAME};
+use crate::serve::names::{self, MAX_MARKS, MAX_NAME, NameFault};
 use crate::texts;
 
 /// Longest message in characters.
 pub const MAX_MESSAGE: usize = 16_384;
+
+/// How many arrays and objects may lie in one another: the limit of `serde_json`, whose stack is bounded.
+const MAX_DEPTH: usize = 127;
 
 /// What a client asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,8 +50,10 @@ pub enum Event {
 /// Why an event was not carried out.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Not JSON: where it stops being JSON.
+    /// JSON that cannot be read, and where the parser stopped.
     InvalidJson {
+        /// What is wrong.
+        kind: JsonFault,
         /// From 1.
         line: usize,
         /// From 1, in bytes.
@@ -62,66 +67,166 @@ pub enum Fault {
     UnknownType(String),
     /// Nobody has this name.
     NoSuchPeer(String),
-    /// Somebody else has this name.
-    NameTaken(String),
+    /// Somebody else has this name, or one that looks like it.
+    NameTaken {
+        /// The name that was asked for.
+        wanted: String,
+        /// The name of the other one.
+        existing: String,
+        /// A name like the wanted one that nobody has.
+        free: String,
+    },
     /// It cannot be a name.
-    InvalidName,
+    InvalidName(NameFault),
     /// A message of so many characters.
     TooLong(usize),
     /// More messages in a second than allowed.
     RateLimited(u32),
 }
 
+/// What is wrong with a text that should be JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonFault {
+    /// Something that JSON does not have.
+    Syntax,
+    /// It ends inside a value, or is empty.
+    Incomplete,
+    /// Something follows the first value.
+    Trailing,
+    /// A line break or another control character in a string.
+    ControlCharacter,
+    /// An escape that is half of a character, such as `\ud83d` alone.
+    LoneSurrogate,
+    /// A number that no double can hold.
+    NumberOutOfRange,
+    /// More than [`MAX_DEPTH`] arrays and objects in one another.
+    TooDeep,
+}
+
+impl JsonFault {
+    /// Returns what the parser complains about. `serde_json` has no public type for it, only its messages, which the
+    /// tests compare.
+    fn of(error: &serde_json::Error) -> JsonFault {
+        let message = error.to_string();
+        let begins = |start: &str| message.starts_with(start);
+        if error.is_eof() {
+            JsonFault::Incomplete
+        } else if begins("trailing characters") {
+            JsonFault::Trailing
+        } else if begins("control character") {
+            JsonFault::ControlCharacter
+        } else if begins("lone leading surrogate") || begins("unexpected end of hex escape") {
+            JsonFault::LoneSurrogate
+        } else if begins("number out of range") {
+            JsonFault::NumberOutOfRange
+        } else if begins("recursion limit") {
+            JsonFault::TooDeep
+        } else {
+            JsonFault::Syntax
+        }
+    }
+
+    fn code(self) -> &'static str {
+        match self {
+            JsonFault::LoneSurrogate => "lone_surrogate",
+            JsonFault::NumberOutOfRange => "number_out_of_range",
+            JsonFault::TooDeep => "too_deep",
+            _ => "invalid_json",
+        }
+    }
+
+    fn text(self) -> Bilingual {
+        match self {
+            JsonFault::Syntax => texts::INVALID_JSON,
+            JsonFault::Incomplete => texts::JSON_INCOMPLETE,
+            JsonFault::Trailing => texts::JSON_TRAILING,
+            JsonFault::ControlCharacter => texts::JSON_CONTROL,
+            JsonFault::LoneSurrogate => texts::JSON_SURROGATE,
+            JsonFault::NumberOutOfRange => texts::JSON_NUMBER,
+            JsonFault::TooDeep => texts::JSON_DEPTH,
+        }
+    }
+}
+
 impl Fault {
-    /// For programs.
+    /// Returns the code, for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Fault::InvalidJson { .. } => "invalid_json",
+            Fault::InvalidJson { kind, .. } => kind.code(),
             Fault::InvalidMessage => "invalid_message",
             Fault::MissingMessage => "missing_message",
             Fault::UnknownType(_) => "unknown_type",
             Fault::NoSuchPeer(_) => "no_such_peer",
-            Fault::NameTaken(_) => "name_taken",
-            Fault::InvalidName => "invalid_name",
+            Fault::NameTaken { .. } => "name_taken",
+            Fault::InvalidName(_) => "invalid_name",
             Fault::TooLong(_) => "too_long",
             Fault::RateLimited(_) => "rate_limited",
         }
     }
 
-    /// For people.
+    /// Returns the text for people.
     pub fn text(&self, lang: Lang) -> String {
         let say = |text: Bilingual, values: &[&dyn std::fmt::Display]| text.with(lang, values);
         match self {
-            Fault::InvalidJson { line, column } => say(texts::INVALID_JSON, &[line, column]),
+            // Only the text about the depth has a third place.
+            Fault::InvalidJson { kind, line, column } => {
+                say(kind.text(), &[line, column, &MAX_DEPTH])
+            }
             Fault::InvalidMessage => say(texts::INVALID_MESSAGE, &[]),
             Fault::MissingMessage => say(texts::MISSING_MESSAGE, &[]),
             Fault::UnknownType(kind) => say(texts::UNKNOWN_TYPE, &[&shortened(kind, MAX_NAME)]),
             Fault::NoSuchPeer(name) => say(texts::NO_SUCH_PEER, &[&shortened(name, MAX_NAME)]),
-            Fault::NameTaken(name) => say(texts::NAME_TAKEN, &[name]),
-            Fault::InvalidName => say(texts::INVALID_NAME, &[&MAX_NAME]),
+            Fault::NameTaken { wanted, existing, free } if wanted == existing => {
+                say(texts::NAME_TAKEN, &[existing, free])
+            }
+            Fault::NameTaken { existing, free, .. } => say(texts::NAME_SIMILAR, &[existing, free]),
+            Fault::InvalidName(fault) => match fault {
+                NameFault::Length => say(texts::NAME_LENGTH, &[&MAX_NAME]),
+                NameFault::Space => say(texts::NAME_SPACE, &[]),
+                NameFault::Invisible(c) => {
+                    say(texts::NAME_INVISIBLE, &[&format!("U+{:04X}", u32::from(*c))])
+                }
+                NameFault::Blank => say(texts::NAME_BLANK, &[]),
+                NameFault::Marks => say(texts::NAME_MARKS, &[&MAX_MARKS]),
+            },
             Fault::TooLong(length) => say(texts::TOO_LONG, &[length, &MAX_MESSAGE]),
             Fault::RateLimited(rate) => say(texts::RATE_LIMITED, &[rate]),
         }
     }
 
-    /// The event that tells the client.
+    /// Returns the event that tells the client.
     pub fn event(&self, lang: Lang) -> String {
-        let (line, column) = match *self {
-            Fault::InvalidJson { line, column } => (Some(line), Some(column)),
-            _ => (None, None),
+        let mut error = ErrorBody {
+            code: self.code(),
+            message: self.text(lang),
+            line: None,
+            column: None,
+            existing: None,
+            free: None,
         };
-        let error = ErrorBody { code: self.code(), message: self.text(lang), line, column };
+        match self {
+            Fault::InvalidJson { line, column, .. } => {
+                (error.line, error.column) = (Some(*line), Some(*column));
+            }
+            Fault::NameTaken { existing, free, .. } => {
+                error.existing = Some(existing);
+                error.free = Some(free);
+            }
+            _ => {}
+        }
         json(&ErrorEvent { kind: "error", error })
     }
 }
 
-/// Reads one event.
+/// Parses one event. A byte order mark before it is skipped.
 ///
 /// # Errors
 ///
-/// It is none.
+/// The text is not an event.
 pub fn parse(text: &str) -> Result<Event, Fault> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let value: Value = serde_json::from_str(text).map_err(|error| Fault::InvalidJson {
+        kind: JsonFault::of(&error),
         line: error.line().max(1),
         column: error.column().max(1),
     })?;
@@ -156,7 +261,7 @@ fn message(fields: &Map<String, Value>) -> Result<Event, Fault> {
 
 fn name(fields: &Map<String, Value>, field: &str) -> Result<Option<String>, Fault> {
     let name = string(fields, field)?;
-    name.map(|name| names::parse(&name).ok_or(Fault::InvalidName)).transpose()
+    name.map(|name| names::parse(&name).map_err(Fault::InvalidName)).transpose()
 }
 
 fn string(fields: &Map<String, Value>, field: &str) -> Result<Option<String>, Fault> {
@@ -230,6 +335,12 @@ struct ErrorBody<'a> {
     line: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     column: Option<usize>,
+    /// The name that the wanted one collides with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    existing: Option<&'a str>,
+    /// A name to ask for instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free: Option<&'a str>,
 }
 
 /// An event as text.
@@ -289,7 +400,97 @@ mod tests {
         ] {
             assert_eq!(parse(text).expect_err(text).code(), code, "{text}");
         }
-        assert_eq!(parse("{\"a\":\n x}"), Err(Fault::InvalidJson { line: 2, column: 2 }));
+    }
+
+    #[test]
+    fn a_fault_in_the_json_is_named() {
+        use JsonFault::*;
+        let nested = |levels: usize| {
+            format!(r#"{{"a":{}{}}}"#, "[".repeat(levels - 1), "]".repeat(levels - 1))
+        };
+        let deep = nested(MAX_DEPTH + 1);
+        for (text, kind, code, line, column) in [
+            ("{\"a\":\n x}", Syntax, "invalid_json", 2, 2),
+            (r#"{"a":NaN}"#, Syntax, "invalid_json", 1, 6),
+            (r#"{"a":"\ud83x"}"#, Syntax, "invalid_json", 1, 12),
+            ("\u{feff}\u{feff}{}", Syntax, "invalid_json", 1, 1),
+            ("", Incomplete, "invalid_json", 1, 1),
+            ("\u{feff}", Incomplete, "invalid_json", 1, 1),
+            (r#"{"message":"a"#, Incomplete, "invalid_json", 1, 13),
+            (r#"{"message":"\ud83d"#, Incomplete, "invalid_json", 1, 18),
+            ("{} {}", Trailing, "invalid_json", 1, 4),
+            ("{\"message\":\"a\nb\"}", ControlCharacter, "invalid_json", 2, 1),
+            (r#"{"message":"\ud83d"}"#, LoneSurrogate, "lone_surrogate", 1, 19),
+            (r#"{"message":"\ud83d\n"}"#, LoneSurrogate, "lone_surrogate", 1, 20),
+            (r#"{"message":"\ud83d\ud83d"}"#, LoneSurrogate, "lone_surrogate", 1, 24),
+            (r#"{"message":"\ude00"}"#, LoneSurrogate, "lone_surrogate", 1, 18),
+            (r#"{"\uD83D":1}"#, LoneSurrogate, "lone_surrogate", 1, 9),
+            (r#"{"message":1e999}"#, NumberOutOfRange, "number_out_of_range", 1, 16),
+            (r#"{"message":-1e999}"#, NumberOutOfRange, "number_out_of_range", 1, 17),
+            (&deep, TooDeep, "too_deep", 1, 132),
+        ] {
+            let fault = parse(text).expect_err(text);
+            assert_eq!(fault, Fault::InvalidJson { kind, line, column }, "{text}");
+            assert_eq!(fault.code(), code);
+        }
+        assert_eq!(parse(&nested(MAX_DEPTH)), Err(Fault::MissingMessage));
+        assert_eq!(
+            parse("\u{feff}{\"message\":\"\\ud83d\\ude00\"}"),
+            Ok(Event::Message { text: "😀".to_owned(), to: None })
+        );
+    }
+
+    /// Each fault has a text of its own, so that nobody is told the wrong thing.
+    #[test]
+    fn no_two_faults_have_the_same_text() {
+        let mut faults: Vec<Fault> = [
+            JsonFault::Syntax,
+            JsonFault::Incomplete,
+            JsonFault::Trailing,
+            JsonFault::ControlCharacter,
+            JsonFault::LoneSurrogate,
+            JsonFault::NumberOutOfRange,
+            JsonFault::TooDeep,
+        ]
+        .into_iter()
+        .map(|kind| Fault::InvalidJson { kind, line: 1, column: 2 })
+        .collect();
+        faults.extend(
+            [
+                NameFault::Length,
+                NameFault::Space,
+                NameFault::Invisible('\u{200b}'),
+                NameFault::Blank,
+                NameFault::Marks,
+            ]
+            .map(Fault::InvalidName),
+        );
+        for lang in [Lang::En, Lang::Pt] {
+            let texts: std::collections::BTreeSet<_> =
+                faults.iter().map(|fault| fault.text(lang)).collect();
+            assert_eq!(texts.len(), faults.len(), "{texts:#?}");
+            assert!(texts.iter().all(|text| !text.contains("{}")), "{texts:#?}");
+        }
+        assert!(faults[9].text(Lang::En).contains("U+200B"));
+    }
+
+    #[test]
+    fn a_taken_name_comes_with_a_free_one() {
+        let taken = |wanted: &str| Fault::NameTaken {
+            wanted: wanted.to_owned(),
+            existing: "ana".to_owned(),
+            free: format!("{wanted} 2"),
+        };
+        for (wanted, text) in [
+            ("ana", "somebody else is called 'ana'; 'ana 2' is free"),
+            ("Ana", "this name is too similar to 'ana', which somebody else has; 'Ana 2' is free"),
+        ] {
+            let event: Value = serde_json::from_str(&taken(wanted).event(Lang::En)).expect("JSON");
+            let error = &event["error"];
+            assert_eq!((&error["code"], &error["message"]), (&"name_taken".into(), &text.into()));
+            assert_eq!(error["existing"], "ana");
+            assert_eq!(error["free"], format!("{wanted} 2"));
+        }
     }
 
     #[test]
@@ -307,7 +508,7 @@ mod tests {
 
     #[test]
     fn an_error_is_an_event_with_a_code_and_a_place() {
-        let fault = Fault::InvalidJson { line: 1, column: 2 };
+        let fault = Fault::InvalidJson { kind: JsonFault::Syntax, line: 1, column: 2 };
         let event: Value = serde_json::from_str(&fault.event(Lang::En)).expect("JSON");
         assert_eq!(event["type"], "error");
         assert_eq!(event["error"]["code"], "invalid_json");

@@ -2,6 +2,9 @@
 //!
 //! Every room has three groups, because its members hear different things: `raw` the bytes as they were sent, `events`
 //! JSON, and `presence`, those of the latter who also want to know who comes and goes.
+//!
+//! A room is called as its first member spelled it. Names that collide with this one lead to the same room, and every
+//! event has the room's own name.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -10,7 +13,7 @@ use std::time::Instant;
 use framewise::PeerId;
 use framewise::lang::Lang;
 
-use crate::serve::names::{self, MAX_NAME};
+use crate::serve::names::{self, MAX_NAME, Table};
 use crate::serve::rate::Rate;
 
 /// Where everybody starts.
@@ -33,19 +36,19 @@ pub enum Path {
     },
 }
 
-/// The groups of a room.
+/// Returns the group of the room's members that receive messages as they were sent.
 pub fn raw(room: &str) -> String {
-    format!("raw/{}", names::key(room))
+    format!("raw/{room}")
 }
 
-/// The members of a room that hear events.
+/// Returns the group of the room's members that receive events.
 pub fn events(room: &str) -> String {
-    format!("events/{}", names::key(room))
+    format!("events/{room}")
 }
 
-/// The members of a room that hear who comes and goes.
+/// Returns the group of the room's members that receive news about others.
 pub fn presence(room: &str) -> String {
-    format!("presence/{}", names::key(room))
+    format!("presence/{room}")
 }
 
 /// One open connection.
@@ -57,7 +60,7 @@ pub struct Member {
     pub client: IpAddr,
     /// The language that its request prefers.
     pub lang: Lang,
-    /// Where it is.
+    /// The room that it is in, by the room's own name.
     pub room: String,
     /// What it is called.
     pub name: Option<String>,
@@ -66,12 +69,22 @@ pub struct Member {
 }
 
 /// All open connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Rooms {
     members: HashMap<PeerId, Member>,
-    /// By what names have in common that look the same, and so are rooms.
-    by_name: HashMap<String, PeerId>,
+    /// The people who have a name.
+    people: Table<PeerId>,
+    /// The names of the rooms with members, and of the lobby.
+    names: Table<String>,
     by_room: HashMap<String, BTreeSet<PeerId>>,
+}
+
+impl Default for Rooms {
+    fn default() -> Rooms {
+        let mut names = Table::default();
+        names.insert(LOBBY, LOBBY.to_owned());
+        Rooms { members: HashMap::new(), people: Table::default(), names, by_room: HashMap::new() }
+    }
 }
 
 impl Rooms {
@@ -80,7 +93,7 @@ impl Rooms {
         self.members.len()
     }
 
-    /// Somebody came.
+    /// Adds a connection and returns the name of its room.
     pub fn enter(
         &mut self,
         peer: PeerId,
@@ -89,21 +102,24 @@ impl Rooms {
         room: &str,
         client: IpAddr,
         now: Instant,
-    ) {
-        let (room, name, rate) = (room.to_owned(), None, Rate::new(now));
+    ) -> String {
+        let room = self.room_called(room);
+        let rate = Rate::new(now);
+        let member = Member { path, client, lang, room: room.clone(), name: None, rate };
+        self.members.insert(peer, member);
         if path != Path::Echo {
-            self.by_room.entry(names::key(&room)).or_default().insert(peer);
+            self.add_to(&room, peer);
         }
-        self.members.insert(peer, Member { path, client, lang, room, name, rate });
+        room
     }
 
-    /// Somebody went.
+    /// Removes a connection.
     pub fn depart(&mut self, peer: PeerId) -> Option<Member> {
         let member = self.members.remove(&peer)?;
         if let Some(name) = &member.name {
-            self.by_name.remove(&names::key(name));
+            self.people.remove(name);
         }
-        self.forget_in(&member.room, peer);
+        self.remove_from(&member.room, peer);
         Some(member)
     }
 
@@ -117,46 +133,71 @@ impl Rooms {
         self.members.get_mut(&peer)
     }
 
-    /// Who is called so.
+    /// Returns the member with this name, in any case. A private message to `ana` must not reach somebody whose name
+    /// only looks like it.
     pub fn named(&self, name: &str) -> Option<PeerId> {
-        self.by_name.get(&names::key(name)).copied()
+        let is_called = |peer: &PeerId| {
+            let found = self.members.get(peer).and_then(|member| member.name.as_deref());
+            found.is_some_and(|found| names::is_same(found, name))
+        };
+        self.people.colliding(name).copied().find(is_called)
     }
 
-    /// Whether this name is somebody else's.
-    pub fn is_taken(&self, name: &str, peer: PeerId) -> bool {
-        self.named(name).is_some_and(|other| other != peer)
+    /// Returns the name of somebody else that collides with this one.
+    pub fn taken(&self, name: &str, peer: PeerId) -> Option<&str> {
+        let other = self.people.colliding(name).find(|&&other| other != peer)?;
+        self.members.get(other)?.name.as_deref()
     }
 
-    /// Gives a name that is not taken.
+    /// Returns a name like this one that nobody has.
+    pub fn free_name(&self, name: &str) -> String {
+        self.people.free(name)
+    }
+
+    /// Gives a member a name that is not taken.
     pub fn rename(&mut self, peer: PeerId, name: String) {
         let Some(member) = self.members.get_mut(&peer) else { return };
-        let key = names::key(&name);
-        if let Some(before) = member.name.replace(name) {
-            self.by_name.remove(&names::key(&before));
+        if let Some(before) = &member.name {
+            self.people.remove(before);
         }
-        self.by_name.insert(key, peer);
+        self.people.insert(&name, peer);
+        member.name = Some(name);
     }
 
-    /// Goes to a room.
+    /// Returns the own name of the room that this name leads to, which is the same name for a new room.
+    pub fn room_called(&self, name: &str) -> String {
+        self.names.colliding(name).next().map_or(name, String::as_str).to_owned()
+    }
+
+    /// Moves a member to a room, which is given by its own name.
     pub fn go(&mut self, peer: PeerId, room: &str) {
         let Some(member) = self.members.get_mut(&peer) else { return };
         let before = std::mem::replace(&mut member.room, room.to_owned());
-        self.forget_in(&before, peer);
-        self.by_room.entry(names::key(room)).or_default().insert(peer);
+        self.remove_from(&before, peer);
+        self.add_to(room, peer);
     }
 
     /// The members of a room.
     pub fn within(&self, room: &str) -> impl Iterator<Item = &Member> + '_ {
-        let peers = self.by_room.get(&names::key(room)).into_iter().flatten();
+        let peers = self.by_room.get(room).into_iter().flatten();
         peers.filter_map(|peer| self.members.get(peer))
     }
 
-    fn forget_in(&mut self, room: &str, peer: PeerId) {
-        let room = names::key(room);
-        if let Some(peers) = self.by_room.get_mut(&room) {
-            peers.remove(&peer);
-            if peers.is_empty() {
-                self.by_room.remove(&room);
+    fn add_to(&mut self, room: &str, peer: PeerId) {
+        let peers = self.by_room.entry(room.to_owned()).or_insert_with(|| {
+            self.names.insert(room, room.to_owned());
+            BTreeSet::new()
+        });
+        peers.insert(peer);
+    }
+
+    fn remove_from(&mut self, room: &str, peer: PeerId) {
+        let Some(peers) = self.by_room.get_mut(room) else { return };
+        peers.remove(&peer);
+        if peers.is_empty() {
+            self.by_room.remove(room);
+            if room != LOBBY {
+                self.names.remove(room);
             }
         }
     }

@@ -86,12 +86,20 @@ const checks = {
     is('Said', await ana.next());
     ana.say({ type: 'who' });
     is('Who', await ana.next());
+    for (const [fault, code] of [['"\\ud83d"', 'lone_surrogate'], ['1e999', 'number_out_of_range'], ['['.repeat(200), 'too_deep']]) {
+      ana.say(fault);
+      const error = await ana.next();
+      is('Error', error);
+      assert.equal(error.error.code, code);
+    }
     for (const fault of ['{', '[]', '{}', '{"type":"x"}', '{"type":"join","name":""}', '{"message":"a","to":"x"}']) {
       ana.say(fault);
       is('Error', await ana.next());
     }
-    bia.say({ type: 'join', name: 'ana' });
-    is('Error', await bia.next());
+    bia.say({ type: 'join', name: 'Ana' });
+    const taken = await bia.next();
+    is('Error', taken);
+    assert.deepEqual([taken.error.existing, taken.error.free], ['ana', 'Ana 2']);
     ana.say({ message: 'é'.repeat(16_385) });
     is('Error', await ana.next());
     ana.say({ type: 'leave' });

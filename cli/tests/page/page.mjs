@@ -283,6 +283,10 @@ const checks = {
       assert.ok(!whole.equals(await page.screenshot({ clip: box })), 'the message is painted');
       assert.deepEqual((await pictures()).map((picture, at) => picture === shown[at]), [true, true, true], list);
     }
+    // A name has three at most.
+    await ana.fill('#name', `a${'\u0301'.repeat(5)}`);
+    await ana.click('#join button');
+    await ana.locator('#problem', { hasText: 'um nome tem no máximo 3 acentos' }).waitFor();
     return [ana, bia];
   },
   async 'the Enter of an input method does not send'() {
@@ -355,6 +359,35 @@ const checks = {
     await page.waitForFunction((before) => document.getElementById('online').textContent !== before, await shown());
     assert.match(await shown(), /^00:[0-5]\d$/);
     return [page];
+  },
+  async 'a room that is spelled in another way is the same room'() {
+    const [ana, bia] = [await visit({ path: '/?room=7a' }), await visit()];
+    await joinAs(ana, 'ana', '7a');
+    await joinAs(bia, 'bia', '7A');
+    await bia.locator('#people .person', { hasText: 'ana' }).waitFor();
+    const caio = await visit({ path: '/?room=%EF%BC%97A' });
+    await caio.locator('#people .person', { hasText: 'bia' }).waitFor();
+    for (const page of [bia, caio]) {
+      assert.equal(await page.textContent('#room-title'), '7a');
+      assert.equal(new URL(page.url()).searchParams.get('room'), '7a');
+    }
+    await joinAs(bia, 'bia maria', '7A');
+    await say(bia, 'aqui');
+    await chat(ana, 'aqui');
+    await chat(caio, 'aqui');
+    return [ana, bia, caio];
+  },
+  async 'a name that looks like another one is refused with a free one'() {
+    const [ana, other] = [await visit({ name: 'ana' }), await visit()];
+    for (const name of ['Ana', '\u0430na']) {
+      await other.fill('#name', name);
+      await other.click('#join button');
+      const problem = `este nome é parecido demais com 'ana', que é de outra pessoa; '${name} 2' está livre`;
+      await other.locator('#problem', { hasText: problem }).waitFor();
+    }
+    await joinAs(other, 'Ana 2');
+    await ana.locator('#people .person', { hasText: 'Ana 2' }).waitFor();
+    return [ana, other];
   },
   async 'the keyboard alone is enough'() {
     const [ana, bia] = [await visit(), await visit({ name: 'bia' })];
