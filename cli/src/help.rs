@@ -187,6 +187,7 @@ const REASONS: &[(&str, &str)] = &[
     (options::NOT_A_NUMBER, "não é um número"),
     (options::NO_SUCH_TIME, "precisa ser maior que zero e no máximo um ano"),
     (options::NO_SUCH_CLOSE, "este código não pode ser enviado, ou o motivo é longo demais"),
+    (settings::NO_SUCH_HOST, "use um nome como chat.example.org, sem esquema, caminho e *"),
     (settings::NO_SUCH_URL, "use um endereço como https://escola.example/turma, sem ? e sem #"),
     (settings::NO_SUCH_NETWORK, "use um endereço IP ou uma rede como 10.0.0.0/8"),
     (settings::NO_SUCH_ORIGIN, "use local, null, same-host, any ou uma origem como https://example.org ou http://localhost:3000"),

@@ -30,6 +30,7 @@ table! {
     // The first lines of the server.
     SERVING: "Classroom server on http://{}", "Servidor da turma em http://{}";
     SHARE: "Others on the network open http://{}", "Outras pessoas na rede abrem http://{}";
+    SHARE_PUBLIC: "Others open {}", "Outras pessoas abrem {}";
     SHARE_VPN: "Others in the same VPN open http://{} ({})", "Outras pessoas na mesma VPN abrem http://{} ({})";
     SHARE_ALSO: "Also at http://{} ({})", "Também em http://{} ({})";
     SHARE_MORE: "Addresses that are not listed here: {}", "Endereços que não aparecem aqui: {}";

@@ -29,6 +29,8 @@ pub struct Greeting<'a> {
     /// The addresses that the server is bound to.
     pub listening: &'a [SocketAddr],
     pub token: Option<&'a str>,
+    /// The address that clients reach through a proxy, with a slash at its end. It replaces those of the network.
+    pub public_url: Option<&'a str>,
     /// The width of the terminal that shows the lines, or `None` if standard output is not a terminal.
     pub columns: Option<usize>,
     pub lang: Lang,
@@ -75,7 +77,8 @@ enum Scope {
 impl Greeting<'_> {
     /// Returns the lines, for the interfaces that this machine has now.
     pub fn lines(&self) -> Vec<String> {
-        let is_shared = self.listening.iter().any(|address| address.ip().is_unspecified());
+        let is_unspecified = self.listening.iter().any(|address| address.ip().is_unspecified());
+        let is_shared = is_unspecified && self.public_url.is_none();
         self.lines_for(&if is_shared { interfaces() } else { Found::nothing() })
     }
 
@@ -83,9 +86,13 @@ impl Greeting<'_> {
         let mut lines = Vec::new();
         for address in self.listening {
             lines.push(texts::SERVING.with(self.lang, &[address]));
-            if address.ip().is_unspecified() {
+            if address.ip().is_unspecified() && self.public_url.is_none() {
                 self.add_lines_for_class(&mut lines, *address, found);
             }
+        }
+        if let Some(url) = self.public_url {
+            lines.push(texts::SHARE_PUBLIC.with(self.lang, &[&url]));
+            self.add_qr_code(&mut lines, url);
         }
         if self.token.is_some() {
             lines.push(texts::TOKEN_HINT.get(self.lang).to_owned());
@@ -113,7 +120,7 @@ impl Greeting<'_> {
                 Network::Local => texts::SHARE.with(lang, &[&address]),
                 _ => texts::SHARE_VPN.with(lang, &[&address, &printable(&best.interface)]),
             });
-            self.add_qr_code(lines, address);
+            self.add_qr_code(lines, &format!("http://{address}/"));
         }
         let is_local = |candidate: &Candidate| candidate.network == Network::Local;
         if !candidates.iter().any(is_local) && unreachable.iter().any(is_local) {
@@ -133,10 +140,10 @@ impl Greeting<'_> {
         }
     }
 
-    /// Adds the QR code of the page at `address`, if a terminal can show it.
-    fn add_qr_code(&self, lines: &mut Vec<String>, address: SocketAddr) {
+    /// Adds the QR code of the page at `url`, if a terminal can show it.
+    fn add_qr_code(&self, lines: &mut Vec<String>, url: &str) {
         let Some(columns) = self.columns else { return };
-        let Some(code) = qr_code(&page_url(address, self.token)) else {
+        let Some(code) = qr_code(&page_url(url, self.token)) else {
             lines.push(texts::QR_TOO_LONG.get(self.lang).to_owned());
             return;
         };
@@ -296,9 +303,9 @@ fn is_dual_stack() -> bool {
 }
 
 /// Returns the URL of the page. The page takes the token from the query and removes it from the address bar.
-fn page_url(address: SocketAddr, token: Option<&str>) -> String {
+fn page_url(url: &str, token: Option<&str>) -> String {
     let query = token.map(|token| format!("?token={}", utf8_percent_encode(token, QUERY)));
-    format!("http://{address}/{}", query.unwrap_or_default())
+    format!("{url}{}", query.unwrap_or_default())
 }
 
 /// Draws a QR code with two modules in each character, for light text on a dark ground. Returns `None` if the URL is too
@@ -354,7 +361,31 @@ mod tests {
         columns: Option<usize>,
     ) -> Vec<String> {
         let listening = [bound.parse().expect("an address")];
-        Greeting { listening: &listening, token, columns, lang: Lang::En }.lines_for(found)
+        Greeting { listening: &listening, token, public_url: None, columns, lang: Lang::En }
+            .lines_for(found)
+    }
+
+    /// Behind a proxy, the addresses of the machine do not help the class.
+    #[test]
+    fn a_public_url_replaces_the_addresses() {
+        let listening = ["0.0.0.0:8765".parse().expect("an address")];
+        let public_url = Some("https://school.example/class/");
+        let greeting = Greeting {
+            listening: &listening,
+            token: None,
+            public_url,
+            columns: None,
+            lang: Lang::En,
+        };
+        let lines = greeting.lines_for(&found(&[("wlan0", "192.168.0.7")]));
+        assert_eq!(lines[1..lines.len() - 1], ["Others open https://school.example/class/"]);
+        let on_terminal = Greeting { columns: Some(200), ..greeting };
+        let lines = on_terminal.lines_for(&found(&[]));
+        assert_eq!(lines[2], qr_code("https://school.example/class/").expect("short enough"));
+        assert_eq!(
+            page_url("https://school.example/class/", Some("a b")),
+            "https://school.example/class/?token=a%20b"
+        );
     }
 
     /// The lines between the first and the last one, without a terminal.

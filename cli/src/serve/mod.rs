@@ -117,7 +117,13 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     let voice = Voice::new();
     stop_on_signals(server.handle(), voice.clone(), lang).map_err(|error| error.to_string())?;
     let columns = addresses::terminal_columns();
-    let greeting = Greeting { listening: &addresses, token: args.token.as_deref(), columns, lang };
+    let greeting = Greeting {
+        listening: &addresses,
+        token: args.token.as_deref(),
+        public_url: args.public_url.as_ref().map(|url| url.text.as_str()),
+        columns,
+        lang,
+    };
     greeting.lines().into_iter().for_each(|line| voice.say(line));
     let mut added_up = Instant::now();
     let mut has_changed = false;

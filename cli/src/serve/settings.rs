@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, env = "FRAMEWISE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = allowed_origin)]
     pub allow_origin: Vec<AllowedOrigin>,
     /// A further name by which clients may ask for this server, as chat.example.org (repeatable)
-    #[arg(long, env = "FRAMEWISE_ALLOW_HOST", value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, env = "FRAMEWISE_ALLOW_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host_name)]
     pub allow_host: Vec<String>,
     /// The address at which clients reach this server, as https://school.example/class, if a reverse proxy is in front of it
     #[arg(long, env = "FRAMEWISE_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
@@ -147,6 +147,14 @@ pub enum AllowedOrigin {
     /// Every page.
     Any,
     Rule(OriginRule),
+}
+
+/// Why a host is refused; the help has the Portuguese.
+pub const NO_SUCH_HOST: &str = "use a name like chat.example.org, without a scheme, a path and *";
+
+fn host_name(text: &str) -> Result<String, &'static str> {
+    let origin = format!("http://{text}").parse::<Origin>();
+    origin.map(|_| text.to_owned()).map_err(|_| NO_SUCH_HOST)
 }
 
 /// The value of `--public-url`.
