@@ -61,6 +61,7 @@ table! {
     LOG_REFUSED: "refused", "recusado";
     LOG_NOT_FOUND: "no such path", "caminho inexistente";
     LOG_SHORT_KEY: "opened with a Sec-WebSocket-Key of {} bytes instead of 16; --strict-key refuses it", "aberto com um Sec-WebSocket-Key de {} bytes em vez de 16; --strict-key o recusa";
+    LOG_SLOWED: "over its budget (--rate, --rate-bytes): read more slowly", "acima do seu orçamento (--rate, --rate-bytes): lido mais devagar";
     LOG_ANSWERED: "answered over HTTP", "respondido por HTTP";
     LOG_MESSAGE: "message", "mensagem";
     LOG_BROKEN: "closed: a rule was broken", "fechado: uma regra foi quebrada";
@@ -70,9 +71,6 @@ table! {
     BINARY_MESSAGE: "[binary, {} bytes]", "[binário, {} bytes]";
     NO_TLS: "wss:// needs TLS, which this client does not speak: use ws://", "wss:// exige TLS, que este cliente não fala: use ws://";
     LOG_PAUSED: "accepting is paused for a moment", "a aceitação de conexões está pausada por um momento";
-
-    // The reason of a Close.
-    RATE_CLOSE: "too many messages per second", "mensagens demais por segundo";
 
     // Errors in events.
     INVALID_JSON: "this is not JSON: line {}, column {}", "isto não é JSON: linha {}, coluna {}";
@@ -104,8 +102,6 @@ table! {
     NAME_BLANK: "a name needs at least one visible character", "um nome precisa de pelo menos um caractere visível";
     NAME_MARKS: "a name has at most {} accents (combining marks) in a row", "um nome tem no máximo {} acentos (sinais combinantes) seguidos";
     TOO_LONG: "the message has {} characters; {} are allowed", "a mensagem tem {} caracteres; o limite é {}";
-    RATE_LIMITED: "more than {} messages in a second: the excess is dropped",
-                  "mais de {} mensagens em um segundo: o excesso é descartado";
 
     // Refusals over HTTP.
     LINE_RULE: "rule", "regra";

@@ -3,11 +3,11 @@
 mod support;
 
 use framewise::ClientRequest;
-use framewise::CloseCode;
 use framewise::Message;
 use framewise::MessageBuf;
+use framewise::{Cause, CloseCode, Closed};
 use serde_json::json;
-use support::{Peer, Serve};
+use support::{Peer, Serve, line_with};
 
 /// Joins a room under a name, which is answered.
 fn join(peer: &mut Peer, room: &str, name: &str) {
@@ -317,44 +317,72 @@ fn every_fault_is_an_event_and_the_connection_stays() {
     assert_eq!(serve.json("/health")["connections"], 1);
 }
 
-#[test]
-fn too_many_messages_are_dropped_and_then_end_the_connection() {
-    let serve = Serve::start(&["--rate", "5"]);
-    let mut peer = serve.connect("/ws/events");
-    let mut told = 0;
-    // As fast as it goes, until the server has enough of it.
-    let closed = loop {
-        let open = peer.0.send(Message::from(r#"{"type": "who"}"#)).expect("it takes bytes");
-        if !open {
-            break peer.closed();
+/// Sends lines to a path as fast as the server takes them, and closes. Returns the peer, which has received nothing yet.
+fn talker(serve: &Serve, path: &str, lines: usize) -> std::thread::JoinHandle<Closed> {
+    let mut talker = serve.connect(path);
+    std::thread::spawn(move || {
+        for n in 0..lines {
+            assert!(talker.0.send(Message::from(&n.to_string())).expect("it takes bytes"));
         }
-        match peer.0.recv_timeout(std::time::Duration::from_millis(10)).expect("a socket") {
-            Some(framewise::Event::Message(message)) => {
-                let text = message.as_str().expect("an event is text");
-                told += usize::from(text.contains("rate_limited"));
-            }
-            Some(framewise::Event::Closed(closed)) => break closed,
-            _ => {}
-        }
-    };
-    assert_eq!(closed.code, CloseCode::POLICY, "{closed:?}");
-    assert_eq!(closed.reason, "too many messages per second");
-    assert!(told >= 2, "once for each of the seconds before");
+        talker.0.close(CloseCode::NORMAL, "").expect("a valid close")
+    })
 }
 
+/// A client beyond its budget is read more slowly. Nothing that it sends is lost, and its Close is answered in turn.
 #[test]
-fn a_raw_client_that_sends_too_much_hears_nothing_but_the_close() {
-    let serve = Serve::start(&["--rate", "5"]);
-    let mut peer = serve.connect("/ws");
-    let closed = loop {
-        if !peer.0.send(Message::from("a")).expect("it takes bytes") {
-            break peer.closed();
-        }
-        match peer.0.recv_timeout(std::time::Duration::from_millis(10)).expect("a socket") {
-            Some(framewise::Event::Closed(closed)) => break closed,
-            Some(other) => panic!("{other:?}"),
-            None => {}
-        }
-    };
-    assert_eq!(closed.code, CloseCode::POLICY, "{closed:?}");
+fn a_client_over_its_budget_loses_nothing() {
+    const LINES: usize = 10_000;
+    // 4,000 at once, and the rest in three seconds.
+    let serve = Serve::start(&["--rate", "2000", "--close-timeout", "30"]);
+    let mut listener = serve.connect("/ws");
+    let talker = talker(&serve, "/ws", LINES);
+    for n in 0..LINES {
+        assert_eq!(listener.text(), n.to_string());
+    }
+    let closed = talker.join().expect("no panic");
+    assert_eq!((closed.code, closed.cause), (CloseCode::NORMAL, Cause::Local));
+    // The same with echoes: one burst, and then all replies.
+    let mut echo = serve.connect("/echo");
+    for n in 0..LINES {
+        assert!(echo.0.send(Message::from(&n.to_string())).expect("it takes bytes"));
+    }
+    for n in 0..LINES {
+        assert_eq!(echo.text(), format!("Echo: {n}"));
+    }
+    let metrics = serve.http("/metrics", "");
+    let pauses = metrics.lines().find_map(|line| line.strip_prefix("framewise_slowed_down_total "));
+    assert!(pauses.and_then(|count| count.parse::<u32>().ok()) > Some(0), "{metrics}");
+}
+
+/// An event client is told once in a minute, and the log has one line with its name and room.
+#[test]
+fn a_client_over_its_budget_is_told_once() {
+    let (serve, log) = Serve::start_logged(&["--rate", "100"]);
+    let mut peer = serve.connect("/ws/events?room=7a");
+    peer.send(r#"{"type": "join", "name": "ana"}"#).json();
+    for _ in 0..210 {
+        assert!(peer.0.send(Message::from("{}")).expect("it takes bytes"));
+    }
+    let kinds: Vec<_> = (0..211).map(|_| peer.json()["type"].clone()).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == "slowed_down").count(), 1);
+    assert_eq!(kinds.iter().filter(|kind| **kind == "error").count(), 210);
+    let line = line_with(&log, "--rate-bytes");
+    assert!(line.contains("name=\"ana\" room=\"7a\""), "{line}");
+    assert!(log.try_iter().all(|line| !line.contains("--rate-bytes")));
+}
+
+/// Bytes have a budget of their own, so that few large messages do not fill the outputs of a room either.
+#[test]
+fn large_messages_are_slowed_down_and_not_lost() {
+    let serve = Serve::start(&["--rate-bytes", "2000000", "--max-message", "1000000"]);
+    let mut listener = serve.connect("/ws");
+    let mut talker = serve.connect("/ws");
+    for n in 0..60u8 {
+        assert!(talker.0.send(Message::Binary(&[n; 48_000])).expect("it takes bytes"));
+    }
+    for n in 0..60u8 {
+        assert_eq!(listener.message().bytes(), [n; 48_000]);
+    }
+    let metrics = serve.http("/metrics", "");
+    assert!(!metrics.contains("framewise_slowed_down_total 0\n"), "{metrics}");
 }

@@ -4,6 +4,7 @@ mod support;
 
 use std::io::BufRead;
 
+use framewise::{Dispatcher, Outbox, Server};
 use serde_json::Value;
 use support::{Serve, framewise};
 
@@ -73,9 +74,24 @@ fn what_is_never_answered_is_a_fault_unless_nothing_was_to_be() {
 
 #[test]
 fn an_answer_that_is_missing_is_not_taken_for_the_next() {
-    // The server drops what is more than this.
-    let serve = Serve::start(&["--rate", "30"]);
-    let url = format!("ws://{}/echo", serve.address);
+    /// Replies to every other message.
+    #[derive(Default)]
+    struct Half(bool);
+
+    impl Dispatcher for Half {
+        fn on_message(&mut self, outbox: &mut Outbox<'_>, message: framewise::Message<'_>) {
+            self.0 = !self.0;
+            if self.0 {
+                outbox.reply(message);
+            }
+        }
+    }
+
+    let config = framewise::Config::default().listen("127.0.0.1", 0);
+    let mut server = Server::bind(config, Half::default()).expect("a free port");
+    let url = format!("ws://{}", server.local_addr().expect("bound"));
+    let handle = server.handle();
+    let running = std::thread::spawn(move || server.run());
     let mut command = framewise(&["load", &url, "--peers", "1", "--rate", "60", "--duration", "2"]);
     let output = command.arg("--json").output().expect("it runs");
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -84,6 +100,8 @@ fn an_answer_that_is_missing_is_not_taken_for_the_next() {
     assert!(of("unanswered") > 0, "{report}");
     // A message that was dropped is half a second older than the one that is answered next.
     assert!(report["latency_ms"]["p50"].as_f64().expect("a number") < 250.0, "{report}");
+    handle.shutdown(std::time::Duration::ZERO).expect("it runs");
+    running.join().expect("no panic").expect("it ran");
 }
 
 #[test]

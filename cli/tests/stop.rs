@@ -10,7 +10,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use framewise::CloseCode;
-use support::{KEY, Serve, framewise, handshake};
+use support::{KEY, Serve, framewise, framewise_with_hangup, handshake};
+
+const SERVE: [&str; 5] = ["serve", "--host", "127.0.0.1", "--port", "0"];
 
 /// What the documentation promises: the unit for systemd and the compose file wait for longer.
 const PROMISED: Duration = Duration::from_secs(5);
@@ -74,7 +76,7 @@ fn a_stop_ends_in_the_promised_time() {
 /// The terminal of the server is closed: clients get a Close, even if the signal comes twice.
 #[test]
 fn a_hangup_drains() {
-    let mut serve = Serve::start(&[]);
+    let mut serve = Serve::start_with(&mut framewise_with_hangup(&SERVE));
     let mut peer = serve.connect("/ws");
     // It keeps the server from ending at once.
     let silent = Deaf::open(&serve);
@@ -91,7 +93,7 @@ fn a_hangup_drains() {
 /// After a hangup, Ctrl+C still stops at once.
 #[test]
 fn an_interrupt_after_a_hangup_stops_at_once() {
-    let mut serve = Serve::start(&[]);
+    let mut serve = Serve::start_with(&mut framewise_with_hangup(&SERVE));
     let _silent = serve.connect("/ws");
     serve.signal("HUP");
     assert!(serve.line().starts_with("Stopping"));

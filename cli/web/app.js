@@ -138,6 +138,9 @@ const heard = {
     people.went(name);
     if (name !== undefined) notice('left', name);
   },
+  slowed_down() {
+    showProblem(say(lang, 'slowedDown'));
+  },
   who(event) {
     // The room of a link may be spelled in another way than the room that it led to.
     if (event.room !== me.room) {

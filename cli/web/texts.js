@@ -32,6 +32,7 @@ export const texts = {
   joined: ['{} entrou na sala', '{} joined the room'],
   left: ['{} saiu da sala', '{} left the room'],
   nowIn: ['agora na sala {}', 'now in the room {}'],
+  slowedDown: ['Você envia muito: o servidor lê mais devagar, e nada se perde.', 'You send a lot: the server reads more slowly, and nothing is lost.'],
   notDelivered: ['não entregue', 'not delivered'],
   docs: ['Os eventos, descritos', 'The events, described'],
   token: ['Token', 'Token'],

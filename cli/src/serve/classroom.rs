@@ -12,26 +12,25 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt::Display;
+use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Instant;
 
 use framewise::trace::printable;
-use framewise::{
-    Application, CloseCode, Closed, Decision, Message, Opened, Outbox, PeerId, Request,
-};
+use framewise::{Application, Closed, Decision, Message, Opened, Outbox, PeerId, Request};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::clock::timestamp_micros;
+use crate::serve::budget::Limits;
 use crate::serve::events::{
-    self, Event, Fault, MAX_MESSAGE, Moved, Present, RoomMessage, json, shortened,
+    self, Event, Fault, MAX_MESSAGE, Moved, Present, RoomMessage, SlowedDown, json, shortened,
 };
 use crate::serve::guard::{Guard, Wanted, teach};
 use crate::serve::metrics::Metrics;
 use crate::serve::names;
 use crate::serve::pages::{self, Pages};
-use crate::serve::rate::RateDecision;
 use crate::serve::rooms::{self, LOBBY, Path, Rooms};
 use crate::texts;
 
@@ -44,14 +43,26 @@ const MAX_SHOWN: usize = 80;
 /// Names that one answer to `who` holds.
 const MAX_NAMES: usize = 1_000;
 
+/// The messages that a change of room or name costs, because many others hear of it.
+const MOVE_COST: u32 = 10;
+
+/// The cost of a message besides itself: the work that it causes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    messages: u32,
+    bytes: usize,
+}
+
 /// The classroom.
 pub struct Classroom {
     rooms: Rooms,
     guard: Guard,
     pages: Pages,
     metrics: Rc<Metrics>,
-    /// Messages per second and client, 0 for any number.
-    rate: u32,
+    /// The budget of each client.
+    limits: Limits,
+    /// What the current message has cost besides itself.
+    cost: Cost,
     /// The maximum number of open connections from one client's address, if the library cannot count them because they come
     /// through a proxy.
     max_per_client: Option<usize>,
@@ -65,11 +76,12 @@ impl Classroom {
         guard: Guard,
         pages: Pages,
         metrics: Rc<Metrics>,
-        rate: u32,
+        limits: Limits,
         max_per_client: Option<usize>,
     ) -> Classroom {
         let (rooms, by_client) = (Rooms::default(), HashMap::new());
-        Classroom { rooms, guard, pages, metrics, rate, max_per_client, by_client }
+        let cost = Cost::default();
+        Classroom { rooms, guard, pages, metrics, limits, cost, max_per_client, by_client }
     }
 
     fn echo(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
@@ -191,6 +203,7 @@ impl Classroom {
     /// From one room to another, or in again under another name, with a word to those who want it: the old
     /// name left, the new one joined.
     fn go(&mut self, outbox: &mut Outbox<'_>, room: &str, name: Option<String>) {
+        self.cost.messages += MOVE_COST;
         let peer = outbox.peer();
         let Some(before) = self.rooms.get(peer).map(|member| member.room.clone()) else { return };
         leave_groups(outbox, &before);
@@ -228,7 +241,7 @@ impl Classroom {
         );
     }
 
-    fn who(&self, outbox: &mut Outbox<'_>) {
+    fn who(&mut self, outbox: &mut Outbox<'_>) {
         let Some(member) = self.rooms.get(outbox.peer()) else { return };
         let room = member.room.as_str();
         let everybody = self.rooms.within(room).map(|member| member.name.as_deref());
@@ -242,28 +255,30 @@ impl Classroom {
         names.sort_unstable();
         let more = names.len().checked_sub(MAX_NAMES).filter(|&more| more > 0);
         names.truncate(MAX_NAMES);
-        self.reply(outbox, &json(&Present { kind: "who", room, names, more, unnamed }));
+        let answer = json(&Present { kind: "who", room, names, more, unnamed });
+        self.cost.bytes += answer.len();
+        self.reply(outbox, &answer);
     }
 
-    /// Whether a message may pass, by how many there were.
-    fn may_pass(&mut self, outbox: &mut Outbox<'_>) -> bool {
-        let Some(member) = self.rooms.get_mut(outbox.peer()) else { return false };
-        let (path, lang) = (member.path, member.lang);
-        match member.rate.judge(Instant::now(), self.rate) {
-            RateDecision::Take => return true,
-            RateDecision::Drop => {}
-            RateDecision::Tell => {
-                if matches!(path, Path::Events { .. }) {
-                    self.reply(outbox, &Fault::RateLimited(self.rate).event(lang));
-                }
-            }
-            RateDecision::End => {
-                let closed = outbox.close(CloseCode::POLICY, texts::RATE_CLOSE.get(lang));
-                closed.expect("a valid code and reason");
-            }
+    /// Charges a message and the work that it has caused. A client beyond its budget is not read for a while.
+    fn charge(&mut self, outbox: &mut Outbox<'_>, message_bytes: usize) {
+        let (peer, cost) = (outbox.peer(), mem::take(&mut self.cost));
+        let Some(member) = self.rooms.get_mut(peer) else { return };
+        let (messages, bytes) = (1 + cost.messages, message_bytes + cost.bytes);
+        let pause = member.budget.charge(Instant::now(), messages, bytes, &self.limits);
+        let Some(pause) = pause else { return };
+        outbox.pause_reading(peer, pause.until);
+        self.metrics.slowed_down();
+        if !pause.is_reported {
+            return;
         }
-        self.metrics.rate_limited();
-        false
+        let (client, path) = (member.client, member.path);
+        let (name, room) = (member.name.as_deref(), member.room.as_str());
+        let text = texts::LOG_SLOWED.get(self.guard.log_lang);
+        warn!(%peer, address = %client, name, room, "{text}");
+        if matches!(path, Path::Events { .. }) {
+            self.reply(outbox, &json(&SlowedDown::default()));
+        }
     }
 }
 
@@ -327,9 +342,6 @@ impl Application for Classroom {
     }
 
     fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
-        if !self.may_pass(outbox) {
-            return;
-        }
         let Some(member) = self.rooms.get(outbox.peer()) else { return };
         let (path, lang, room) = (member.path, member.lang, member.room.clone());
         match path {
@@ -341,10 +353,13 @@ impl Application for Classroom {
                     Message::Binary(_) => Err(Fault::InvalidMessage),
                 };
                 if let Err(fault) = event.and_then(|event| self.event(outbox, event)) {
-                    self.reply(outbox, &fault.event(lang));
+                    let error = fault.event(lang);
+                    self.cost.bytes += error.len();
+                    self.reply(outbox, &error);
                 }
             }
         }
+        self.charge(outbox, message.bytes().len());
     }
 
     fn on_close(&mut self, outbox: &mut Outbox<'_>, _closed: &Closed) {
@@ -459,7 +474,8 @@ mod tests {
                 log_lang: Lang::En,
             };
             let (pages, metrics) = (Pages::new(Lang::En), Rc::new(Metrics::new()));
-            Faulty(Classroom::new(guard, pages, metrics, 0, None))
+            let limits = Limits { messages: 0, bytes: 0, burst_bytes: 0 };
+            Faulty(Classroom::new(guard, pages, metrics, limits, None))
         };
         let (told, address) = std::sync::mpsc::channel();
         let serving = std::thread::spawn(move || {

@@ -80,8 +80,6 @@ pub enum Fault {
     InvalidName(NameFault),
     /// A message of so many characters.
     TooLong(usize),
-    /// More messages in a second than allowed.
-    RateLimited(u32),
 }
 
 /// What is wrong with a text that should be JSON.
@@ -160,7 +158,6 @@ impl Fault {
             Fault::NameTaken { .. } => "name_taken",
             Fault::InvalidName(_) => "invalid_name",
             Fault::TooLong(_) => "too_long",
-            Fault::RateLimited(_) => "rate_limited",
         }
     }
 
@@ -190,7 +187,6 @@ impl Fault {
                 NameFault::Marks => say(texts::NAME_MARKS, &[&MAX_MARKS]),
             },
             Fault::TooLong(length) => say(texts::TOO_LONG, &[length, &MAX_MESSAGE]),
-            Fault::RateLimited(rate) => say(texts::RATE_LIMITED, &[rate]),
         }
     }
 
@@ -301,6 +297,20 @@ pub struct Moved<'a> {
     /// Who, if they have a name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<&'a str>,
+}
+
+/// Tells a client that it is read more slowly, because it is beyond its budget.
+#[derive(Serialize)]
+pub struct SlowedDown {
+    /// `slowed_down`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+impl Default for SlowedDown {
+    fn default() -> SlowedDown {
+        SlowedDown { kind: "slowed_down" }
+    }
 }
 
 /// Who is in a room.

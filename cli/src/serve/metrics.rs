@@ -104,8 +104,8 @@ impl Metrics {
             metrics.violations.clone(),
         );
         registry.register(
-            "rate_limited",
-            "Messages dropped for the rate limit",
+            "slowed_down",
+            "Pauses of clients beyond their budget",
             metrics.limited.clone(),
         );
         registry.register_with_unit(
@@ -181,8 +181,8 @@ impl Metrics {
         }
     }
 
-    /// A message was dropped because there were too many in a second.
-    pub fn rate_limited(&self) {
+    /// Counts a pause of a client that is beyond its budget.
+    pub fn slowed_down(&self) {
         self.limited.inc();
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! settings.rs   flags and the environment, turned into a config
-//! classroom.rs  the dispatcher ── rooms.rs (who is where), names.rs, events.rs (JSON), rate.rs (how much)
+//! classroom.rs  the dispatcher ── rooms.rs (who is where), names.rs, events.rs (JSON), budget.rs (how much)
 //!               ├─ guard.rs     which requests are refused: hosts.rs (names), forwarded.rs (proxies)
 //!               └─ pages.rs     the page, health, the description of the events
 //! addresses.rs  the first lines: the addresses of the server, and a QR code
@@ -10,6 +10,7 @@
 //! ```
 
 mod addresses;
+mod budget;
 mod classroom;
 mod events;
 mod forwarded;
@@ -18,7 +19,6 @@ mod hosts;
 mod metrics;
 mod names;
 mod pages;
-mod rate;
 mod rooms;
 pub mod settings;
 mod watch;
@@ -102,7 +102,8 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     let max_per_client = args.max_per_ip.filter(|_| !args.behind_proxy.is_empty());
     let pages = Pages::new(lang);
     let metrics_of = Rc::clone(&metrics);
-    let classroom = Classroom::new(guard.clone(), pages, metrics_of, args.rate, max_per_client);
+    let limits = args.budget();
+    let classroom = Classroom::new(guard.clone(), pages, metrics_of, limits, max_per_client);
     let watch = Watch::new(Rc::clone(&metrics), args.log_lang(lang));
     let server =
         Server::bind(config, classroom).map_err(|error: StartError| args.explain(&error, lang))?;

@@ -13,8 +13,8 @@ use std::time::Instant;
 use framewise::PeerId;
 use framewise::lang::Lang;
 
+use crate::serve::budget::Budget;
 use crate::serve::names::{self, MAX_NAME, Table};
-use crate::serve::rate::Rate;
 
 /// Where everybody starts.
 pub const LOBBY: &str = "lobby";
@@ -64,8 +64,8 @@ pub struct Member {
     pub room: String,
     /// What it is called.
     pub name: Option<String>,
-    /// How much it sends.
-    pub rate: Rate,
+    /// How much of its budget is used.
+    pub budget: Budget,
 }
 
 /// All open connections.
@@ -104,8 +104,8 @@ impl Rooms {
         now: Instant,
     ) -> String {
         let room = self.room_called(room);
-        let rate = Rate::new(now);
-        let member = Member { path, client, lang, room: room.clone(), name: None, rate };
+        let budget = Budget::new(now);
+        let member = Member { path, client, lang, room: room.clone(), name: None, budget };
         self.members.insert(peer, member);
         if path != Path::Echo {
             self.add_to(&room, peer);

@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use tracing::Level;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
+use crate::serve::budget;
 use crate::serve::classroom::SUBPROTOCOL;
 use crate::serve::rooms::MAX_GROUP_NAME;
 use crate::variables::Sources;
@@ -47,9 +48,12 @@ pub struct Args {
     /// What clients have to know, as ?token=… or Authorization: Bearer …
     #[arg(long, env = "FRAMEWISE_TOKEN", hide_env_values = true, value_parser = token)]
     pub token: Option<String>,
-    /// Messages per second of each client; the excess is dropped, and three seconds of it in a row end with 1008; 0 for no limit
+    /// Messages per second of each client, and twice as many at once; beyond it the client is read more slowly; 0 for no limit
     #[arg(long, env = "FRAMEWISE_RATE", value_name = "N", default_value_t = 100)]
     pub rate: u32,
+    /// Bytes of messages per second of each client, and the longest message at once; beyond it the client is read more slowly; 0 for no limit
+    #[arg(long, env = "FRAMEWISE_RATE_BYTES", value_name = "BYTES", default_value_t = 256 * 1024)]
+    pub rate_bytes: u32,
     /// Connections at once [default: as many as descriptors allow]
     #[arg(long, env = "FRAMEWISE_MAX_CONNECTIONS", value_name = "N")]
     pub max_connections: Option<usize>,
@@ -271,6 +275,15 @@ impl Args {
             });
         config.lang = lang;
         config
+    }
+
+    /// Returns how much each client may send.
+    pub fn budget(&self) -> budget::Limits {
+        budget::Limits {
+            messages: self.rate,
+            bytes: self.rate_bytes,
+            burst_bytes: self.max_message,
+        }
     }
 
     /// Returns which pages may connect. Pages of the server itself always may.

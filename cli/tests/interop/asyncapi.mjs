@@ -37,7 +37,7 @@ async function connect(path, protocol) {
 
 /** Checks a live event against its schema, and that no other event of the server has the same shape. */
 function is(name, event) {
-  const matching = ['Said', 'Joined', 'Left', 'Who', 'Error'].filter((other) => validator(schemaOf(other))(event));
+  const matching = ['Said', 'Joined', 'Left', 'Who', 'Error', 'SlowedDown'].filter((other) => validator(schemaOf(other))(event));
   assert.deepEqual(matching, [name], JSON.stringify(event));
 }
 
@@ -105,6 +105,10 @@ const checks = {
     ana.say({ type: 'leave' });
     is('Left', await ana.next());
     is('Left', await bia.next());
+    for (let n = 0; n < 201; n += 1) bia.say('{}');
+    let event = await bia.next();
+    while (event.type === 'error') event = await bia.next();
+    is('SlowedDown', event);
     for (const client of [ana, bia, raw]) client.close();
   },
 };

@@ -460,6 +460,16 @@ const checks = {
     }
     return pages;
   },
+  async 'who sends too much is told so, and loses nothing'() {
+    const [open, port] = [server, server.port];
+    await stop(open);
+    server = await serve(port, '--rate', '2');
+    const [ana, bia] = [await visit(), await visit()];
+    for (let n = 0; n < 8; n += 1) await say(ana, `linha ${n}.`);
+    await ana.locator('#problem', { hasText: 'nada se perde' }).waitFor();
+    for (let n = 0; n < 8; n += 1) await chat(bia, `linha ${n}.`);
+  },
+
   async 'a token is taken from the address, or asked for'() {
     const [open, port] = [server, server.port];
     await stop(open);

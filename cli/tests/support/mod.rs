@@ -30,7 +30,17 @@ pub struct Serve {
 
 /// The command, with an environment that says nothing of its own.
 pub fn framewise(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_framewise"));
+    without_settings(Command::new(env!("CARGO_BIN_EXE_framewise")), arguments)
+}
+
+/// The command as a terminal starts it, although these tests may run under `nohup`, which ignores SIGHUP.
+pub fn framewise_with_hangup(arguments: &[&str]) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_framewise")]);
+    without_settings(command, arguments)
+}
+
+fn without_settings(mut command: Command, arguments: &[&str]) -> Command {
     for (name, _) in std::env::vars() {
         let language = ["LANG", "LC_ALL", "LC_MESSAGES", "HOST", "PORT"].contains(&name.as_str());
         if language || name.starts_with("FRAMEWISE_") {
