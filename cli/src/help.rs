@@ -34,6 +34,7 @@ const PAGES: &[Page] = &[
         ("max_per_ip", "Conexões ao mesmo tempo de um endereço IP, das quais um navegador precisa de até seis para a página [padrão: qualquer número]"),
         ("strict_key", "Recusa um Sec-WebSocket-Key que não tem 16 bytes; sem esta opção ele é aceito, com uma nota e um aviso"),
         ("lenient_key", "Sem efeito: é o padrão"),
+        ("log_messages", "Põe no log o texto de todas as mensagens, que são privadas; sem esta opção, só quem entra, sai ou é recusado"),
         ("log", "Como o log é escrito"),
         ("log_level", "O que entra no log, no mínimo"),
         ("max_memory", "Memória máxima de todas as conexões juntas; acima disso a maior é fechada [padrão: um quarto da que o processo pode usar]"),

@@ -57,7 +57,10 @@ table! {
 
     // The log.
     LOG_CONNECTED: "connected", "conectou";
+    LOG_UPGRADED: "WebSocket opened", "WebSocket aberto";
     LOG_OPENED: "opened", "abriu o WebSocket";
+    LOG_JOINED: "joined", "entrou";
+    LOG_HAS_MESSAGES: "--log-messages: this log has the text of all messages, private ones included", "--log-messages: este log contém o texto de todas as mensagens, inclusive as particulares";
     LOG_REFUSED: "refused", "recusado";
     LOG_NOT_FOUND: "no such path", "caminho inexistente";
     LOG_SHORT_KEY: "opened with a Sec-WebSocket-Key of {} bytes instead of 16; --strict-key refuses it", "aberto com um Sec-WebSocket-Key de {} bytes em vez de 16; --strict-key o recusa";

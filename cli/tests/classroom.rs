@@ -386,3 +386,34 @@ fn large_messages_are_slowed_down_and_not_lost() {
     let metrics = serve.http("/metrics", "");
     assert!(!metrics.contains("framewise_slowed_down_total 0\n"), "{metrics}");
 }
+
+/// One line for each join, leave and close, with name, room and address, and no text of a message unless it is asked for.
+#[test]
+fn the_log_tells_who_comes_and_goes() {
+    let (serve, log) = Serve::start_logged(&[]);
+    let mut ana = serve.connect("/ws/events?room=7a");
+    line_with(&log, "path=\"/ws/events\" room=\"7a\"");
+    join(&mut ana, "7b", "ana");
+    line_with(&log, "name=\"ana\" room=\"7b\" before=\"7a\"");
+    ana.send(r#"{"message": "a secret"}"#);
+    ana.send(r#"{"type": "leave"}"#).json();
+    line_with(&log, "name=\"ana\" room=\"lobby\" before=\"7b\"");
+    ana.0.close(CloseCode(4000), "até logo").expect("a valid close");
+    let line = line_with(&log, "code=4000");
+    assert!(line.contains("address=127.0.0.1 name=\"ana\" room=\"lobby\""), "{line}");
+    assert!(line.contains("reason=\"até logo\""), "{line}");
+    // An unmasked frame.
+    let mut bia = serve.connect("/ws");
+    bia.0.send_raw(b"\x81\x02hi").expect("it takes bytes");
+    let line = line_with(&log, "code=1002");
+    assert!(line.contains("WARN") && line.contains("room=\"lobby\""), "{line}");
+    assert!(line.contains("a client must mask every frame"), "{line}");
+    serve.http("/health", "");
+    assert!(log.try_iter().all(|line| !line.contains("secret") && !line.contains("HTTP")));
+
+    let (serve, log) = Serve::start_logged(&["--log-messages"]);
+    line_with(&log, "--log-messages");
+    let mut ana = serve.connect("/ws/events");
+    ana.send(r#"{"message": "a secret"}"#);
+    line_with(&log, "a secret");
+}

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use framewise::trace::printable;
-use framewise::{Application, Closed, Decision, Message, Opened, Outbox, PeerId, Request};
+use framewise::{Application, Cause, Closed, Decision, Message, Opened, Outbox, PeerId, Request};
 
 use tracing::{info, warn};
 
@@ -31,7 +31,7 @@ use crate::serve::guard::{Guard, Wanted, teach};
 use crate::serve::metrics::Metrics;
 use crate::serve::names;
 use crate::serve::pages::{self, Pages};
-use crate::serve::rooms::{self, LOBBY, Path, Rooms};
+use crate::serve::rooms::{self, LOBBY, Member, Path, Rooms};
 use crate::texts;
 
 /// The subprotocol of clients that want to hear who comes and goes.
@@ -61,6 +61,8 @@ pub struct Classroom {
     metrics: Rc<Metrics>,
     /// The budget of each client.
     limits: Limits,
+    /// Whether the log has the text of messages.
+    log_messages: bool,
     /// What the current message has cost besides itself.
     cost: Cost,
     /// The maximum number of open connections from one client's address, if the library cannot count them because they come
@@ -78,10 +80,21 @@ impl Classroom {
         metrics: Rc<Metrics>,
         limits: Limits,
         max_per_client: Option<usize>,
+        log_messages: bool,
     ) -> Classroom {
         let (rooms, by_client) = (Rooms::default(), HashMap::new());
         let cost = Cost::default();
-        Classroom { rooms, guard, pages, metrics, limits, cost, max_per_client, by_client }
+        Classroom {
+            rooms,
+            guard,
+            pages,
+            metrics,
+            limits,
+            log_messages,
+            cost,
+            max_per_client,
+            by_client,
+        }
     }
 
     fn echo(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
@@ -214,6 +227,11 @@ impl Classroom {
         self.rooms.go(peer, room);
         self.join_groups(outbox, peer);
         self.tell(outbox, "joined", peer, room);
+        if let Some(member) = self.rooms.get(peer) {
+            let (client, name) = (member.client, member.name.as_deref());
+            let text = texts::LOG_JOINED.get(self.guard.log_lang);
+            info!(%peer, address = %client, name, room, before, "{text}");
+        }
     }
 
     fn join_groups(&self, outbox: &mut Outbox<'_>, peer: PeerId) {
@@ -258,6 +276,33 @@ impl Classroom {
         let answer = json(&Present { kind: "who", room, names, more, unnamed });
         self.cost.bytes += answer.len();
         self.reply(outbox, &answer);
+    }
+
+    fn log_closed(&self, peer: PeerId, member: &Member, closed: &Closed) {
+        let (lang, address, code) = (self.guard.log_lang, member.client, closed.code.0);
+        let name = member.name.as_deref();
+        let room = (member.path != Path::Echo).then_some(member.room.as_str());
+        match &closed.cause {
+            Cause::Violation(violation) => {
+                let (clause, text) = (violation.clause(), texts::LOG_BROKEN.get(lang));
+                warn!(%peer, %address, name, room, code, clause, "{text}: {}", violation.text());
+            }
+            cause => {
+                let (reason, text) = (printable(&closed.reason), texts::LOG_CLOSED.get(lang));
+                info!(%peer, %address, name, room, code, reason, ?cause, "{text}");
+            }
+        }
+    }
+
+    /// Logs the text of a message, which is private unless the teacher has asked for it.
+    fn log_message(&self, peer: PeerId, message: Message<'_>) {
+        let Some(member) = self.rooms.get(peer).filter(|_| self.log_messages) else { return };
+        let (address, name, room) = (member.client, member.name.as_deref(), member.room.as_str());
+        let text = match message {
+            Message::Text(text) => printable(text.as_str()),
+            binary => texts::BINARY_MESSAGE.with(self.guard.log_lang, &[&binary.bytes().len()]),
+        };
+        info!(%peer, %address, name, room, text, "{}", texts::LOG_MESSAGE.get(self.guard.log_lang));
     }
 
     /// Charges a message and the work that it has caused. A client beyond its budget is not read for a while.
@@ -336,12 +381,16 @@ impl Application for Classroom {
         *self.by_client.entry(client).or_default() += 1;
         let room = self.rooms.enter(peer, path, lang, &room, client, Instant::now());
         self.join_groups(outbox, peer);
+        let (path_shown, room_shown) = (route(request), (path != Path::Echo).then_some(&room));
+        let text = texts::LOG_OPENED.get(self.guard.log_lang);
+        info!(%peer, address = %client, path = path_shown, room = room_shown, "{text}");
         if path != Path::Echo {
             self.tell(outbox, "joined", peer, &room);
         }
     }
 
     fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        self.log_message(outbox.peer(), message);
         let Some(member) = self.rooms.get(outbox.peer()) else { return };
         let (path, lang, room) = (member.path, member.lang, member.room.clone());
         match path {
@@ -362,8 +411,9 @@ impl Application for Classroom {
         self.charge(outbox, message.bytes().len());
     }
 
-    fn on_close(&mut self, outbox: &mut Outbox<'_>, _closed: &Closed) {
+    fn on_close(&mut self, outbox: &mut Outbox<'_>, closed: &Closed) {
         let Some(member) = self.rooms.depart(outbox.peer()) else { return };
+        self.log_closed(outbox.peer(), &member, closed);
         if let Entry::Occupied(mut open) = self.by_client.entry(member.client) {
             *open.get_mut() -= 1;
             if *open.get() == 0 {
@@ -475,7 +525,7 @@ mod tests {
             };
             let (pages, metrics) = (Pages::new(Lang::En), Rc::new(Metrics::new()));
             let limits = Limits { messages: 0, bytes: 0, burst_bytes: 0 };
-            Faulty(Classroom::new(guard, pages, metrics, limits, None))
+            Faulty(Classroom::new(guard, pages, metrics, limits, None, false))
         };
         let (told, address) = std::sync::mpsc::channel();
         let serving = std::thread::spawn(move || {

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use framewise::lang::Lang;
 use framewise::{Handle, Server, StartError};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::serve::addresses::Greeting;
@@ -103,7 +103,11 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     let pages = Pages::new(lang);
     let metrics_of = Rc::clone(&metrics);
     let limits = args.budget();
-    let classroom = Classroom::new(guard.clone(), pages, metrics_of, limits, max_per_client);
+    if args.log_messages {
+        warn!("{}", texts::LOG_HAS_MESSAGES.get(args.log_lang(lang)));
+    }
+    let classroom =
+        Classroom::new(guard.clone(), pages, metrics_of, limits, max_per_client, args.log_messages);
     let watch = Watch::new(Rc::clone(&metrics), args.log_lang(lang));
     let server =
         Server::bind(config, classroom).map_err(|error: StartError| args.explain(&error, lang))?;

@@ -66,6 +66,9 @@ pub struct Args {
     /// No effect: this is the default
     #[arg(long, env = "FRAMEWISE_LENIENT_KEY", hide = true)]
     pub lenient_key: bool,
+    /// Log the text of all messages, which are private; without it only who joins, leaves and is refused is logged
+    #[arg(long, env = "FRAMEWISE_LOG_MESSAGES")]
+    pub log_messages: bool,
     /// How the log is written
     #[arg(long, env = "FRAMEWISE_LOG", value_enum, default_value_t = Log::Text)]
     pub log: Log,
