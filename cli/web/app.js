@@ -17,6 +17,9 @@ const [NAME_AGAIN_AFTER, NAME_TRIES] = [5000, 12];
 const $ = (id) => document.getElementById(id);
 const address = new URL(location.href);
 /** What this visitor wants to be, whatever happens to connections. Another tab is somebody else. */
+/** The close codes that the page explains. */
+const CLOSE_MEANINGS = new Set([1000, 1001, 1002, 1006, 1007, 1008, 1009, 1011, 1012]);
+
 const wanted = { name: tab.get('name') ?? '', room: address.searchParams.get('room')?.normalize('NFC') || 'lobby' };
 // A token in the address would be on the wall with it.
 if (address.searchParams.has('token')) {
@@ -30,7 +33,7 @@ let [me, before] = [{ name: '', room: wanted.room }, null];
 let joining = null;
 /** The last name that the server gave us, and how often we still ask for it again. */
 let [owned, nameTries] = ['', 0];
-/** The problem that is shown is that we are not let in. */
+/** The problem that is shown is over once there is a connection. */
 let refused = false;
 let lang = preferredLanguage();
 let counts = { total: 0, sent: 0 };
@@ -139,7 +142,7 @@ const heard = {
     if (name !== undefined) notice('left', name);
   },
   slowed_down() {
-    showProblem(say(lang, 'slowedDown'));
+    add($('chat'), text('p', 'notice', say(lang, 'slowedDown')));
   },
   who(event) {
     // The room of a link may be spelled in another way than the room that it led to.
@@ -220,14 +223,16 @@ function opened() {
 
 async function lost({ code, reason, wasOpen }) {
   if (wasOpen) {
-    // 1001 and no code: the server went, and comes back.
-    if (code !== 1001 && reason) showProblem(`${code} ${reason}`);
+    const meaning = say(lang, CLOSE_MEANINGS.has(code) ? `close${code}` : 'closeOther');
+    showProblem(`${code}: ${meaning}${reason && ` (${reason})`}`);
+    // If the server has gone and comes back, nothing is left to explain.
+    refused = [1001, 1006, 1012].includes(code);
     return;
   }
   const refusal = await connection.refusal(lang);
   if (!refusal || connection.state !== 'lost') return;
   refused = true;
-  showProblem(refusal.status === 401 ? say(lang, 'tokenNeeded') : refusal.text);
+  showProblem(refusal.status === 401 ? say(lang, tab.get('token') ? 'tokenWrong' : 'tokenNeeded') : refusal.text);
   // Asking again helps where there was no room, and nowhere else.
   if (refusal.status >= 500 || refusal.status === 429) return;
   connection.disconnect();

@@ -51,6 +51,14 @@ use crate::texts::{self, complain, say};
 /// the five seconds that the documentation promises.
 const DRAIN: Duration = Duration::from_secs(4);
 
+/// How long a stop takes at most, besides the work of the machine. `framewise.service` and `compose.yaml` wait for longer.
+const STOP_TAKES: Duration = Duration::from_secs(5);
+
+const _: () = assert!(
+    DRAIN.as_millis() + 2 * LAST_WORDS.as_millis() < STOP_TAKES.as_millis(),
+    "the server drains, and then waits for standard output and for the log"
+);
+
 /// Lines that wait for somebody who reads standard output.
 const MAX_LINES: usize = 64;
 

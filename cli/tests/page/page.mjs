@@ -149,17 +149,21 @@ const checks = {
   async 'whoever is sent away learns why'() {
     const port = server.port;
     await stop(server);
-    server = await serve(port, '--rate', '2');
+    server = await serve(port, '--idle-timeout', '1');
     const page = await visit();
-    await page.evaluate(() => {
-      const { send } = WebSocket.prototype;
-      WebSocket.prototype.send = function many(event) {
-        const again = setInterval(() => (this.readyState === 1 ? send.call(this, event) : clearInterval(again)), 20);
-      };
-    });
-    await say(page, 'sem parar');
-    await page.locator('#problem', { hasText: '1008 mensagens demais por segundo' }).waitFor();
-    return [page];
+    await page.locator('#problem', { hasText: /^1001: o servidor foi encerrado.*idle for too long/ }).waitFor();
+    await stop(server);
+    server = await serve(port, '--max-message', '100');
+    const other = await visit();
+    await say(other, 'x'.repeat(200));
+    await other.locator('#problem', { hasText: /^1009: a mensagem é grande demais/ }).waitFor();
+    await state(other, 'connected');
+    server.process.kill('SIGKILL');
+    await other.locator('#problem', { hasText: /^1006: a conexão caiu/ }).waitFor();
+    server = await serve(port);
+    await state(other, 'connected');
+    assert.equal(await other.textContent('#problem'), '', 'the server is back');
+    return [page, other];
   },
   async 'it comes back after the server was stopped and started'() {
     const page = await visit({ name: 'ana' });
@@ -466,8 +470,9 @@ const checks = {
     server = await serve(port, '--rate', '2');
     const [ana, bia] = [await visit(), await visit()];
     for (let n = 0; n < 8; n += 1) await say(ana, `linha ${n}.`);
-    await ana.locator('#problem', { hasText: 'nada se perde' }).waitFor();
+    await ana.locator('#chat .notice', { hasText: 'nada se perde' }).waitFor();
     for (let n = 0; n < 8; n += 1) await chat(bia, `linha ${n}.`);
+    return [ana, bia];
   },
 
   async 'a token is taken from the address, or asked for'() {
@@ -486,6 +491,7 @@ const checks = {
     for (const token of ['outro', 'segredo & cia']) {
       await stranger.fill('#token', token);
       await stranger.keyboard.press('Enter');
+      if (token === 'outro') await stranger.locator('#problem', { hasText: 'Este token não é' }).waitFor();
       await state(stranger, token === 'outro' ? 'disconnected' : 'connected');
     }
     await stranger.locator('#token-form').waitFor({ state: 'hidden' });
