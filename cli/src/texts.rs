@@ -190,6 +190,23 @@ table! {
 
     // The relay.
     RELAYING: "Relaying {} to {}", "Retransmitindo {} para {}";
+    RELAY_TO_SERVER: "{} -> server: {}", "{} -> servidor: {}";
+    RELAY_TO_CLIENT: "server -> {}: {}", "servidor -> {}: {}";
+    RELAY_SLICED: "{} bytes sliced into {} segments, {} ms apart", "{} bytes divididos em {} segmentos, a cada {} ms";
+    RELAY_DELAYED: "{} bytes held back for {} ms", "{} bytes retidos por {} ms";
+    RELAY_END_DELAYED: "end of the stream held back for {} ms", "fim do fluxo retido por {} ms";
+    RELAY_SLOWED: "{} bytes slowed to {} bytes per second", "{} bytes desacelerados para {} bytes por segundo";
+    RELAY_FLIPPED: "lowest bit of byte {} flipped: {} became {}", "bit mais baixo do byte {} invertido: {} virou {}";
+    RELAY_PONG: "pong with {} bytes of payload dropped", "pong com {} bytes de payload descartado";
+    RELAY_NO_FRAME: "these bytes are not a frame: from here on pongs are not recognised and pass",
+                    "estes bytes não são um frame: daqui em diante os pongs não são reconhecidos e passam";
+    RELAY_ENDED: "stream ended after {} bytes, the rest is discarded", "fluxo encerrado depois de {} bytes, o resto é descartado";
+    RELAY_RESET: "both connections reset after {} bytes", "as duas conexões derrubadas (RST) depois de {} bytes";
+    RELAY_FAILED: "{}; the connection from {} is closed", "{}; a conexão de {} foi fechada";
+    RELAY_FULL: "{} connections, the most that the relay carries: the next one waits until one closes",
+                "{} conexões, o máximo que o relay atende: a próxima espera até que uma feche";
+    RELAY_DROPPED_LINES: "[{} lines not shown: the terminal was slower than the relay]",
+                         "[{} linhas não mostradas: o terminal foi mais lento que o relay]";
 
     // `.env`, and other variables.
     BAD_ENV: "in .env line {}: {}", "em .env, linha {}: {}";

@@ -1,17 +1,22 @@
-//! `framewise relay`: stands between a client and a server and spoils the bytes on their way.
+//! `framewise relay`: a fault-injecting proxy between clients and a server.
 //!
 //! ```text
-//! client ──> reader ──> queue, each read with the time it is due ──> writer, spoil.rs ──> server
-//!        <── writer, spoil.rs <──                  queue                   <── reader <──
+//! client ──> reader ──> queue, each read with the time at which it is due ──> writer, faults.rs ──> server
+//!        <── writer, faults.rs <──                  queue                     <── reader <──
+//!                    '── one line for each fault ──> log.rs ──> stdout
 //! ```
 //!
-//! Rules of this file: without an option bytes pass unchanged; every connection is spoiled by itself; beyond so many
-//! connections the next ones wait to be accepted, and beyond so many reads in a queue nothing more is read.
+//! Rules of this file:
+//!
+//! - Without options bytes pass unchanged.
+//! - Positions and times count for each direction of each connection by itself.
+//! - There are limits: further connections wait to be accepted, and a reader waits while the queue is full.
 
-mod spoil;
+mod faults;
+mod log;
 
 use std::io::{self, ErrorKind, Read};
-use std::net::{Shutdown, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -23,25 +28,26 @@ use framewise::lang::Lang;
 use framewise::protocol::frame::Role;
 
 use crate::reach;
-use crate::relay::spoil::{Progress, Spoiler};
+use crate::relay::faults::{Injector, Progress};
+use crate::relay::log::{Log, Reporter};
 use crate::texts::{self, complain};
 
-/// Connections at once.
+/// The most connections at the same time.
 const MAX_CONNECTIONS: usize = 128;
 
-/// Bytes that one read takes.
+/// The most bytes of one read.
 const READ: usize = 16 * 1024;
 
-/// Reads of one direction that wait until they are due.
+/// The most reads of one direction that wait until they are due.
 const MAX_HELD: usize = 64;
 
-/// A thread holds one read and little more.
+/// The stack of a thread, which holds one read and little more.
 const STACK: usize = 128 * 1024;
 
-/// How long one address of the target may take to answer.
+/// How long each address of the server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Stand between a client and a server and spoil the bytes on their way
+/// Run a fault-injecting proxy between clients and a server
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Example: framewise relay localhost:9000 localhost:8765 --slice 1")]
 pub struct Args {
@@ -49,39 +55,45 @@ pub struct Args {
     pub listen: String,
     /// The server, as host:port
     pub target: String,
-    /// Which direction is spoiled
+    /// Whose bytes the faults affect
     #[arg(long, value_enum, default_value_t = From::Both)]
     pub from: From,
-    /// At most so many bytes in each segment
+    /// Send segments of at most so many bytes, with TCP_NODELAY and a pause between them
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     pub slice: Option<u64>,
-    /// Hold every segment back for so many milliseconds
+    /// The pause between the segments of --slice in milliseconds, so that the receiver reads each by itself; a slow network or a busy receiver needs a longer one
+    #[arg(long, value_name = "MS", default_value_t = 1, requires = "slice", value_parser = clap::value_parser!(u64).range(..=3_600_000))]
+    pub pause: u64,
+    /// Hold every read back for so many milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=3_600_000))]
     pub latency: u64,
-    /// And for up to so many more
+    /// Hold every read back for up to so many milliseconds more
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=3_600_000))]
     pub jitter: u64,
-    /// At most so many bytes a second
+    /// Pass on at most so many bytes per second
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: Option<u64>,
-    /// End the stream after so many bytes
+    /// End the stream after so many bytes and discard the rest
     #[arg(long, value_name = "BYTES")]
     pub limit_data: Option<u64>,
-    /// Keep the pongs back
+    /// Drop the pongs
     #[arg(long)]
     pub drop_pong: bool,
-    /// Pass the end of the stream on so many milliseconds late
+    /// Pass on the end of the stream so many milliseconds late
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=3_600_000))]
     pub slow_close: u64,
-    /// Turn the lowest bit of this byte around, counted from 0
+    /// Flip the lowest bit of this byte, counted from 0
     #[arg(long, value_name = "BYTE")]
     pub flip_bit: Option<u64>,
     /// Reset both connections after so many bytes
     #[arg(long, value_name = "BYTES")]
     pub reset_after: Option<u64>,
+    /// Print only how to connect, and no line for each fault
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
-/// Whose bytes are spoiled.
+/// Whose bytes the faults affect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum From {
     Client,
@@ -89,9 +101,15 @@ pub enum From {
     Both,
 }
 
+/// What all connections share.
+struct Relay {
+    args: Args,
+    lang: Lang,
+    log: Log,
+}
+
 /// Relays until the process is stopped.
 pub fn run(args: Args, lang: Lang) -> ExitCode {
-    let args = Arc::new(args);
     let listener = args.target.to_socket_addrs().map_err(|error| (&args.target, error));
     let listener = listener.and_then(|_| {
         TcpListener::bind(args.listen.as_str()).map_err(|error| (&args.listen, error))
@@ -106,50 +124,70 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
     if let Ok(address) = listener.local_addr() {
         texts::say(texts::RELAYING.with(lang, &[&address, &args.target]));
     }
-    // A place for each connection, given back when it ends.
-    let (leave, places) = sync_channel(MAX_CONNECTIONS);
-    (0..MAX_CONNECTIONS).for_each(|_| leave.send(()).expect("room for all"));
-    while places.recv().is_ok() {
-        let (args, leave_later) = (Arc::clone(&args), leave.clone());
-        let started = listener.accept().and_then(|(client, _)| {
+    let log = if args.quiet { Log::quiet() } else { Log::start(lang) };
+    let relay = Arc::new(Relay { args, lang, log });
+    // Each connection takes a place and returns it when it closes.
+    let (returned, places) = sync_channel(MAX_CONNECTIONS);
+    (0..MAX_CONNECTIONS).for_each(|_| returned.send(()).expect("the channel has room for all"));
+    loop {
+        if places.try_recv().is_err() {
+            relay.log.line(texts::RELAY_FULL.with(lang, &[&MAX_CONNECTIONS]));
+            places.recv().expect("this function has a sender");
+        }
+        let (relay, return_later) = (Arc::clone(&relay), returned.clone());
+        let started = listener.accept().and_then(|(stream, client)| {
             thread::Builder::new().stack_size(STACK).spawn(move || {
-                if let Err(error) = connection(&args, &client) {
-                    complain(lang, error);
+                if let Err(error) = connection(&relay, &stream, client) {
+                    complain(lang, texts::RELAY_FAILED.with(lang, &[&error, &client]));
                 }
-                let _ = leave_later.send(());
+                let _ = return_later.send(());
             })
         });
         if let Err(error) = started {
-            // Out of descriptors or threads, for one: others have to go first.
+            // The process may be out of file descriptors or threads, until other connections have closed.
             complain(lang, error);
-            let _ = leave.send(());
+            let _ = returned.send(());
             thread::sleep(Duration::from_millis(100));
         }
     }
-    ExitCode::SUCCESS
 }
 
-fn connection(args: &Args, client: &TcpStream) -> io::Result<()> {
-    let server = reach::first_that_answers(args.target.to_socket_addrs()?, CONNECT_TIMEOUT)?;
-    for stream in [client, &server] {
+/// Connects to the server and relays until both directions have ended.
+///
+/// # Errors
+///
+/// The server cannot be reached, or the operating system has no thread left.
+fn connection(relay: &Relay, stream: &TcpStream, client: SocketAddr) -> io::Result<()> {
+    let addresses = relay.args.target.to_socket_addrs()?;
+    let server = reach::first_that_answers(addresses, CONNECT_TIMEOUT)?;
+    for stream in [stream, &server] {
+        // Each write leaves as a segment of its own, instead of waiting for the acknowledgement of the last one.
         stream.set_nodelay(true)?;
-        // Whoever writes looks now and then whether the connection was reset.
+        // A blocked writer looks from time to time whether the connection was reset.
         stream.set_write_timeout(Some(Duration::from_millis(500)))?;
     }
-    let end = Arc::new(End::default());
-    let ways = [
-        Way { from: client, to: &server, args, sender: Role::Client, end: &end },
-        Way { from: &server, to: client, args, sender: Role::Server, end: &end },
-    ];
+    let reset = Reset::default();
+    let direction = |from, to, sender| {
+        let affected = match relay.args.from {
+            From::Both => true,
+            From::Client => sender == Role::Client,
+            From::Server => sender == Role::Server,
+        };
+        let faults = affected.then_some(&relay.args);
+        let reporter = Reporter { log: &relay.log, lang: relay.lang, client, sender };
+        Direction { from, to, faults, reporter, reset: &reset }
+    };
+    let directions =
+        [direction(stream, &server, Role::Client), direction(&server, stream, Role::Server)];
     thread::scope(|scope| {
-        for way in ways {
+        for direction in directions {
             let (queue, held) = sync_channel(MAX_HELD);
             let start = || thread::Builder::new().stack_size(STACK);
             let started = start()
-                .spawn_scoped(scope, move || way.read(&queue))
-                .and_then(|_| start().spawn_scoped(scope, move || way.write(&held)));
+                .spawn_scoped(scope, move || direction.read(&queue))
+                .and_then(|_| start().spawn_scoped(scope, move || direction.write(held)));
             if let Err(error) = started {
-                way.reset();
+                direction.reset();
                 return Err(error);
             }
         }
@@ -157,29 +195,22 @@ fn connection(args: &Args, client: &TcpStream) -> io::Result<()> {
     })
 }
 
-/// Bytes, and when they are due; none at the end of the stream.
+/// Bytes and the time at which they are due. No bytes are the end of the stream.
 type Held = (Instant, Vec<u8>);
 
 /// One direction of a connection.
 #[derive(Clone, Copy)]
-struct Way<'a> {
+struct Direction<'a> {
     from: &'a TcpStream,
     to: &'a TcpStream,
-    args: &'a Args,
-    sender: Role,
+    /// The faults that affect this direction, if any do.
+    faults: Option<&'a Args>,
+    reporter: Reporter<'a>,
     /// Shared by both directions.
-    end: &'a End,
+    reset: &'a Reset,
 }
 
-impl Way<'_> {
-    fn is_spoiled(&self) -> bool {
-        match self.args.from {
-            From::Both => true,
-            From::Client => self.sender == Role::Client,
-            From::Server => self.sender == Role::Server,
-        }
-    }
-
+impl Direction<'_> {
     /// Reads to the end of the stream.
     fn read(&self, queue: &SyncSender<Held>) {
         let mut from = self.from;
@@ -192,47 +223,66 @@ impl Way<'_> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => return self.reset(),
             };
-            let mut due = Instant::now();
-            if self.is_spoiled() {
-                due += Duration::from_millis(self.args.latency + noise.upto(self.args.jitter));
+            let now = Instant::now();
+            if let Some(args) = self.faults {
+                // Jitter never reorders bytes.
+                let delay = Duration::from_millis(args.latency + noise.up_to(args.jitter));
+                last = last.max(now + delay);
+            } else {
+                last = now;
             }
-            // Jitter never puts bytes before others.
-            last = due.max(last);
-            if queue.send((last, buffer[..count].to_vec())).is_err() || count == 0 {
+            let delay = last.saturating_duration_since(now).as_millis();
+            if count == 0 {
+                let is_queued = queue.send((last, Vec::new())).is_ok();
+                // After a reset or an end that the relay injected, there is no end to hold back.
+                if is_queued && delay > 0 && !self.reset.happens_before(now) {
+                    self.reporter.report(texts::RELAY_END_DELAYED, &[&delay]);
+                }
+                return;
+            }
+            if delay > 0 {
+                self.reporter.report(texts::RELAY_DELAYED, &[&count, &delay]);
+            }
+            if queue.send((last, buffer[..count].to_vec())).is_err() {
                 return;
             }
         }
     }
 
-    /// Writes what is due, spoiled as it was asked for.
-    fn write(&self, held: &Receiver<Held>) {
-        let mut spoiler =
-            Spoiler::new(self.is_spoiled().then_some(self.args), self.sender, self.end);
-        for (due, bytes) in held {
-            if self.end.comes_before(due) {
+    /// Writes what is due, with the faults that were asked for.
+    fn write(&self, held: Receiver<Held>) {
+        let mut injector = Injector::new(self.faults, self.reporter, self.reset);
+        for (due, bytes) in &held {
+            if self.reset.happens_before(due) {
                 return;
             }
-            if bytes.is_empty() {
-                break;
-            }
-            match spoiler.pass(&bytes, self.to) {
-                Ok(Progress::Continue) => {}
-                Ok(Progress::End) => break,
+            let passed = match bytes.as_slice() {
+                [] => injector.finish(self.to),
+                bytes => injector.pass(bytes, self.to),
+            };
+            match passed {
+                Ok(Progress::Continue) if !bytes.is_empty() => {}
+                Ok(Progress::Continue | Progress::End) => break,
                 Ok(Progress::Reset) | Err(_) => return self.reset(),
             }
         }
-        let late = Duration::from_millis(if self.is_spoiled() { self.args.slow_close } else { 0 });
-        if self.end.comes_before(Instant::now() + late) {
-            return;
+        let late = self.faults.map_or(0, |args| args.slow_close);
+        if late > 0 {
+            self.reporter.report(texts::RELAY_END_DELAYED, &[&late]);
+            if self.reset.happens_before(Instant::now() + Duration::from_millis(late)) {
+                return;
+            }
         }
+        drop(held);
         let _ = self.to.shutdown(Shutdown::Write);
-        // Whatever else comes this way goes nowhere.
+        // The relay discards whatever else the sender sends.
         let _ = self.from.shutdown(Shutdown::Read);
     }
 
-    /// Ends both connections with a reset: they are closed with nothing said before, once no thread uses them.
+    /// Resets both connections. Once no thread uses them, the operating system closes them with an RST and without the
+    /// bytes that still wait to be sent.
     fn reset(&self) {
-        self.end.come();
+        self.reset.set();
         for stream in [self.from, self.to] {
             let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
             // Wakes the reader and sends nothing.
@@ -241,33 +291,33 @@ impl Way<'_> {
     }
 }
 
-/// Whether a connection was reset, which ends every waiting of its threads.
+/// Whether a connection was reset. A reset ends all waiting of its threads.
 #[derive(Default)]
-struct End {
-    has_come: Mutex<bool>,
-    bell: Condvar,
+struct Reset {
+    happened: Mutex<bool>,
+    changed: Condvar,
 }
 
-impl End {
-    fn come(&self) {
-        *self.has_come.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.bell.notify_all();
+impl Reset {
+    fn set(&self) {
+        *self.happened.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
     }
 
-    /// Waits until then, or until the end; tells whether it was the end.
-    fn comes_before(&self, then: Instant) -> bool {
-        let has_come = self.has_come.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Waits until `then` or until the reset, whichever is first. Reports whether it was the reset.
+    fn happens_before(&self, then: Instant) -> bool {
+        let happened = self.happened.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = then.saturating_duration_since(Instant::now());
-        let waited = self.bell.wait_timeout_while(has_come, wait, |has_come| !*has_come);
+        let waited = self.changed.wait_timeout_while(happened, wait, |happened| !*happened);
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
-/// Numbers that are evenly spread, which is all that jitter asks for (xorshift).
+/// A generator of evenly distributed numbers (xorshift), the same ones in each run. Jitter needs no better ones.
 struct Noise(u64);
 
 impl Noise {
-    fn upto(&mut self, most: u64) -> u64 {
+    fn up_to(&mut self, most: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
