@@ -39,7 +39,7 @@ fn stderr(output: &Output) -> &str {
 
 #[test]
 fn a_pipe_is_read_to_its_end_and_every_answer_is_there() {
-    let serve = Serve::start(&["--rate", "0"]);
+    let serve = Serve::start(&["--rate", "0", "--rate-bytes", "0"]);
     let url = format!("{}/echo", serve.address);
     let output = connect(&[&url], "um\ndois\n\n/ping\ntrês");
     assert_eq!(stdout(&output), "Echo: um\nEcho: dois\nEcho: \nEcho: /ping\nEcho: três\n");
@@ -231,7 +231,7 @@ fn lines_have_a_longest_one() {
 #[test]
 fn a_server_that_answers_while_much_is_sent_is_read() {
     // Each answer is larger than what may wait for a client: who only wrote and did not read would wait for ever.
-    let serve = Serve::start(&["--max-message", "4000000", "--rate", "0"]);
+    let serve = Serve::start(&["--max-message", "4000000", "--rate", "0", "--rate-bytes", "0"]);
     let line = "a".repeat(3_000_000);
     let input = [line.as_str(); 12].join("\n");
     let output = connect(&[&format!("{}/echo", serve.address), "--binary"], &input);

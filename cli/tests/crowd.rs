@@ -29,7 +29,7 @@ const CROWD: usize = 150;
 
 #[test]
 fn a_crowd_comes_talks_and_goes() {
-    let serve = Serve::start(&["--rate", "0"]);
+    let serve = Serve::start(&["--rate", "0", "--rate-bytes", "0"]);
     let mut peers: Vec<Peer> = (0..CROWD).map(|_| serve.connect("/ws/events")).collect();
     settles_at(&serve, CROWD as u64);
     for (n, peer) in peers.iter_mut().enumerate() {
@@ -80,7 +80,7 @@ fn connections_that_break_off_leave_nothing() {
 /// R1: who does not read loses the connection, and the others lose nothing.
 #[test]
 fn one_who_does_not_read_does_not_hold_the_room_up() {
-    let serve = Serve::start(&["--rate", "0", "--write-timeout", "60"]);
+    let serve = Serve::start(&["--rate", "0", "--rate-bytes", "0", "--write-timeout", "60"]);
     let mut sender = serve.connect("/ws");
     let mut reader = serve.connect("/ws");
     // It shakes hands, and that is all it does.

@@ -444,7 +444,7 @@ fn metrics_count_what_happened() {
 
 #[test]
 fn metrics_tell_what_waits_for_a_client_that_does_not_read() {
-    let serve = Serve::start(&["--rate", "0"]);
+    let serve = Serve::start(&["--rate", "0", "--rate-bytes", "0"]);
     // It asks for more than its own socket and the server's take, and reads nothing of it.
     let mut slow = serve.connect("/echo");
     let queued = || -> u64 {

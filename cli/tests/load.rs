@@ -10,7 +10,7 @@ use support::{Serve, framewise};
 
 #[test]
 fn counts_what_it_sent_and_what_came_back() {
-    let serve = Serve::start(&["--rate", "0"]);
+    let serve = Serve::start(&["--rate", "0", "--rate-bytes", "0"]);
     let url = format!("ws://{}/echo", serve.address);
     for rate in ["0", "50"] {
         let output = framewise(&[
@@ -38,7 +38,16 @@ fn counts_what_it_sent_and_what_came_back() {
 
 #[test]
 fn faults_are_counted_by_kind() {
-    let serve = Serve::start(&["--rate", "0", "--max-connections", "5", "--max-message", "10"]);
+    let serve = Serve::start(&[
+        "--rate",
+        "0",
+        "--rate-bytes",
+        "0",
+        "--max-connections",
+        "5",
+        "--max-message",
+        "10",
+    ]);
     let url = format!("ws://{}/echo", serve.address);
     let output = framewise(&["load", &url, "--peers", "8", "--duration", "1", "--json"])
         .output()
@@ -55,7 +64,7 @@ fn faults_are_counted_by_kind() {
 
 #[test]
 fn what_is_never_answered_is_a_fault_unless_nothing_was_to_be() {
-    let serve = Serve::start(&["--rate", "0"]);
+    let serve = Serve::start(&["--rate", "0", "--rate-bytes", "0"]);
     let url = format!("ws://{}/ws", serve.address);
     let run = |more: &[&str]| {
         let mut command = framewise(&["load", &url, "--duration", "1", "--json"]);
@@ -126,7 +135,7 @@ fn latencies_are_what_they_are() {
 
 #[test]
 fn the_longest_message_comes_back() {
-    let serve = Serve::start(&["--rate", "0"]);
+    let serve = Serve::start(&["--rate", "0", "--rate-bytes", "0"]);
     let url = format!("ws://{}/echo", serve.address);
     let output = framewise(&["load", &url, "--peers", "2", "--size", "1048576", "--duration", "1"])
         .output()

@@ -54,7 +54,17 @@ fn unit_and_compose_file_limit_memory() {
 fn memory_is_returned_after_unfinished_messages() {
     let unit = file("cli/packaging/framewise.service");
     let variables = setting(&unit, "Environment=MALLOC_ARENA_MAX=1 ");
-    let mut command = framewise(&["serve", "--host", "127.0.0.1", "--port", "0", "--rate", "0"]);
+    let mut command = framewise(&[
+        "serve",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--rate",
+        "0",
+        "--rate-bytes",
+        "0",
+    ]);
     command.env("MALLOC_ARENA_MAX", "1");
     command.envs(variables.split(' ').filter_map(|pair| pair.split_once('=')));
     let serve = Serve::start_with(&mut command);

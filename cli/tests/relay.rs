@@ -421,7 +421,7 @@ fn quiet_prints_no_faults() {
 /// Nobody reads the lines, more than a pipe holds. The bytes pass anyway.
 #[test]
 fn a_full_stdout_does_not_stop_the_relay() {
-    let serve = Serve::start(&["--rate", "0"]);
+    let serve = Serve::start(&["--rate", "0", "--rate-bytes", "0"]);
     let relay = Relay::start(&serve, &["--slice", "1", "--pause", "0"]);
     let mut peer = relay.connect();
     for _ in 0..2_000 {

@@ -46,7 +46,16 @@ const PONG: &[u8] = b"\x8a\x80\0\0\0\0";
 #[test]
 fn a_stop_ends_although_nobody_reads() {
     let mut command = framewise(&["serve", "--host", "127.0.0.1", "--port", "0"]);
-    command.args(["--log-level", "debug", "--ping-interval", "1", "--rate", "0"]);
+    command.args([
+        "--log-level",
+        "debug",
+        "--ping-interval",
+        "1",
+        "--rate",
+        "0",
+        "--rate-bytes",
+        "0",
+    ]);
     let mut serve = Serve::start_unread(&mut command);
     // The log fills its pipe, and waits with some lines in its queue: with a full queue the writer would be given up sooner.
     let mut peer = serve.connect("/echo");
