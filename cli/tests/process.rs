@@ -3,13 +3,12 @@
 mod support;
 
 use framewise::CloseCode;
-use support::{Serve, framewise, framewise_with_hangup};
+use support::{SERVE, Serve, framewise, framewise_with_hangup};
 
 #[test]
 fn a_signal_drains_and_a_second_one_stops_at_once() {
     for signal in ["INT", "TERM", "HUP"] {
-        let arguments = ["serve", "--host", "127.0.0.1", "--port", "0"];
-        let mut serve = Serve::start_with(&mut framewise_with_hangup(&arguments));
+        let mut serve = Serve::start_with(&mut framewise_with_hangup(&SERVE));
         let mut peer = serve.connect("/ws");
         serve.signal(signal);
         let closed = peer.closed();

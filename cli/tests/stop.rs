@@ -10,9 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use framewise::CloseCode;
-use support::{KEY, PATIENCE, Serve, framewise, framewise_with_hangup, handshake};
-
-const SERVE: [&str; 5] = ["serve", "--host", "127.0.0.1", "--port", "0"];
+use support::{KEY, PATIENCE, SERVE, Serve, framewise, framewise_with_hangup, handshake};
 
 /// A client that never reads.
 struct Deaf(TcpStream);
@@ -45,7 +43,7 @@ const PONG: &[u8] = b"\x8a\x80\0\0\0\0";
 /// how long it may take.)
 #[test]
 fn a_stop_ends_although_nobody_reads() {
-    let mut command = framewise(&["serve", "--host", "127.0.0.1", "--port", "0"]);
+    let mut command = framewise(&SERVE);
     command.args([
         "--log-level",
         "debug",

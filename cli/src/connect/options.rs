@@ -55,13 +55,13 @@ pub struct Args {
     /// Send this and read no lines (repeatable)
     #[arg(short = 'x', long, value_name = "TEXT")]
     pub execute: Vec<String>,
-    /// Wait so many seconds for more when there is no more to send
+    /// Wait SECONDS seconds for further messages when everything is sent
     #[arg(short = 'w', long, value_name = "SECONDS", value_parser = seconds)]
     pub wait: Option<Duration>,
     /// Close after one answer; without one the exit code is 3
     #[arg(short = '1', long)]
     pub one: bool,
-    /// Send a ping every so many seconds; if nothing arrives for --pong-timeout after one, the connection is lost (exit code 3)
+    /// Send a ping every SECONDS seconds; if nothing arrives within --pong-timeout after a ping, the connection counts as lost (exit code 3)
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub ping: Option<Duration>,
     /// How many seconds nothing may arrive after a ping of --ping

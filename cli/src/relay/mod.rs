@@ -58,34 +58,34 @@ pub struct Args {
     /// Whose bytes the faults affect
     #[arg(long, value_enum, default_value_t = From::Both)]
     pub from: From,
-    /// Send segments of at most so many bytes, with TCP_NODELAY and a pause between them
+    /// Split the stream into segments of at most BYTES bytes, sent with TCP_NODELAY and a pause between them
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     pub slice: Option<u64>,
     /// The pause between the segments of --slice in milliseconds, so that the receiver reads each by itself; a slow network or a busy receiver needs a longer one
     #[arg(long, value_name = "MS", default_value_t = 1, requires = "slice", value_parser = clap::value_parser!(u64).range(..=3_600_000))]
     pub pause: u64,
-    /// Hold every read back for so many milliseconds
+    /// Delay every read by MS milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=3_600_000))]
     pub latency: u64,
-    /// Hold every read back for up to so many milliseconds more
+    /// Delay every read by a random time of at most MS milliseconds more
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=3_600_000))]
     pub jitter: u64,
-    /// Pass on at most so many bytes per second
+    /// Limit each direction to BYTES bytes per second
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: Option<u64>,
-    /// End the stream after so many bytes and discard the rest
+    /// End the stream after BYTES bytes and discard the rest
     #[arg(long, value_name = "BYTES")]
     pub limit_data: Option<u64>,
     /// Drop the pongs
     #[arg(long)]
     pub drop_pong: bool,
-    /// Pass on the end of the stream so many milliseconds late
+    /// Delay the end of the stream by MS milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=3_600_000))]
     pub slow_close: u64,
     /// Flip the lowest bit of this byte, counted from 0
     #[arg(long, value_name = "BYTE")]
     pub flip_bit: Option<u64>,
-    /// Reset both connections after so many bytes
+    /// Reset both connections after BYTES bytes
     #[arg(long, value_name = "BYTES")]
     pub reset_after: Option<u64>,
     /// Print only how to connect, and no line for each fault

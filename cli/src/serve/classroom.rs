@@ -11,7 +11,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fmt::Display;
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -29,13 +28,10 @@ use crate::serve::events::{
 };
 use crate::serve::guard::{Guard, Wanted, teach};
 use crate::serve::metrics::Metrics;
-use crate::serve::names;
 use crate::serve::pages::{self, Pages};
 use crate::serve::rooms::{self, LOBBY, Member, Path, Rooms};
+use crate::serve::routes::{path_of, room_of, route};
 use crate::texts;
-
-/// The subprotocol of clients that want to hear who comes and goes.
-pub const SUBPROTOCOL: &str = "framewise.classroom";
 
 /// The maximum number of characters of a path in a log line.
 const MAX_SHOWN: usize = 80;
@@ -431,48 +427,6 @@ fn leave_groups(outbox: &mut Outbox<'_>, room: &str) {
     for group in [rooms::raw(room), rooms::events(room), rooms::presence(room)] {
         outbox.leave(&group);
     }
-}
-
-/// Returns the path of a request, without percent-encoding and without one slash at its end.
-fn route(request: &Request<'_>) -> String {
-    let path = percent_encoding::percent_decode_str(request.path()).decode_utf8_lossy();
-    match path.strip_suffix('/') {
-        None | Some("") => path.into_owned(),
-        Some(route) => route.to_owned(),
-    }
-}
-
-/// Returns the WebSocket path of a request, if its route is one.
-fn path_of(request: &Request<'_>, route: &str) -> Option<Path> {
-    match route {
-        "/" | "/echo" => Some(Path::Echo),
-        "/ws" => Some(Path::Raw),
-        // It is the only subprotocol here, so who offers it gets it.
-        "/ws/events" => Some(Path::Events {
-            presence: request.fields().has_token("sec-websocket-protocol", SUBPROTOCOL),
-        }),
-        _ => None,
-    }
-}
-
-/// The room of `?room=`, the lobby without it; nothing if it cannot be the name of a room.
-fn room_of(request: &Request<'_>) -> Option<String> {
-    match parameter(request, "room") {
-        None => Some(LOBBY.to_owned()),
-        Some(room) => names::parse(&room.ok()?).ok(),
-    }
-}
-
-/// A parameter of the query, without percent-encoding; an error if what it encodes is no text.
-pub fn parameter(
-    request: &Request<'_>,
-    name: &str,
-) -> Option<Result<String, impl Display + use<>>> {
-    let pairs = request.query()?.split('&');
-    let value = pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?.1;
-    let value = value.replace('+', " ");
-    let decoded = percent_encoding::percent_decode_str(&value).decode_utf8();
-    Some(decoded.map(|text| text.into_owned()))
 }
 
 #[cfg(test)]

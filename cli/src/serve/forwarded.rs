@@ -22,9 +22,9 @@ const FIELDS: [&str; 6] =
 #[derive(Clone, Debug, Default)]
 pub struct Proxies(Vec<IpNet>);
 
-/// The client of a request, and the host that it asked for.
+/// The client of a request, and the host that it asked for. (The web page that it comes from is its origin.)
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct Requester {
     /// The address of the client, as far as it is known.
     pub address: IpAddr,
     /// Host and port that the client asked for, if a trusted proxy says so.
@@ -50,11 +50,15 @@ impl Proxies {
     /// # Errors
     ///
     /// Two header fields of a trusted proxy contradict each other.
-    pub fn origin(&self, request: &Request<'_>, from: SocketAddr) -> Result<Origin, Contradiction> {
+    pub fn requester(
+        &self,
+        request: &Request<'_>,
+        from: SocketAddr,
+    ) -> Result<Requester, Contradiction> {
         let direct = from.ip().to_canonical();
         let is_forwarded = FIELDS.iter().any(|name| request.fields().first(name).is_some());
         if !self.contains(direct) {
-            return Ok(Origin { address: direct, host: None, is_forwarded });
+            return Ok(Requester { address: direct, host: None, is_forwarded });
         }
         let forwarded = elements(request, "forwarded");
         let listed = elements(request, "x-forwarded-for");
@@ -73,7 +77,7 @@ impl Proxies {
         let host = forwarded.last().and_then(|element| parameter(element, "host"));
         let host = host.map(str::to_owned);
         let host = host.or_else(|| elements(request, "x-forwarded-host").pop());
-        Ok(Origin { address, host, is_forwarded })
+        Ok(Requester { address, host, is_forwarded })
     }
 
     fn contains(&self, address: IpAddr) -> bool {
@@ -139,28 +143,28 @@ mod tests {
     use super::*;
 
     /// Returns the client of a request with these header fields that came from `from`.
-    fn origin(from: &str, fields: &str) -> Result<(String, Option<String>), Contradiction> {
+    fn requester(from: &str, fields: &str) -> Result<(String, Option<String>), Contradiction> {
         let networks = ["127.0.0.1/32", "10.0.0.0/8", "::1/128"];
         let networks = networks.map(|network| network.parse().expect("a network"));
         let head = format!("GET / HTTP/1.1\r\nHost: inner\r\n{fields}\r\n");
         let request = Request::parse(head.as_bytes()).expect("valid");
         let from = SocketAddr::new(from.parse().expect("an address"), 1);
-        let origin = Proxies::new(networks.to_vec()).origin(&request, from)?;
-        assert_eq!(origin.is_forwarded, !fields.is_empty());
-        Ok((origin.address.to_string(), origin.host))
+        let requester = Proxies::new(networks.to_vec()).requester(&request, from)?;
+        assert_eq!(requester.is_forwarded, !fields.is_empty());
+        Ok((requester.address.to_string(), requester.host))
     }
 
     fn client(from: &str, fields: &str) -> String {
-        origin(from, fields).expect("no contradiction").0
+        requester(from, fields).expect("no contradiction").0
     }
 
     #[test]
     fn fields_count_only_if_a_proxy_sends_them() {
         let fields = "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Host: school.example\r\n";
         let school = Some("school.example".to_owned());
-        assert_eq!(origin("127.0.0.1", fields), Ok(("203.0.113.9".to_owned(), school)));
-        assert_eq!(origin("192.0.2.7", fields), Ok(("192.0.2.7".to_owned(), None)));
-        assert_eq!(origin("127.0.0.1", ""), Ok(("127.0.0.1".to_owned(), None)));
+        assert_eq!(requester("127.0.0.1", fields), Ok(("203.0.113.9".to_owned(), school)));
+        assert_eq!(requester("192.0.2.7", fields), Ok(("192.0.2.7".to_owned(), None)));
+        assert_eq!(requester("127.0.0.1", ""), Ok(("127.0.0.1".to_owned(), None)));
     }
 
     #[test]
@@ -176,7 +180,10 @@ mod tests {
         let hidden = "X-Forwarded-For: 1.1.1.1, unknown, 10.0.0.2\r\n";
         assert_eq!(client("127.0.0.1", hidden), "127.0.0.1", "not what the client has written");
         let hosts = "X-Forwarded-Host: forged.example, school.example\r\n";
-        assert_eq!(origin("127.0.0.1", hosts).expect("one").1.as_deref(), Some("school.example"));
+        assert_eq!(
+            requester("127.0.0.1", hosts).expect("one").1.as_deref(),
+            Some("school.example")
+        );
     }
 
     #[test]
@@ -184,7 +191,7 @@ mod tests {
         let fields =
             "Forwarded: for=1.1.1.1, For=\"[2001:db8::9]:4711\";proto=https;host=\"a.example\"\r\n";
         let there = ("2001:db8::9".to_owned(), Some("a.example".to_owned()));
-        assert_eq!(origin("127.0.0.1", fields), Ok(there));
+        assert_eq!(requester("127.0.0.1", fields), Ok(there));
         assert_eq!(client("127.0.0.1", "Forwarded: for=_hidden\r\n"), "127.0.0.1");
         assert_eq!(client("127.0.0.1", "Forwarded: by=\"a,b\";for=203.0.113.9\r\n"), "203.0.113.9");
     }
@@ -194,7 +201,7 @@ mod tests {
         let same = "Forwarded: for=203.0.113.9\r\nX-Forwarded-For: 1.1.1.1, 203.0.113.9\r\n";
         assert_eq!(client("127.0.0.1", same), "203.0.113.9");
         let other = "Forwarded: for=203.0.113.9\r\nX-Forwarded-For: 198.51.100.1\r\n";
-        assert!(origin("127.0.0.1", other).is_err());
-        assert!(origin("192.0.2.7", other).is_ok(), "nobody reads them");
+        assert!(requester("127.0.0.1", other).is_err());
+        assert!(requester("192.0.2.7", other).is_ok(), "nobody reads them");
     }
 }

@@ -14,10 +14,10 @@ use framewise::{Request, Response};
 use subtle::ConstantTimeEq;
 use tracing::warn;
 
-use crate::serve::classroom::parameter;
 use crate::serve::events::shortened;
-use crate::serve::forwarded::{Contradiction, Origin, Proxies};
+use crate::serve::forwarded::{Contradiction, Proxies, Requester};
 use crate::serve::hosts::Hosts;
+use crate::serve::routes::parameter;
 use crate::texts;
 
 /// The maximum number of characters of a request that a response or a log line quotes.
@@ -67,25 +67,25 @@ impl Guard {
         from: SocketAddr,
         lang: Lang,
     ) -> Result<IpAddr, Response> {
-        let origin = match self.proxies.origin(request, from) {
-            Ok(origin) => origin,
+        let requester = match self.proxies.requester(request, from) {
+            Ok(requester) => requester,
             Err(contradiction) => {
                 return Err(self.refuse(from.ip(), &contradicts(contradiction), lang));
             }
         };
         let reason = self
-            .check_host(request, &origin)
-            .or_else(|| self.check_origin(request, &origin, wanted))
-            .or_else(|| self.check_token(request, &origin, wanted, lang));
+            .check_host(request, &requester)
+            .or_else(|| self.check_origin(request, &requester, wanted))
+            .or_else(|| self.check_token(request, &requester, wanted, lang));
         match reason {
-            None => Ok(origin.address),
-            Some(reason) => Err(self.refuse(origin.address, &reason, lang)),
+            None => Ok(requester.address),
+            Some(reason) => Err(self.refuse(requester.address, &reason, lang)),
         }
     }
 
     /// Refuses a page from elsewhere whose name was made to resolve to this server (DNS rebinding).
-    fn check_host(&self, request: &Request<'_>, origin: &Origin) -> Option<Reason> {
-        let hosts = [Some(request.host()), origin.host.as_deref()];
+    fn check_host(&self, request: &Request<'_>, requester: &Requester) -> Option<Reason> {
+        let hosts = [Some(request.host()), requester.host.as_deref()];
         let host = hosts.into_iter().flatten().find(|host| !self.hosts.allow(host))?;
         Some(Reason {
             status: 403,
@@ -101,11 +101,11 @@ impl Guard {
     fn check_origin(
         &self,
         request: &Request<'_>,
-        origin: &Origin,
+        requester: &Requester,
         wanted: Wanted,
     ) -> Option<Reason> {
         let page = request.fields().first("origin")?;
-        let host = origin.host.as_deref().unwrap_or(request.host());
+        let host = requester.host.as_deref().unwrap_or(request.host());
         let is_allowed = match wanted {
             Wanted::WebSocket => self.origins.allows(page, host),
             Wanted::PrivatePage => OriginPolicy::SameHost.allows(page, host),
@@ -129,7 +129,7 @@ impl Guard {
     fn check_token(
         &self,
         request: &Request<'_>,
-        origin: &Origin,
+        requester: &Requester,
         wanted: Wanted,
         lang: Lang,
     ) -> Option<Reason> {
@@ -150,11 +150,11 @@ impl Guard {
                     value: String::new(),
                 })
             }
-            None if wanted == Wanted::PrivatePage && !origin.is_this_machine() => Some(Reason {
+            None if wanted == Wanted::PrivatePage && !requester.is_this_machine() => Some(Reason {
                 status: 403,
                 rule: texts::LOCAL_RULE,
                 section: "RFC 9110 15.5.4",
-                found: origin.address.to_string(),
+                found: requester.address.to_string(),
                 fix: texts::LOCAL_FIX,
                 value: String::new(),
             }),
@@ -206,7 +206,7 @@ impl Reason {
     }
 }
 
-impl Origin {
+impl Requester {
     /// Reports whether the client is on this machine. A request that was forwarded by an unknown proxy is not, although
     /// its connection may come from loopback.
     fn is_this_machine(&self) -> bool {

@@ -17,13 +17,20 @@ pub struct Hosts {
     pub loopback_only: Cell<bool>,
     /// Further names, in lower case and without a port.
     names: Vec<String>,
+    /// The name of this machine, in full and up to the first dot. Counts on the network.
+    machine: Vec<String>,
 }
 
 impl Hosts {
     /// Returns the hosts of a server with these names of its own.
     pub fn new(names: impl IntoIterator<Item = String>) -> Hosts {
         let names = names.into_iter().map(|name| name_of(&name)).collect();
-        Hosts { loopback_only: Cell::new(true), names }
+        let machine = machine_name().into_iter().flat_map(|name| {
+            let short = name.split('.').next().unwrap_or_default().to_owned();
+            [name, short]
+        });
+        let machine = machine.filter(|name| !name.is_empty()).collect();
+        Hosts { loopback_only: Cell::new(true), names, machine }
     }
 
     /// Reports whether a request may name this host.
@@ -32,12 +39,10 @@ impl Hosts {
         if is_loopback(&name) || self.names.contains(&name) {
             return true;
         }
-        let is_machine = machine_name().is_some_and(|machine| {
-            let short = machine.split('.').next().unwrap_or_default();
-            !name.is_empty() && (name == machine || name == short)
-        });
         !self.loopback_only.get()
-            && (name.parse::<IpAddr>().is_ok() || name.ends_with(".local") || is_machine)
+            && (name.parse::<IpAddr>().is_ok()
+                || name.ends_with(".local")
+                || self.machine.contains(&name))
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! settings.rs   flags and the environment, turned into a config
 //! classroom.rs  the dispatcher ── rooms.rs (who is where), names.rs, events.rs (JSON), budget.rs (how much)
+//!               ├─ routes.rs    what a request asks for
 //!               ├─ guard.rs     which requests are refused: hosts.rs (names), forwarded.rs (proxies)
 //!               └─ pages.rs     the page, health, the description of the events
 //! addresses.rs  the first lines: the addresses of the server, and a QR code
@@ -20,6 +21,7 @@ mod metrics;
 mod names;
 mod pages;
 mod rooms;
+mod routes;
 pub mod settings;
 mod watch;
 
@@ -109,13 +111,18 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     };
     let max_per_client = args.max_per_ip.filter(|_| !args.behind_proxy.is_empty());
     let pages = Pages::new(lang);
-    let metrics_of = Rc::clone(&metrics);
     let limits = args.budget();
     if args.log_messages {
         warn!("{}", texts::LOG_HAS_MESSAGES.get(args.log_lang(lang)));
     }
-    let classroom =
-        Classroom::new(guard.clone(), pages, metrics_of, limits, max_per_client, args.log_messages);
+    let classroom = Classroom::new(
+        guard.clone(),
+        pages,
+        Rc::clone(&metrics),
+        limits,
+        max_per_client,
+        args.log_messages,
+    );
     let watch = Watch::new(Rc::clone(&metrics), args.log_lang(lang));
     let server =
         Server::bind(config, classroom).map_err(|error: StartError| args.explain(&error, lang))?;

@@ -7,9 +7,9 @@ use framewise::lang::Lang;
 use framewise::{Request, Response};
 use serde::Serialize;
 
-use crate::serve::classroom::parameter;
 use crate::serve::events::json;
 use crate::serve::guard::teach;
+use crate::serve::routes::parameter;
 use crate::texts;
 
 /// Pages may load what comes from here, and nothing else; nobody may frame them.

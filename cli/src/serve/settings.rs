@@ -16,8 +16,8 @@ use tracing::Level;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 use crate::serve::budget;
-use crate::serve::classroom::SUBPROTOCOL;
 use crate::serve::rooms::MAX_GROUP_NAME;
+use crate::serve::routes::SUBPROTOCOL;
 use crate::variables::Sources;
 
 /// Lines of the log that may wait for a slow reader; what is more is dropped, never waited for.

@@ -71,6 +71,9 @@ pub fn line_with(log: &Receiver<String>, text: &str) -> String {
     }
 }
 
+/// The arguments of a server on a free port of 127.0.0.1.
+pub const SERVE: [&str; 5] = ["serve", "--host", "127.0.0.1", "--port", "0"];
+
 /// A key of sixteen bytes, as it should be.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -88,7 +91,7 @@ impl Serve {
 
     /// Starts on a free port of 127.0.0.1. Returns the lines of its log as well.
     pub fn start_logged(arguments: &[&str]) -> (Serve, Receiver<String>) {
-        let mut command = framewise(&["serve", "--host", "127.0.0.1", "--port", "0"]);
+        let mut command = framewise(&SERVE);
         let mut serve = Serve::wait_for(command.args(arguments).stderr(Stdio::piped()));
         let log = BufReader::new(serve.child.stderr.take().expect("a pipe"));
         let (sender, lines) = channel();

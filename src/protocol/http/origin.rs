@@ -9,7 +9,6 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 use std::fmt;
-
 use std::str::FromStr;
 
 use crate::lang::Lang;
