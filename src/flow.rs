@@ -125,6 +125,11 @@ impl Flow {
         self.until.contains_key(&peer) || self.waiting.contains_key(&peer)
     }
 
+    /// Returns the time until which a peer is paused, unless it only waits for recipients.
+    pub(crate) fn pause_ends(&self, peer: PeerId) -> Option<Instant> {
+        self.until.get(&peer).copied()
+    }
+
     /// Returns the senders that wait for recipients.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = PeerId> + '_ {
         self.waiting.keys().copied()

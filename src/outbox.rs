@@ -81,7 +81,8 @@ impl<'a> Outbox<'a> {
 
     /// Reports whether the connection of a peer is open, so that messages can be sent to it.
     pub fn is_open(&self, peer: PeerId) -> bool {
-        self.look(peer).is_some_and(|connection| connection.state() == State::Open)
+        let is_open = |own: &Connection| own.state() == State::Open && own.output().is_open();
+        self.look(peer).is_some_and(is_open)
     }
 
     /// Returns how many bytes of output are queued for a peer.
@@ -288,7 +289,7 @@ impl<'a> Outbox<'a> {
     /// connection. A peer that only closes its side keeps its place until the pause is over.
     pub fn pause_reading(&mut self, peer: PeerId, until: Instant) {
         // A closing connection is read up to the peer's Close, and a closed one to the end of the stream.
-        if self.is_open(peer) {
+        if self.look(peer).is_some_and(|own| own.state() == State::Open) {
             self.board.flow.pause(peer, until);
             if peer == self.peer {
                 self.board.budget = 0;

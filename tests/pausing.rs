@@ -353,7 +353,7 @@ fn a_paused_connection_that_fails_is_read_to_its_end() {
     is_back_to_baseline(&stage);
 }
 
-/// A peer that resets its connection while it is paused gives its place back at once. One that only closes its side keeps
+/// A peer that resets its connection during a long pause gives its place back at once. One that only closes its side keeps
 /// it until the pause is over, because what it sent before has to be processed.
 #[test]
 fn a_reset_ends_a_pause() {
@@ -375,4 +375,106 @@ fn a_reset_ends_a_pause() {
     stage.pass();
     assert_eq!(show(&stage.heard(&ends)), "\\x81\\x05pause\\x81\\x05later");
     is_back_to_baseline(&stage);
+}
+
+/// Counts messages, and how connections closed. Responds to each message, and pauses its sender for a second.
+#[derive(Default)]
+struct Slow {
+    started: Option<Instant>,
+    messages: usize,
+    closed: Vec<CloseCode>,
+}
+
+impl Dispatcher for Slow {
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        self.messages += 1;
+        outbox.reply(message);
+        let later = self.started.expect("set") + SECOND * self.messages as u32;
+        outbox.pause_reading(outbox.peer(), later);
+    }
+
+    fn on_close(&mut self, _: &mut Outbox<'_>, closed: &Closed) {
+        self.closed.push(closed.code);
+    }
+}
+
+/// What arrived before a reset is processed, in spite of short pauses and although no reply can be written any more. A
+/// Close among it is the peer's Close.
+#[test]
+fn input_is_processed_after_a_reset() {
+    for (last, code) in [(&b""[..], CloseCode::ABNORMAL), (b"\x03\xe8", CloseCode::NORMAL)] {
+        let config = any_origin().timeouts(|timeouts| timeouts.close = 2 * SECOND);
+        let mut stage = stage(config, Slow::default());
+        let started = stage.now;
+        stage.event_loop.act(|slow, _| slow.started = Some(started));
+        let peer = open(&mut stage);
+        let mut wire = frame(0x81, b"one of five").repeat(5);
+        if !last.is_empty() {
+            wire.extend(frame(0x88, last));
+        }
+        stage.send(&peer, &wire);
+        stage.reset(&peer);
+        stage.pass();
+        for _ in 0..5 {
+            assert!(stage.holds(&peer));
+            stage.wait(SECOND);
+            stage.pass();
+        }
+        let seen = stage.event_loop.act(|slow, _| (slow.messages, slow.closed.clone()));
+        assert_eq!(seen, Some((5, vec![code])));
+        is_back_to_baseline(&stage);
+    }
+}
+
+/// A write can fail before the loop learns of the reset. The input is still processed, and nothing can be sent.
+#[test]
+fn input_is_processed_after_a_failed_write() {
+    let mut stage = stage(any_origin(), Slow::default());
+    let started = stage.now;
+    stage.event_loop.act(|slow, _| slow.started = Some(started));
+    let peer = open(&mut stage);
+    stage.send(&peer, &frame(0x81, b"one of three").repeat(3));
+    stage.pass();
+    stage.break_output(&peer);
+    let send = |stage: &mut Stage<Slow>, to: &Actor| {
+        stage.event_loop.act(|_, outbox| (outbox.send(to.id, "?"), outbox.is_open(to.id)))
+    };
+    // The failure shows when the output of this command is written.
+    assert_eq!(send(&mut stage, &peer), Some((true, true)));
+    assert_eq!(send(&mut stage, &peer), Some((false, false)));
+    assert!(stage.holds(&peer));
+    stage.wait(SECOND);
+    stage.pass();
+    let seen = stage.event_loop.act(|slow, _| (slow.messages, slow.closed.len()));
+    assert_eq!(seen, Some((2, 0)));
+    stage.wait(SECOND);
+    stage.pass();
+    stage.wait(SECOND);
+    stage.pass();
+    // The socket has nothing more to read, and it accepts no output.
+    let seen = stage.event_loop.act(|slow, _| (slow.messages, slow.closed.clone()));
+    assert_eq!(seen, Some((3, vec![CloseCode::ABNORMAL])));
+    is_back_to_baseline(&stage);
+
+    // The application can close such a connection, although no Close can be sent. A stop ends it in any case.
+    for stops in [false, true] {
+        let peer = open(&mut stage);
+        stage.send(&peer, &frame(0x81, b"first").repeat(3));
+        stage.pass();
+        stage.break_output(&peer);
+        send(&mut stage, &peer);
+        if stops {
+            stage.event_loop.close_all();
+        } else {
+            let closes =
+                stage.event_loop.act(|_, outbox| outbox.close_peer(peer.id, CloseCode::NORMAL, ""));
+            assert_eq!(closes, Some(Ok(false)));
+        }
+        stage.pass();
+        assert!(
+            !stage.holds(&peer),
+            "messages after our Close are dropped, so nothing is left to read"
+        );
+        is_back_to_baseline(&stage);
+    }
 }

@@ -81,7 +81,8 @@ impl Process {
 
     /// Waits until the process has this number of file descriptors.
     fn comes_back_to(&self, descriptors: usize) {
-        for _ in 0..1000 {
+        // What the clients had sent is still processed, so this takes many turns.
+        for _ in 0..20_000 {
             self.visit();
             if self.descriptors() == descriptors {
                 return;

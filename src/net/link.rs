@@ -92,6 +92,10 @@ pub(crate) struct Link<S, L> {
     output_ended: bool,
     /// The transport failed after a read. The next read reports it.
     fails: bool,
+    /// A write failed, so the socket accepts no more output.
+    write_failed: bool,
+    /// `learns_of_write_failure` has reported it.
+    is_failure_known: bool,
 }
 
 /// A socket wrapper that records what the socket did during one call of the transport.
@@ -161,6 +165,8 @@ impl<S: Socket, L: Stream> Link<S, L> {
             waits_for_input: false,
             output_ended: false,
             fails: false,
+            write_failed: false,
+            is_failure_known: false,
         }
     }
 
@@ -190,6 +196,11 @@ impl<S: Socket, L: Stream> Link<S, L> {
     #[inline]
     pub(crate) fn is_broken(&self) -> bool {
         self.broken
+    }
+
+    /// Reports whether a write has failed since the last call. Bytes that arrived before may still be read.
+    pub(crate) fn learns_of_write_failure(&mut self) -> bool {
+        self.write_failed && !mem::replace(&mut self.is_failure_known, true)
     }
 
     /// Reports whether the transport refused output because it needed input, and clears the flag. After a read, such
@@ -246,6 +257,10 @@ impl<S: Socket, L: Stream> Link<S, L> {
                 self.readable = drained != Drained::Yes || self.end_announced;
                 Received::Bytes(count)
             }
+            Err(error) if error.kind() == ErrorKind::WouldBlock && self.write_failed => {
+                self.give_up();
+                Received::Broken
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 // The stream may have read a part of a record that is longer. No new readiness announces the rest.
                 self.readable = socket.delivered && !socket.refused;
@@ -283,11 +298,11 @@ impl<S: Socket, L: Stream> Link<S, L> {
         loop {
             let mut socket = Watched::new(&mut self.socket);
             match self.stream.write(&mut socket, &vector[..filled]) {
-                Ok(0) => return Written::Broken,
+                Ok(0) => return self.fail_write(),
                 // The stream is faulty, as in `read`.
                 Ok(count) if count > slices.iter().map(|slice| slice.len()).sum() => {
                     self.give_up();
-                    return Written::Broken;
+                    return self.fail_write();
                 }
                 Ok(count) => {
                     let mut left = count;
@@ -301,7 +316,7 @@ impl<S: Socket, L: Stream> Link<S, L> {
                     // The transport may have queued these bytes without writing them.
                     if self.stream.wants_write() && self.try_drive(Readiness::default()).is_err() {
                         self.give_up();
-                        return Written::Broken;
+                        return self.fail_write();
                     }
                     return Written::Bytes(count);
                 }
@@ -310,9 +325,17 @@ impl<S: Socket, L: Stream> Link<S, L> {
                     return Written::Refused;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Written::Broken,
+                Err(_) => return self.fail_write(),
             }
         }
+    }
+
+    /// Records that a write failed. The next reads return what arrived before, and then the end or the error.
+    #[cold]
+    fn fail_write(&mut self) -> Written {
+        self.write_failed = true;
+        self.readable = !self.ended;
+        Written::Broken
     }
 
     /// Lets the transport make progress. Returns false if the socket is broken.

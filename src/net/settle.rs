@@ -62,16 +62,30 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
     pub(super) fn settle(&mut self, id: PeerId, mut own: Box<Connection>) {
         self.sockets.flush(id, &mut own);
         self.board.pool.reclaim(own.output_mut());
-        if own.output().is_closed() {
-            return self.settle_closing(id, own);
+        if !own.output().is_open() {
+            return self.settle_unless_open(id, own);
         }
         self.measure(id, &own);
         self.board.peers.put_back(id, own);
     }
 
-    /// Settles a connection that has sent a Close, has closed, or has run out of memory.
+    /// Settles a connection that is in its opening handshake, whose socket accepts no more output, that has sent a Close or
+    /// has closed, or that has run out of memory.
     #[cold]
-    fn settle_closing(&mut self, id: PeerId, mut own: Box<Connection>) {
+    fn settle_unless_open(&mut self, id: PeerId, mut own: Box<Connection>) {
+        if let Some(socket) = self.sockets.get(id)
+            && socket.link.learns_of_write_failure()
+        {
+            if socket.link.is_broken() {
+                own.broken();
+            }
+            // What arrived before is processed, and then the end of the input or the error of the socket is read.
+            self.queue.push(id.slot());
+        }
+        if !own.output().is_closed() {
+            self.measure(id, &own);
+            return self.board.peers.put_back(id, own);
+        }
         if own.output().is_exhausted() && own.state() != State::Closed {
             own.fail(Violation::OutputMemory);
         }

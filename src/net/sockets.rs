@@ -246,7 +246,7 @@ pub(crate) fn note_written(connection: &mut Connection, written: Written) {
     match written {
         Written::Bytes(taken) => connection.output_mut().advance(taken),
         Written::Refused => connection.output_mut().block(),
-        Written::Broken => connection.broken(),
+        Written::Broken => connection.output_mut().fail(),
     }
 }
 
@@ -275,7 +275,7 @@ impl<S: Socket, L: Stream, O: Observer> Wire for Sockets<S, L, O> {
                 Some(0)
             }
             Written::Broken => {
-                connection.broken();
+                connection.output_mut().fail();
                 return false;
             }
         };

@@ -58,8 +58,8 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         }
         if self.may_read(id, &own) {
             self.take_in(id, &mut own);
-        } else if socket_is_reset {
-            // It would not be noticed before the pause is over.
+        }
+        if socket_is_reset && self.has_long_pause(id) {
             self.give_up(id, &mut own);
         }
         let goes_on = self.has_input(id) && self.may_read(id, &own);
@@ -88,7 +88,15 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         self.sockets.flush(id, own);
     }
 
-    /// Gives up a socket that was reset while its peer was paused. What arrived before the reset is dropped.
+    /// Reports whether a peer is paused for longer than the closing handshake may take.
+    #[cold]
+    fn has_long_pause(&self, id: PeerId) -> bool {
+        let latest = self.now + self.config.timeouts.close;
+        self.board.flow.pause_ends(id).is_some_and(|end| end > latest)
+    }
+
+    /// Gives up a socket that was reset, because its peer is paused for so long that its place is worth more than its input.
+    /// What arrived before the reset is dropped.
     #[cold]
     fn give_up(&mut self, id: PeerId, own: &mut Connection) {
         if let Some(socket) = self.sockets.get(id) {
@@ -265,7 +273,8 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         }
     }
 
-    /// Counts a control frame or a fragment. A peer that sends too many in one second is paused until the next second.
+    /// Counts a control frame or a fragment. A peer that sends too many in one second is paused until the next second,
+    /// unless its connection was reset: the rest of its input is finite, and then its place is free.
     fn count(&mut self, id: PeerId, cost: u32) {
         let (second, next_second) = self.second;
         let Some(socket) = self.sockets.get(id) else { return };
@@ -275,7 +284,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             _ => socket.rate.fragment(second, limits.max_fragment_rate),
         };
         self.board.budget = self.board.budget.saturating_sub(cost);
-        if is_too_fast {
+        if is_too_fast && !socket.link.is_reset() {
             self.board.flow.pause(id, next_second);
             self.board.budget = 0;
         }

@@ -78,6 +78,8 @@ enum Gate {
     /// Not yet, because the opening handshake is not complete.
     Opening,
     Open,
+    /// No longer, because the socket accepts no more output. Input that has arrived can still be read.
+    Failed,
     /// No longer, because a Close frame was queued or the connection closed.
     Closed,
 }
@@ -149,7 +151,9 @@ impl Output {
 
     /// Accepts frames, because the opening handshake is complete, and sets the encoder for their messages.
     pub(crate) fn open(&mut self, encoder: Encoder) {
-        self.gate = Gate::Open;
+        if self.gate == Gate::Opening {
+            self.gate = Gate::Open;
+        }
         self.set_encoder(encoder);
     }
 
@@ -188,6 +192,12 @@ impl Output {
     #[inline]
     pub fn is_closed(&self) -> bool {
         self.gate == Gate::Closed
+    }
+
+    /// Reports whether frames may be queued.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.gate == Gate::Open
     }
 
     /// Reports whether memory ran out. The queued bytes were dropped, so the connection cannot continue.
@@ -389,6 +399,9 @@ impl Output {
     /// Calls `write` to append up to `length` bytes to the tail. Returns false if there is not enough memory.
     #[inline]
     fn append(&mut self, length: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        if self.gate == Gate::Failed {
+            return false;
+        }
         self.compact();
         if self.tail.capacity() - self.tail.len() < length && !self.make_room(length) {
             return self.exhaust();
@@ -561,6 +574,16 @@ impl Output {
     pub(crate) fn discard(&mut self) {
         let exhausted = self.exhausted;
         *self = Output { gate: Gate::Closed, exhausted, ..Output::new(self.keys.take()) };
+    }
+
+    /// Records that the socket accepts no more output: drops the queued bytes, and accepts no more frames.
+    #[cold]
+    pub(crate) fn fail(&mut self) {
+        let is_closed = self.is_closed();
+        self.discard();
+        if !is_closed {
+            self.gate = Gate::Failed;
+        }
     }
 
     /// Records how many bytes the transport has accepted but not passed on to the kernel.

@@ -21,8 +21,10 @@ struct Wire {
     to_read: VecDeque<u8>,
     /// The client has closed its side.
     finished: bool,
-    /// Reads and writes fail.
+    /// Writes fail, and so do reads once everything that arrived before has been read.
     reset: bool,
+    /// Writes fail, although no reset was reported.
+    output_broken: bool,
     written: Vec<u8>,
     /// How many bytes can be written until the socket is full; `None` for any number.
     room: Option<usize>,
@@ -33,7 +35,7 @@ struct Wire {
 impl Read for Script {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut wire = self.0.borrow_mut();
-        if wire.reset {
+        if wire.reset && wire.to_read.is_empty() {
             return Err(ErrorKind::ConnectionReset.into());
         }
         if wire.to_read.is_empty() && !wire.finished {
@@ -48,7 +50,7 @@ impl Read for Script {
 impl Write for Script {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut wire = self.0.borrow_mut();
-        if wire.reset {
+        if wire.reset || wire.output_broken {
             return Err(ErrorKind::BrokenPipe.into());
         }
         assert!(!wire.output_ended, "nothing is written after the loop has closed its side");
@@ -130,10 +132,15 @@ impl<A: Application, T: Transport> Stage<A, T> {
         self.tell(actor, Readiness::ENDED);
     }
 
-    /// Resets the connection.
+    /// Resets the connection. The loop can still read what the client has sent before.
     pub fn reset(&mut self, actor: &Actor) {
         actor.script.0.borrow_mut().reset = true;
         self.tell(actor, Readiness::RESET);
+    }
+
+    /// Makes every write fail from now on. The loop is not notified.
+    pub fn break_output(&mut self, actor: &Actor) {
+        actor.script.0.borrow_mut().output_broken = true;
     }
 
     /// Makes room for `room` more bytes in the socket, or for any number of them.
