@@ -143,7 +143,8 @@ pub struct Timeouts {
     /// How often an open connection is pinged. `None` means never. Only a ping reveals a peer that has disappeared
     /// without a Close.
     pub ping_interval: Option<Duration>,
-    /// How long the pong may take before the connection is closed with 1008.
+    /// How long the pong may take before the connection is closed with 1008. Output that was sent before the ping gives the
+    /// peer more time: as much as it takes at 16 KiB per second, for at most 4 MiB.
     pub pong: Duration,
     /// How long a peer may send no message before its connection is closed with 1001. `None` means no limit.
     pub idle: Option<Duration>,

@@ -92,6 +92,64 @@ fn a_pong_after_a_long_frame_may_be_late() {
     is_back_to_baseline(&stage);
 }
 
+/// A ping waits behind output that the kernel has accepted, and so does its pong. A peer on a slow connection, here 40 kB
+/// per second, is not mistaken for a lost one. A peer that never answers is closed, only later: two seconds for each 32 KiB.
+#[test]
+fn a_pong_behind_much_output_may_be_late() {
+    const OUTPUT: usize = 900_000;
+    let config = any_origin().timeouts(|timeouts| {
+        timeouts.ping_interval = Some(2 * SECOND);
+        timeouts.pong = 2 * SECOND;
+    });
+    let late = failure(1008, "RFC 6455 5.5.2: no pong in time");
+    let mut stage = stage(config, Echo::default());
+    let (slow, lost) = (open(&mut stage), open(&mut stage));
+    for actor in [&slow, &lost] {
+        stage.event_loop.act(|_, outbox| outbox.send(actor.id, vec![7; OUTPUT]));
+    }
+    stage.wait(2 * SECOND);
+    assert!(stage.heard(&slow).ends_with(PING) && stage.heard(&lost).ends_with(PING));
+    for _ in 0..OUTPUT / 80_000 {
+        stage.wait(2 * SECOND);
+        assert_eq!((stage.heard(&slow), stage.heard(&lost)), (vec![], vec![]));
+    }
+    stage.send(&slow, &frame(0x8a, b""));
+    stage.pass();
+    // The pong confirms what was sent before it. From now on it has two seconds again.
+    stage.wait(2 * SECOND);
+    assert_eq!(stage.heard(&slow), PING);
+    stage.wait(2 * SECOND);
+    assert_eq!(show(&stage.heard(&slow)), show(&late));
+    assert_eq!(stage.heard(&lost), b"");
+    // One time-out for each 32 KiB, and the one that every ping has. Some of them are over.
+    let over = OUTPUT / 80_000 + 2;
+    for _ in over..OUTPUT / (32 * 1024) {
+        stage.wait(2 * SECOND);
+        assert_eq!(stage.heard(&lost), b"");
+    }
+    stage.wait(2 * SECOND);
+    assert_eq!(show(&stage.heard(&lost)), show(&late));
+}
+
+/// At most 4 MiB of output count as being on their way, however much was sent.
+#[test]
+fn the_time_for_a_late_pong_is_limited() {
+    let config = any_origin().limits(|limits| limits.max_output = 64 << 20);
+    let mut stage = stage(config, Echo::default());
+    let actor = open(&mut stage);
+    for _ in 0..32 {
+        stage.event_loop.act(|_, outbox| outbox.send(actor.id, vec![7; 1 << 20]));
+    }
+    // The ping, 256 s for 4 MiB at 16 KiB per second, and less than one time-out of 20 s.
+    stage.wait(20 * SECOND);
+    for _ in 0..12 {
+        stage.wait(20 * SECOND);
+        assert!(!stage.is_shut(&actor));
+    }
+    stage.wait(20 * SECOND);
+    assert!(stage.is_shut(&actor));
+}
+
 /// R16: a loop that wakes up late reads all sockets before it checks deadlines.
 #[test]
 fn a_late_loop_closes_no_peer_that_has_answered() {

@@ -420,13 +420,22 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         connection.output_mut().ping(b"");
         self.timers.arm(id.slot(), Deadline::Pong, self.now);
         self.settle_peer(id);
+        if let Some(socket) = self.sockets.get(id) {
+            socket.in_flight.note_ping();
+        }
     }
 
     /// Fails the connection of a peer whose pong is late, or gives it more time. A peer cannot send a pong in the
     /// middle of a long frame, and its pong may be in bytes that are not processed yet. In both cases it gets more time
-    /// as long as bytes arrive. A peer that the server does not read always gets more time.
+    /// as long as bytes arrive. A peer that the server does not read always gets more time, and another ping, which shows it
+    /// that the server is there.
+    ///
+    /// The ping may also still be on its way, behind output that the kernel has accepted. Nobody can see how much of it the
+    /// peer has taken, so the peer gets as much time as it needs if it is slow. See [`InFlight`](crate::net::sockets::InFlight).
     fn pong_is_late(&mut self, id: PeerId) {
-        let is_left_unread = self.is_left_unread(id);
+        if self.is_left_unread(id) {
+            return self.ping(id);
+        }
         let (Some(socket), Some(connection)) = (self.sockets.get(id), self.board.peers.get_mut(id))
         else {
             return;
@@ -434,7 +443,8 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         let waits = connection.is_mid_frame()
             || !socket.unprocessed.is_empty()
             || self.queue.contains(id.slot());
-        if is_left_unread || (mem::take(&mut socket.heard) && waits) {
+        let delays_ping = socket.in_flight.pass(self.config.timeouts.pong);
+        if (mem::take(&mut socket.heard) && waits) || delays_ping {
             self.timers.arm(id.slot(), Deadline::Pong, self.now);
         } else {
             connection.fail(Violation::PingUnanswered);

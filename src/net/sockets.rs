@@ -8,6 +8,9 @@
 //!                                  '- the WebSocket is closed; the rest of the output is written
 //! ```
 
+use std::mem;
+use std::time::Duration;
+
 use crate::net::link::{Link, Socket, Written};
 use crate::net::transport::{Readiness, Stream};
 use crate::observe::{Direction, Observer};
@@ -119,6 +122,49 @@ impl Rate {
     }
 }
 
+/// The slowest connection that is not mistaken for a lost one, in bytes per second.
+const SLOWEST: u128 = 16 * 1024;
+
+/// The most bytes that are assumed to be on their way to a peer. The buffers of Linux hold about as many.
+const MAX_IN_FLIGHT: u32 = 4 * 1024 * 1024;
+
+/// Output that the kernel has accepted and that may still be on its way to the peer, in bytes. A ping waits behind it.
+#[derive(Default)]
+pub(crate) struct InFlight {
+    bytes: u32,
+    /// How many of these bytes were sent before the last ping.
+    before_ping: u32,
+}
+
+impl InFlight {
+    #[inline]
+    fn add(&mut self, count: usize) {
+        self.bytes = self.bytes.saturating_add(count as u32);
+    }
+
+    /// Records that a ping was sent.
+    pub(crate) fn note_ping(&mut self) {
+        self.bytes = self.bytes.min(MAX_IN_FLIGHT);
+        self.before_ping = self.bytes;
+    }
+
+    /// Records that the pong has arrived, so the peer has everything that was sent before the ping.
+    pub(crate) fn note_pong(&mut self) {
+        self.bytes -= mem::take(&mut self.before_ping);
+    }
+
+    /// Subtracts what even a slow connection delivers in the given time. Reports whether it does not deliver the ping in that
+    /// time.
+    pub(crate) fn pass(&mut self, time: Duration) -> bool {
+        let delivered = time.as_millis() * SLOWEST / 1000;
+        let delays_ping = u128::from(self.before_ping) >= delivered.max(1);
+        let delivered = delivered.min(u128::from(self.before_ping)) as u32;
+        self.bytes -= delivered;
+        self.before_ping -= delivered;
+        delays_ping
+    }
+}
+
 /// The socket of one peer, and what the event loop knows about it.
 pub(crate) struct PeerSocket<S, L> {
     pub(crate) link: Link<S, L>,
@@ -133,6 +179,7 @@ pub(crate) struct PeerSocket<S, L> {
     pub(crate) took_bytes: bool,
     /// The peer has sent bytes since the last ping.
     pub(crate) heard: bool,
+    pub(crate) in_flight: InFlight,
     /// Bytes read and discarded while lingering.
     pub(crate) discarded: u32,
     pub(crate) unprocessed: Unprocessed,
@@ -153,6 +200,7 @@ impl<S: Socket, L: Stream> PeerSocket<S, L> {
             awaits_write: false,
             took_bytes: false,
             heard: false,
+            in_flight: InFlight::default(),
             discarded: 0,
             unprocessed: Unprocessed::default(),
             read_size,
@@ -212,7 +260,10 @@ impl<S: Socket, L: Stream, O: Observer> Sockets<S, L, O> {
         let written = socket.link.write(slices, |bytes| {
             self.observer.bytes(peer, Direction::Out, bytes);
         });
-        socket.took_bytes |= matches!(written, Written::Bytes(_));
+        if let Written::Bytes(count) = written {
+            socket.took_bytes = true;
+            socket.in_flight.add(count);
+        }
         written
     }
 

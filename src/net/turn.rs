@@ -265,6 +265,9 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
                 self.count(id, CONTROL_COST);
                 if self.timers.armed(id.slot()) == Some(Deadline::Pong) {
                     self.timers.arm(id.slot(), Deadline::Ping, self.now);
+                    if let Some(socket) = self.sockets.get(id) {
+                        socket.in_flight.note_pong();
+                    }
                 }
                 self.sockets.observer.notice(Some(id), &Notice::Pong(payload));
             }
