@@ -285,8 +285,9 @@ impl<'a> Outbox<'a> {
     ///
     /// If it is the peer of this callback, no message after the current one is processed until then. Unprocessed input
     /// stays within [`read_buffer`](crate::config::Limits::read_buffer). A paused peer is not closed because of a late
-    /// pong or idleness. The pause ends if we send a Close, so that the peer's Close is read, and if the peer resets the
-    /// connection. A peer that only closes its side keeps its place until the pause is over.
+    /// pong or idleness. The pause ends if we send a Close, so that the peer's Close is read. A peer that leaves keeps its
+    /// place until the pause is over, because what it sent before is still processed. Only if it resets the connection and the
+    /// pause lasts longer than [the close time-out](crate::config::Timeouts::close), its place is free at once.
     pub fn pause_reading(&mut self, peer: PeerId, until: Instant) {
         // A closing connection is read up to the peer's Close, and a closed one to the end of the stream.
         if self.look(peer).is_some_and(|own| own.state() == State::Open) {

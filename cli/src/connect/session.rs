@@ -2,7 +2,8 @@
 //!
 //! Rules of this file: On a terminal the client continues until the person stops it. From a pipe it sends everything,
 //! waits for answers, and closes: when the ping after the last line is answered, and as many messages have arrived as
-//! were sent, or none for a while (a server may answer pings before messages that it has read). It takes no line while
+//! were sent, or none for a while (a server may answer pings before messages that it has read). Many lines may take a
+//! server long to read, so the client waits for that pong as long as the server shows that it is there. It takes no line while
 //! much still waits to be sent, so that receiving never waits for sending. With `--reconnect`, lines that could not be sent
 //! wait for the next connection. Lines that are never sent are counted at the end.
 
@@ -20,14 +21,14 @@ use crate::connect::commands::{self, Action};
 use crate::connect::input::{Input, Lines, MAX_LINE};
 use crate::connect::options::Args;
 use crate::connect::show::Show;
-use crate::connect::talk::Talk;
+use crate::connect::talk::{Talk, Traffic};
 use crate::connect::{CLOSED_OTHERWISE, FINE, NOT_CONNECTED, USAGE, Watched, open};
 use crate::texts;
 
 /// The first pause before connecting again, and the longest. A connection that lasted for the longest begins anew.
 const AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
-/// The ping behind the last line of a pipe.
+/// The payload of the ping after the last line of a pipe.
 const LAST: &[u8] = b"framewise: that was all";
 
 /// How often the client looks for Ctrl+C while it connects.
@@ -262,7 +263,7 @@ impl Session {
                 if self.show.above.is_there() {
                     return End::Left(self.leave(client));
                 }
-                talk.end(self.args.wait, client.queued());
+                talk.end(Instant::now(), self.args.wait, self.traffic(client));
                 // With --one the answer is awaited, also if it arrives after the pong.
                 if self.args.wait.is_none() && !self.args.one {
                     client.ping(LAST);
@@ -294,9 +295,7 @@ impl Session {
                         return End::Left(self.leave(client));
                     }
                 }
-                Ok(None)
-                    if talk.is_lost(self.received.load(Ordering::Relaxed), client.queued()) =>
-                {
+                Ok(None) if talk.is_lost(self.traffic(client)) => {
                     self.show.note(texts::NO_PONG, &[&self.args.pong_timeout.as_secs_f64()]);
                     return End::Lost(Closing { code: CloseCode::ABNORMAL, reason: String::new() });
                 }
@@ -306,14 +305,22 @@ impl Session {
                     return End::Left(self.leave(client));
                 }
             }
-            if talk.has_ended(has_moved, client.queued()) {
-                return End::Left(self.leave(client));
+            if talk.has_ended(Instant::now(), has_moved, self.traffic(client)) {
+                let closed = self.leave(client);
+                if talk.is_unconfirmed() && closed.code == CloseCode::ABNORMAL {
+                    self.show.note(texts::NOT_CONFIRMED, &[]);
+                }
+                return End::Left(closed);
             }
             if talk.is_ping_due() {
                 talk.time_ping(b"");
                 client.ping(b"");
             }
         }
+    }
+
+    fn traffic(&self, client: &Client<Tcp, Watched>) -> Traffic {
+        Traffic { received: self.received.load(Ordering::Relaxed), queued: client.queued() }
     }
 
     /// Sends lines until there is none, or much waits to be sent. Returns how the connection was closed, if a line did it.

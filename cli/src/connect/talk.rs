@@ -10,14 +10,30 @@ use crate::connect::options::Args;
 /// Messages and pings whose answers are timed; beyond it the oldest ones are not.
 const MAX_TIMED: usize = 10_000;
 
-/// How long nothing may move before the answers that are still missing are given up.
+/// How long nothing may move before the client stops waiting for the answers that are still missing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long, after the server has read everything.
+/// A server that limits its clients reads more than this many messages slowly. `framewise serve` does so.
+const MANY: u64 = 100;
+
+/// How long nothing may arrive, not even a ping, while a server reads many messages. `framewise serve` sends a ping every
+/// 20 s.
+const LONG_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long nothing may move once the server has read everything.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// How often it looks whether what waits has been sent, if nothing comes in meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// What has moved on a connection so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traffic {
+    /// Bytes that have arrived in all.
+    pub received: u64,
+    /// Bytes that wait to be sent.
+    pub queued: usize,
+}
 
 /// What one connection waits for.
 pub struct Talk {
@@ -58,6 +74,8 @@ struct Ending {
     is_read: bool,
     /// What waited to be sent when something moved last.
     queued: usize,
+    /// How many bytes had arrived by the last check, if any of them shows that the server still reads.
+    received: Option<u64>,
 }
 
 impl Talk {
@@ -121,11 +139,11 @@ impl Talk {
         }
     }
 
-    /// Reports whether the connection is lost because nothing has arrived for the time-out after a ping. `received` is
-    /// how many bytes have arrived in all, `queued` how many wait to be sent. A pong may have to wait behind a long
-    /// message in either direction, so bytes that move are an answer too.
-    pub fn is_lost(&mut self, received: u64, queued: usize) -> bool {
+    /// Reports whether the connection is lost because nothing has arrived for the time-out after a ping. A pong may have to
+    /// wait behind a long message in either direction, so bytes that move are an answer too.
+    pub fn is_lost(&mut self, traffic: Traffic) -> bool {
         let Some(pinging) = &mut self.pinging else { return false };
+        let Traffic { received, queued } = traffic;
         if received != std::mem::replace(&mut pinging.received, received) {
             pinging.lost_at = None;
         }
@@ -135,11 +153,18 @@ impl Talk {
         pinging.lost_at.is_some_and(|at| Instant::now() >= at)
     }
 
-    /// Nothing more will be sent: it ends after so long, or when nothing has moved for a while.
-    pub fn end(&mut self, wait: Option<Duration>, queued: usize) {
-        let at = Instant::now() + wait.unwrap_or(PATIENCE);
-        let patience = if wait.is_none() { Some(PATIENCE) } else { None };
-        self.ending = Some(Ending { at, patience, is_read: false, queued });
+    /// Begins the end: nothing more will be sent. The connection ends after `wait` or, without it, when nothing has moved for
+    /// a while.
+    pub fn end(&mut self, now: Instant, wait: Option<Duration>, traffic: Traffic) {
+        let has_many = self.messages_out > MANY;
+        let patience = if has_many { LONG_PATIENCE } else { PATIENCE };
+        self.ending = Some(Ending {
+            at: now + wait.unwrap_or(patience),
+            patience: if wait.is_none() { Some(patience) } else { None },
+            is_read: false,
+            queued: traffic.queued,
+            received: has_many.then_some(traffic.received),
+        });
     }
 
     /// Whether that has been said.
@@ -151,19 +176,27 @@ impl Talk {
     pub fn all_is_read(&mut self) {
         if let Some(ending) = &mut self.ending {
             (ending.is_read, ending.patience) = (true, Some(QUIET));
+            ending.received = None;
         }
     }
 
-    /// Whether that time is up; `has_moved` if something came in, `queued` what waits to be sent.
-    pub fn has_ended(&mut self, has_moved: bool, queued: usize) -> bool {
+    /// Reports whether that time is up. `has_moved` is true if a message has arrived. Without many messages, other bytes do
+    /// not count: they are pings and pongs, which do not announce a message.
+    pub fn has_ended(&mut self, now: Instant, has_moved: bool, traffic: Traffic) -> bool {
         let Some(ending) = &mut self.ending else { return false };
-        let now = Instant::now();
+        let still_reads = ending.received.is_some_and(|before| traffic.received > before);
         if let Some(patience) = ending.patience
-            && (has_moved || queued < ending.queued)
+            && (has_moved || still_reads || traffic.queued < ending.queued)
         {
-            (ending.at, ending.queued) = (now + patience, queued);
+            (ending.at, ending.queued) = (now + patience, traffic.queued);
+            ending.received = ending.received.map(|_| traffic.received);
         }
         now >= ending.at || (ending.is_read && self.messages_in >= self.messages_out)
+    }
+
+    /// Reports whether the connection ends although the server has not confirmed that it has read everything.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.patience.is_some() && !ending.is_read)
     }
 
     /// Returns how long to wait for the next event, or `None` if nothing is due.
@@ -185,4 +218,58 @@ fn push<T>(queue: &mut VecDeque<T>, item: T) {
         queue.pop_front();
     }
     queue.push_back(item);
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// Returns a talk in which `messages` were sent and the end has begun.
+    fn ending(now: Instant, messages: u64) -> Talk {
+        let mut talk = Talk::new(&Command::parse_from(["connect", "ws://h/"]).args);
+        (0..messages).for_each(|_| talk.sent());
+        talk.end(now, None, Traffic::default());
+        talk
+    }
+
+    /// After many messages, each ping of the server shows that it still reads, until the pong after the last line.
+    #[test]
+    fn many_messages_are_waited_for_while_the_server_is_there() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut talk = ending(start, 10_000);
+        for round in 1..=10 {
+            let traffic = Traffic { received: 2 * round, queued: 0 };
+            assert!(!talk.has_ended(after(20 * round), false, traffic));
+        }
+        assert!(talk.is_unconfirmed());
+        let traffic = Traffic { received: 20, queued: 0 };
+        assert!(!talk.has_ended(after(229), false, traffic));
+        assert!(talk.has_ended(after(230), false, traffic), "30 s without a sign of the server");
+
+        let mut talk = ending(start, 10_000);
+        talk.all_is_read();
+        assert!(!talk.has_ended(after(20), true, Traffic { received: 50, queued: 0 }));
+        // From now on only messages count.
+        assert!(talk.has_ended(after(21), false, Traffic { received: 99, queued: 0 }));
+        assert!(!talk.is_unconfirmed());
+    }
+
+    /// After a few messages, a server that only pings is not waited for.
+    #[test]
+    fn a_few_messages_are_waited_for_for_a_while() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut talk = ending(start, 100);
+        assert!(!talk.has_ended(after(9), false, Traffic { received: 2, queued: 0 }));
+        assert!(talk.has_ended(after(10), false, Traffic { received: 4, queued: 0 }));
+    }
 }
