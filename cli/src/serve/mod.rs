@@ -2,16 +2,21 @@
 //!
 //! ```text
 //! settings.rs   flags and the environment, turned into a config
-//! classroom.rs  the dispatcher ── rooms.rs (who is where), names.rs, events.rs (JSON), budget.rs (how much)
-//!               ├─ routes.rs    what a request asks for
-//!               ├─ guard.rs     which requests are refused: hosts.rs (names), forwarded.rs (proxies)
-//!               └─ pages.rs     the page, health, the description of the events
+//! classroom.rs  the dispatcher ── rooms.rs (who is where), names.rs, budget.rs (how much), class_log.rs
+//!               ├─ actions.rs    what events do ── events.rs (JSON)
+//!               └─ admission.rs  what becomes of a request
+//!                  ├─ routes.rs  what it asks for
+//!                  ├─ guard.rs   which requests are refused: hosts.rs (names), forwarded.rs (proxies)
+//!                  └─ pages.rs   the page, health, the description of the events
 //! addresses.rs  the first lines: the addresses of the server, and a QR code
 //! watch.rs      the observer: log lines, metrics.rs
 //! ```
 
+mod actions;
 mod addresses;
+mod admission;
 mod budget;
+mod class_log;
 mod classroom;
 mod events;
 mod forwarded;

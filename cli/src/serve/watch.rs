@@ -1,5 +1,5 @@
-//! The observer of `framewise serve`: the metrics, and log lines about connections and requests. `classroom.rs` logs what
-//! concerns the class, because it knows names and rooms.
+//! The observer of `framewise serve`: the metrics, and log lines about connections and requests. `class_log.rs` has the lines
+//! that concern the class, with names and rooms.
 //!
 //! Rules of this file: no message text, no token, no cookie, no query in any line; lines for machines are English.
 

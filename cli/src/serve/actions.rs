@@ -1,0 +1,174 @@
+//! What the events of `/ws/events` do: messages to a room or to one member, and changes of room and name.
+//!
+//! Rules of this file: a member does not receive its own messages to a room, and another room receives nothing; a private
+//! message to one's own name comes back. A fault leaves everything as it was.
+
+use framewise::{Message, Outbox, PeerId};
+
+use crate::clock::timestamp_micros;
+use crate::serve::classroom::Classroom;
+use crate::serve::events::{Event, Fault, Moved, Present, RoomMessage, json};
+use crate::serve::rooms::{self, LOBBY, Path};
+
+/// Names that one answer to `who` holds.
+const MAX_NAMES: usize = 1_000;
+
+/// The messages that a change of room or name costs, because many others hear of it.
+const MOVE_COST: u32 = 10;
+
+impl Classroom {
+    /// Does what an event asks for.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be done; nothing has changed.
+    pub(super) fn event(&mut self, outbox: &mut Outbox<'_>, event: Event) -> Result<(), Fault> {
+        match event {
+            Event::Message { text, to: None } => self.say(outbox, &text),
+            Event::Message { text, to: Some(name) } => self.say_to(outbox, &text, &name)?,
+            Event::Join { room, name } => self.join(outbox, room, name)?,
+            Event::Leave => self.leave(outbox),
+            Event::Who => self.who(outbox),
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, outbox: &mut Outbox<'_>, text: &str) {
+        let Some(member) = self.rooms.get(outbox.peer()) else { return };
+        let (from, room) = (member.name.as_deref(), member.room.as_str());
+        let said = RoomMessage {
+            message: text,
+            timestamp: timestamp_micros(),
+            from,
+            room: Some(room),
+            to: None,
+        };
+        self.publish(outbox, &rooms::events(room), Message::from(&json(&said)));
+        self.publish(outbox, &rooms::raw(room), Message::from(text));
+    }
+
+    fn say_to(&mut self, outbox: &mut Outbox<'_>, text: &str, name: &str) -> Result<(), Fault> {
+        let to = self.rooms.named(name).ok_or_else(|| Fault::NoSuchPeer(name.to_owned()))?;
+        let name_of = |peer| self.rooms.get(peer).and_then(|member| member.name.as_deref());
+        // The owner's own spelling of the name.
+        let (from, name) = (name_of(outbox.peer()), name_of(to));
+        let said = RoomMessage {
+            message: text,
+            timestamp: timestamp_micros(),
+            from,
+            room: None,
+            to: name,
+        };
+        let event = json(&said);
+        let message = Message::from(&event);
+        self.metrics.sent(message, usize::from(outbox.send(to, message)));
+        Ok(())
+    }
+
+    /// Changes the member's room, name, or both. The answer has the room's own name, which may be spelled otherwise.
+    fn join(
+        &mut self,
+        outbox: &mut Outbox<'_>,
+        room: Option<String>,
+        name: Option<String>,
+    ) -> Result<(), Fault> {
+        let peer = outbox.peer();
+        if let Some(wanted) = &name
+            && let Some(existing) = self.rooms.taken(wanted, peer)
+        {
+            return Err(Fault::NameTaken {
+                wanted: wanted.clone(),
+                existing: existing.to_owned(),
+                free: self.rooms.free_name(wanted),
+            });
+        }
+        let Some(member) = self.rooms.get(peer) else { return Ok(()) };
+        let room = room.map_or_else(|| member.room.clone(), |room| self.rooms.room_called(&room));
+        let is_renamed = name.is_some() && name != member.name;
+        if room != member.room || is_renamed {
+            self.go(outbox, &room, name);
+        }
+        let name = self.rooms.get(peer).and_then(|member| member.name.as_deref());
+        self.reply(outbox, &json(&Moved { kind: "joined", room: &room, name }));
+        Ok(())
+    }
+
+    fn leave(&mut self, outbox: &mut Outbox<'_>) {
+        let Some(member) = self.rooms.get(outbox.peer()) else { return };
+        let room = member.room.clone();
+        if room != LOBBY {
+            self.go(outbox, LOBBY, None);
+        }
+        self.reply(outbox, &json(&Moved { kind: "left", room: &room, name: None }));
+    }
+
+    /// Moves the member to a room, or into the same one under another name. The members who want to know it hear that the
+    /// old name left and that the new one joined.
+    fn go(&mut self, outbox: &mut Outbox<'_>, room: &str, name: Option<String>) {
+        self.cost.messages += MOVE_COST;
+        let peer = outbox.peer();
+        let Some(before) = self.rooms.get(peer).map(|member| member.room.clone()) else { return };
+        leave_groups(outbox, &before);
+        self.tell(outbox, "left", peer, &before);
+        if let Some(name) = name {
+            self.rooms.rename(peer, name);
+        }
+        self.rooms.go(peer, room);
+        self.join_groups(outbox, peer);
+        self.tell(outbox, "joined", peer, room);
+        if let Some(member) = self.rooms.get(peer) {
+            self.log.joined(peer, member, &before);
+        }
+    }
+
+    /// Joins the groups of the member's room.
+    pub(super) fn join_groups(&self, outbox: &mut Outbox<'_>, peer: PeerId) {
+        let Some(member) = self.rooms.get(peer) else { return };
+        let groups = match member.path {
+            Path::Echo => vec![],
+            Path::Raw => vec![rooms::raw(&member.room)],
+            Path::Events { presence: false } => vec![rooms::events(&member.room)],
+            Path::Events { presence: true } => {
+                vec![rooms::events(&member.room), rooms::presence(&member.room)]
+            }
+        };
+        for group in groups {
+            outbox.join(&group).expect("two groups at most, with names that fit");
+        }
+    }
+
+    /// Tells the members of a room who want to know it that a member came or went.
+    pub(super) fn tell(&self, outbox: &mut Outbox<'_>, kind: &str, peer: PeerId, room: &str) {
+        let name = self.rooms.get(peer).and_then(|member| member.name.as_deref());
+        self.publish(
+            outbox,
+            &rooms::presence(room),
+            Message::from(&json(&Moved { kind, room, name })),
+        );
+    }
+
+    fn who(&mut self, outbox: &mut Outbox<'_>) {
+        let Some(member) = self.rooms.get(outbox.peer()) else { return };
+        let room = member.room.as_str();
+        let everybody = self.rooms.within(room).map(|member| member.name.as_deref());
+        let (mut names, mut unnamed) = (Vec::new(), 0);
+        for name in everybody {
+            match name {
+                Some(name) => names.push(name),
+                None => unnamed += 1,
+            }
+        }
+        names.sort_unstable();
+        let more = names.len().checked_sub(MAX_NAMES).filter(|&more| more > 0);
+        names.truncate(MAX_NAMES);
+        let answer = json(&Present { kind: "who", room, names, more, unnamed });
+        self.cost.bytes += answer.len();
+        self.reply(outbox, &answer);
+    }
+}
+
+fn leave_groups(outbox: &mut Outbox<'_>, room: &str) {
+    for group in [rooms::raw(room), rooms::events(room), rooms::presence(room)] {
+        outbox.leave(&group);
+    }
+}

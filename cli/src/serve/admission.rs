@@ -1,0 +1,116 @@
+//! Which requests open a WebSocket, which get a page, and which are refused.
+//!
+//! Rules of this file: the guard judges a request before anything else looks at it, and every refusal has a response that
+//! says what to do.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use framewise::lang::Lang;
+use framewise::trace::printable;
+use framewise::{Decision, Request};
+use tracing::info;
+
+use crate::serve::events::shortened;
+use crate::serve::guard::{Guard, Wanted, teach};
+use crate::serve::metrics::Metrics;
+use crate::serve::pages::{self, Pages};
+use crate::serve::routes::{path_of, room_of, route};
+use crate::texts;
+
+/// The maximum number of characters of a path in a log line.
+const MAX_SHOWN: usize = 80;
+
+/// The checks and pages for requests, and the number of open connections from each address.
+pub struct Admission {
+    guard: Guard,
+    pages: Pages,
+    metrics: Rc<Metrics>,
+    /// The maximum number of open connections from one client's address, if the library cannot count them because they come
+    /// through a proxy.
+    max_per_client: Option<usize>,
+    /// The open connections from each client's address.
+    by_client: HashMap<IpAddr, usize>,
+}
+
+impl Admission {
+    /// Returns the admission of a server that nobody has connected to.
+    pub fn new(
+        guard: Guard,
+        pages: Pages,
+        metrics: Rc<Metrics>,
+        max_per_client: Option<usize>,
+    ) -> Admission {
+        Admission { guard, pages, metrics, max_per_client, by_client: HashMap::new() }
+    }
+
+    /// Returns the language that a request prefers, or the server's.
+    pub fn lang_of(&self, request: &Request<'_>) -> Lang {
+        self.pages.lang_of(request)
+    }
+
+    /// Decides about a request. `connections` is the number of open WebSockets, which `/health` reports.
+    pub fn decide(
+        &self,
+        request: &Request<'_>,
+        from: SocketAddr,
+        connections: usize,
+    ) -> Decision<IpAddr> {
+        let (lang, route) = (self.lang_of(request), route(request));
+        let path = path_of(request, &route);
+        // At / there is a page as well.
+        let is_page = !request.is_handshake() && (path.is_none() || route == "/");
+        let wanted = match (is_page, route.as_str()) {
+            (false, _) => Wanted::WebSocket,
+            (true, "/metrics" | "/wire") => Wanted::PrivatePage,
+            (true, _) => Wanted::Page,
+        };
+        let client = match self.guard.admit(request, wanted, from, lang) {
+            Ok(client) => client,
+            Err(refusal) => return Decision::Respond(refusal),
+        };
+        let is_known = path.is_some() || is_page && self.pages.has(&route);
+        if !is_known {
+            let found = shortened(&printable(request.path()), MAX_SHOWN).into_owned();
+            let text = texts::LOG_NOT_FOUND.get(self.guard.log_lang);
+            info!(address = %client, path = found, status = 404, "{text}");
+            return Decision::Respond(pages::not_found(request, &route, lang));
+        }
+        if is_page {
+            return Decision::Respond(match route.as_str() {
+                "/metrics" => self.metrics.page(),
+                _ => self.pages.answer(request, &route, lang, connections),
+            });
+        }
+        if room_of(request).is_none() {
+            return Decision::Respond(pages::bad_room(request, lang));
+        }
+        if !request.is_handshake() {
+            return Decision::Respond(pages::upgrade_required(request, lang));
+        }
+        let open = self.by_client.get(&client).copied().unwrap_or_default();
+        if self.max_per_client.is_some_and(|most| open >= most) {
+            let (rule, fix) = (texts::MANY_RULE, texts::MANY_FIX.get(lang));
+            let found = format!("{client}: {open}");
+            return Decision::Respond(teach(429, rule, "RFC 6585 4", &found, fix, lang));
+        }
+        Decision::Accept(client)
+    }
+
+    /// Counts a connection that has opened.
+    pub fn opened(&mut self, client: IpAddr) {
+        *self.by_client.entry(client).or_default() += 1;
+    }
+
+    /// Counts a connection that has closed.
+    pub fn closed(&mut self, client: IpAddr) {
+        if let Entry::Occupied(mut open) = self.by_client.entry(client) {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
+    }
+}
