@@ -91,8 +91,9 @@ table! {
     INVALID_MESSAGE: "an event is a JSON object in a text frame, and its fields are strings",
                      "um evento é um objeto JSON em um frame de texto, e seus campos são strings";
     MISSING_MESSAGE: "say {\"message\": \"…\"}, or name a \"type\"", "diga {\"message\": \"…\"}, ou informe um \"type\"";
-    UNKNOWN_TYPE: "there is no type '{}'; known are message, join, leave and who",
-                  "não existe o tipo '{}'; os conhecidos são message, join, leave e who";
+    UNKNOWN_TYPE: "there is no type '{}'; known are message, join, leave, who and ping",
+                  "não existe o tipo '{}'; os conhecidos são message, join, leave, who e ping";
+    INVALID_ID: "the id of an event is a string of 1 to {} characters", "o id de um evento é uma string de 1 a {} caracteres";
     NO_SUCH_PEER: "nobody here is called '{}'", "ninguém aqui se chama '{}'";
     NAME_TAKEN: "somebody else is called '{}'; '{}' is free", "outra pessoa já se chama '{}'; '{}' está livre";
     NAME_SIMILAR: "this name is too similar to '{}', which somebody else has; '{}' is free",
@@ -136,6 +137,10 @@ table! {
     PATH_MEANT: "did you mean {}?", "você quis dizer {}?";
     ROOM_RULE: "a room has a name of 1 to 64 characters, all of them visible, with no space around it and at most three accents in a row",
                "o nome de uma sala tem de 1 a 64 caracteres, todos visíveis, sem espaços em volta e com no máximo três acentos seguidos";
+    CLIENT_RULE: "client is a random text of 16 to 64 letters, digits, hyphens and underscores",
+                 "client é um texto aleatório de 16 a 64 letras, dígitos, hifens e sublinhados";
+    CLIENT_FIX: "leave it out, or choose a new one, such as that of `openssl rand -hex 16`",
+                "omita-o, ou escolha um novo, como o de `openssl rand -hex 16`";
     UPGRADE_RULE: "at this path there is a WebSocket and no page: Upgrade has to be websocket",
                   "neste caminho há um WebSocket e nenhuma página: Upgrade precisa ser websocket";
     UPGRADE_FIX: "connect with a WebSocket client to ws://, or open / in a browser",

@@ -262,24 +262,169 @@ fn who_comes_and_goes_is_told_to_those_who_asked_for_it() {
     settle(&mut watcher);
     let mut ana = serve.connect("/ws/events");
     join(&mut ana, "7a", "ana");
-    assert_eq!(watcher.json(), json!({"type": "joined", "room": "7a", "name": "ana"}));
+    assert_eq!(watcher.json(), json!({"type": "peer_joined", "room": "7a", "name": "ana"}));
     ana.send(r#"{"type": "leave"}"#).json();
-    assert_eq!(watcher.json(), json!({"type": "left", "room": "7a", "name": "ana"}));
+    assert_eq!(watcher.json(), json!({"type": "peer_left", "room": "7a", "name": "ana"}));
     join(&mut ana, "7a", "ana");
     watcher.json();
     // Another name: the old one went, the new one came, in the same room and across rooms.
     join(&mut ana, "7a", "ana maria");
-    assert_eq!(watcher.json(), json!({"type": "left", "room": "7a", "name": "ana"}));
-    assert_eq!(watcher.json(), json!({"type": "joined", "room": "7a", "name": "ana maria"}));
+    assert_eq!(watcher.json(), json!({"type": "peer_left", "room": "7a", "name": "ana"}));
+    assert_eq!(watcher.json(), json!({"type": "peer_joined", "room": "7a", "name": "ana maria"}));
     // The same name again is no news.
     join(&mut ana, "7a", "ana maria");
     join(&mut ana, "8b", "ana");
-    assert_eq!(watcher.json(), json!({"type": "left", "room": "7a", "name": "ana maria"}));
+    assert_eq!(watcher.json(), json!({"type": "peer_left", "room": "7a", "name": "ana maria"}));
     join(&mut ana, "7a", "maria");
-    assert_eq!(watcher.json(), json!({"type": "joined", "room": "7a", "name": "maria"}));
+    assert_eq!(watcher.json(), json!({"type": "peer_joined", "room": "7a", "name": "maria"}));
     drop(ana);
-    assert_eq!(watcher.json(), json!({"type": "left", "room": "7a", "name": "maria"}));
+    assert_eq!(watcher.json(), json!({"type": "peer_left", "room": "7a", "name": "maria"}));
     watcher.hears_nothing();
+}
+
+/// One's own answers and the news about others have different types, so that a client never takes one for the other.
+#[test]
+fn news_about_others_is_not_ones_own_answer() {
+    let serve = Serve::start(&[]);
+    let mut ana = serve.connect_as("/ws/events", with_presence);
+    let mut bia = serve.connect_as("/ws/events", with_presence);
+    assert_eq!(ana.json(), json!({"type": "peer_joined", "room": "lobby"}));
+    join(&mut ana, "7a", "ana");
+    assert_eq!(bia.json(), json!({"type": "peer_left", "room": "lobby"}));
+    join(&mut bia, "7a", "bia");
+    assert_eq!(ana.json(), json!({"type": "peer_joined", "room": "7a", "name": "bia"}));
+    let left = bia.send(r#"{"type": "leave"}"#).json();
+    assert_eq!(left, json!({"type": "left", "room": "7a"}));
+    assert_eq!(ana.json(), json!({"type": "peer_left", "room": "7a", "name": "bia"}));
+    ana.hears_nothing();
+    bia.hears_nothing();
+}
+
+#[test]
+fn every_event_with_an_id_is_answered_with_it() {
+    let serve = Serve::start(&[]);
+    let mut ana = serve.connect("/ws/events");
+    let mut bia = serve.connect("/ws/events");
+    let longest = "é".repeat(64);
+    let ack = |id: &str| json!({"type": "ack", "id": id});
+    assert_eq!(
+        ana.send(&json!({"message": "Olá", "id": longest}).to_string()).json(),
+        ack(&longest)
+    );
+    assert_eq!(bia.json()["message"], "Olá");
+    // An answer comes first, and then the acknowledgement.
+    for (event, answer) in [
+        (
+            r#"{"type": "join", "name": "ana", "id": "1"}"#,
+            json!({"type": "joined", "room": "lobby", "name": "ana"}),
+        ),
+        (
+            r#"{"type": "who", "id": "2"}"#,
+            json!({"type": "who", "room": "lobby", "names": ["ana"], "unnamed": 1}),
+        ),
+        (r#"{"type": "leave", "id": "3"}"#, json!({"type": "left", "room": "lobby"})),
+        (r#"{"type": "ping", "id": "4"}"#, json!({"type": "pong"})),
+    ] {
+        assert_eq!(ana.send(event).json(), answer);
+        assert_eq!(ana.json()["type"], "ack", "{event}");
+    }
+    assert_eq!(ana.send(r#"{"type": "ping"}"#).json(), json!({"type": "pong"}));
+    for (event, id, code) in [
+        (r#"{"id": "c1"}"#, Some("c1"), "missing_message"),
+        (r#"{"id": "c2", "type": "dance"}"#, Some("c2"), "unknown_type"),
+        (r#"{"id": "c3", "message": "?", "to": "davi"}"#, Some("c3"), "no_such_peer"),
+        (r#"{"message": "\ud83d", "id": "c4"}"#, Some("c4"), "lone_surrogate"),
+        (r#"{"message": "not sent", "id": 5}"#, None, "invalid_id"),
+        (r#"{"message": "not sent", "id": ""}"#, None, "invalid_id"),
+        (
+            &json!({"message": "not sent", "id": format!("{longest}é")}).to_string(),
+            None,
+            "invalid_id",
+        ),
+    ] {
+        let error = ana.send(event).json();
+        assert_eq!((&error["type"], &error["error"]["code"]), (&json!("error"), &json!(code)));
+        assert_eq!(error.get("id").and_then(|id| id.as_str()), id, "{event}");
+    }
+    // Without an id there is no acknowledgement, and others never see an id.
+    ana.send(r#"{"message": "sem id"}"#).hears_nothing();
+    let said = bia.json();
+    assert_eq!((&said["message"], said.get("id")), (&json!("sem id"), None));
+    bia.hears_nothing();
+}
+
+/// A message that comes again with the same id is acknowledged again, and delivered once.
+#[test]
+fn a_repeated_id_is_delivered_once() {
+    let serve = Serve::start(&[]);
+    let mut ana = serve.connect("/ws/events");
+    let mut bia = serve.connect("/ws/events");
+    let mut raw = serve.connect("/ws");
+    settle(&mut raw);
+    join(&mut bia, "lobby", "bia");
+    let say = |peer: &mut Peer, event: serde_json::Value| {
+        let answer = peer.send(&event.to_string()).json();
+        assert_eq!(answer["id"], event["id"]);
+        answer["type"].clone()
+    };
+    for _ in 0..3 {
+        assert_eq!(say(&mut ana, json!({"message": "uma vez", "id": "1"})), "ack");
+        assert_eq!(
+            say(&mut ana, json!({"message": "em particular", "to": "bia", "id": "2"})),
+            "ack"
+        );
+    }
+    assert_eq!(bia.json()["message"], "uma vez");
+    assert_eq!(bia.json()["message"], "em particular");
+    assert_eq!(raw.text(), "uma vez");
+    // The ids of others are their own.
+    assert_eq!(say(&mut bia, json!({"message": "da bia", "id": "1"})), "ack");
+    assert_eq!(ana.json()["message"], "da bia");
+    assert_eq!(raw.text(), "da bia");
+    // What was not delivered may be tried again.
+    let late = json!({"message": "enfim", "to": "caio", "id": "3"});
+    assert_eq!(say(&mut ana, late.clone()), "error");
+    join(&mut bia, "lobby", "caio");
+    assert_eq!(say(&mut ana, late), "ack");
+    assert_eq!(bia.json()["message"], "enfim");
+    for peer in [&mut ana, &mut bia, &mut raw] {
+        peer.hears_nothing();
+    }
+}
+
+/// `?client=` makes two connections one sender: the second one repeats what the first one may have lost.
+#[test]
+fn an_id_is_remembered_across_the_connections_of_a_client() {
+    let serve = Serve::start(&[]);
+    let mut bia = serve.connect("/ws/events");
+    settle(&mut bia);
+    let path = "/ws/events?client=0123456789abcdef";
+    let say = |peer: &mut Peer, text: &str| {
+        let event = json!({"message": text, "id": "1"});
+        assert_eq!(peer.send(&event.to_string()).json(), json!({"type": "ack", "id": "1"}));
+    };
+    let mut first = serve.connect(path);
+    say(&mut first, "uma vez");
+    assert_eq!(bia.json()["message"], "uma vez");
+    // While the first connection is still open, and after it has closed.
+    let mut second = serve.connect(path);
+    say(&mut second, "uma vez");
+    first.0.close(CloseCode::NORMAL, "").expect("a valid code");
+    second.0.close(CloseCode::NORMAL, "").expect("a valid code");
+    say(&mut serve.connect(path), "uma vez");
+    bia.hears_nothing();
+    // Another client, and connections without one, are other senders.
+    say(&mut serve.connect("/ws/events?client=0123456789abcdeF"), "outro cliente");
+    assert_eq!(bia.json()["message"], "outro cliente");
+    for text in ["sem cliente", "sem cliente outra vez"] {
+        say(&mut serve.connect("/ws/events"), text);
+        assert_eq!(bia.json()["message"], text);
+    }
+    for bad in ["short", "with%20a%20space%20in%20it", "%ff0123456789abcdef", &"x".repeat(65)] {
+        let answer = serve.http(&format!("/ws/events?client={bad}"), "Accept-Language: en\r\n");
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(answer.contains("client is a random text of 16 to 64 letters"), "{answer}");
+    }
 }
 
 #[test]

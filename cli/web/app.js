@@ -27,8 +27,8 @@ if (address.searchParams.has('token')) {
   address.searchParams.delete('token');
   history.replaceState(null, '', address);
 }
-/** What the server knows of this connection; and before its last answer, in case that was about somebody else. */
-let [me, before] = [{ name: '', room: wanted.room }, null];
+/** What the server knows of this connection. */
+let me = { name: '', room: wanted.room };
 /** What was asked for and not answered yet. */
 let joining = null;
 /** The last name that the server gave us, and how often we still ask for it again. */
@@ -123,21 +123,18 @@ const heard = {
     showProblem(error.message);
     if (error.code === 'no_such_peer') failed(error.message);
     if (error.code !== 'name_taken' && error.code !== 'invalid_name') return;
-    // Somebody else's news may have looked like our answer: then it was not.
-    if (!joining && before) Object.assign(wanted, (me = before));
-    joining = before = null;
+    joining = null;
     if (nameTries === 0) return;
     nameTries -= 1;
     setTimeout(() => !me.name && !joining && join({ ...wanted }), NAME_AGAIN_AFTER);
   },
-  joined({ room, name }) {
-    // The server names the room as its first member spelled it. News about others are only about the room that we are in.
-    const isOurs = joining && (name ?? '') === joining.name && (joining.name || room === joining.room || room !== me.room);
-    if (isOurs) return settle(room);
+  // The server names the room as its first member spelled it.
+  joined: ({ room, name = '' }) => settle(room, name),
+  peer_joined({ name }) {
     people.came(name);
     if (name !== undefined) notice('joined', name);
   },
-  left({ name }) {
+  peer_left({ name }) {
     people.went(name);
     if (name !== undefined) notice('left', name);
   },
@@ -167,9 +164,9 @@ function failed(message) {
 }
 
 /** The server has agreed, and we are in this room. */
-function settle(room) {
+function settle(room, name) {
   if (room !== me.room) notice('nowIn', room);
-  [before, me, joining] = [me, { ...joining, room }, null];
+  [me, joining] = [{ name, room }, null];
   Object.assign(wanted, me);
   if (nameTries > 0) showProblem('');
   [owned, nameTries] = [me.name, 0];
@@ -215,7 +212,7 @@ function opened() {
   $('token-form').hidden = true;
   // Only who had the name before has a reason to wait for it.
   nameTries = owned && owned === wanted.name ? NAME_TRIES : 0;
-  [me, before, joining] = [{ name: '', room: wanted.room }, null, null];
+  [me, joining] = [{ name: '', room: wanted.room }, null];
   enter(me.room);
   if (wanted.name) join({ ...wanted });
   connection.send({ type: 'who' });

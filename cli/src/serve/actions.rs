@@ -3,11 +3,13 @@
 //! Rules of this file: a member does not receive its own messages to a room, and another room receives nothing; a private
 //! message to one's own name comes back. A fault leaves everything as it was.
 
+use std::time::Instant;
+
 use framewise::{Message, Outbox, PeerId};
 
 use crate::clock::timestamp_micros;
 use crate::serve::classroom::Classroom;
-use crate::serve::events::{Event, Fault, Moved, Present, RoomMessage, json};
+use crate::serve::events::{Event, Fault, Moved, Pong, Present, RoomMessage, json};
 use crate::serve::rooms::{self, LOBBY, Path};
 
 /// Names that one answer to `who` holds.
@@ -22,13 +24,43 @@ impl Classroom {
     /// # Errors
     ///
     /// It cannot be done; nothing has changed.
-    pub(super) fn event(&mut self, outbox: &mut Outbox<'_>, event: Event) -> Result<(), Fault> {
+    pub(super) fn event(
+        &mut self,
+        outbox: &mut Outbox<'_>,
+        event: Event,
+        id: Option<&str>,
+    ) -> Result<(), Fault> {
         match event {
-            Event::Message { text, to: None } => self.say(outbox, &text),
-            Event::Message { text, to: Some(name) } => self.say_to(outbox, &text, &name)?,
+            Event::Message { text, to } => self.deliver_once(outbox, &text, to.as_deref(), id)?,
             Event::Join { room, name } => self.join(outbox, room, name)?,
             Event::Leave => self.leave(outbox),
             Event::Who => self.who(outbox),
+            Event::Ping => self.reply(outbox, &json(&Pong::default())),
+        }
+        Ok(())
+    }
+
+    /// Delivers a message, unless its sender has delivered one with this id in the last five minutes. The other events may
+    /// be carried out again: they only concern the connection that they come from, and the same one again changes nothing.
+    fn deliver_once(
+        &mut self,
+        outbox: &mut Outbox<'_>,
+        text: &str,
+        to: Option<&str>,
+        id: Option<&str>,
+    ) -> Result<(), Fault> {
+        let Some(member) = self.rooms.get(outbox.peer()) else { return Ok(()) };
+        let (sender, now) = (member.sender.clone(), Instant::now());
+        if id.is_some_and(|id| self.delivered.contains(&sender, id, now)) {
+            return Ok(());
+        }
+        match to {
+            Some(name) => self.say_to(outbox, text, name)?,
+            None => self.say(outbox, text),
+        }
+        // After a fault, the client may try again with the same id.
+        if let Some(id) = id {
+            self.delivered.insert(&sender, id, now);
         }
         Ok(())
     }
@@ -109,13 +141,13 @@ impl Classroom {
         let peer = outbox.peer();
         let Some(before) = self.rooms.get(peer).map(|member| member.room.clone()) else { return };
         leave_groups(outbox, &before);
-        self.tell(outbox, "left", peer, &before);
+        self.tell(outbox, "peer_left", peer, &before);
         if let Some(name) = name {
             self.rooms.rename(peer, name);
         }
         self.rooms.go(peer, room);
         self.join_groups(outbox, peer);
-        self.tell(outbox, "joined", peer, room);
+        self.tell(outbox, "peer_joined", peer, room);
         if let Some(member) = self.rooms.get(peer) {
             self.log.joined(peer, member, &before);
         }

@@ -17,7 +17,8 @@ use crate::serve::events::shortened;
 use crate::serve::guard::{Guard, Wanted, teach};
 use crate::serve::metrics::Metrics;
 use crate::serve::pages::{self, Pages};
-use crate::serve::routes::{path_of, room_of, route};
+use crate::serve::rooms::Path;
+use crate::serve::routes::{client_of, path_of, room_of, route};
 use crate::texts;
 
 /// The maximum number of characters of a path in a log line.
@@ -86,6 +87,9 @@ impl Admission {
         }
         if room_of(request).is_none() {
             return Decision::Respond(pages::bad_room(request, lang));
+        }
+        if matches!(path, Some(Path::Events { .. })) && client_of(request).is_err() {
+            return Decision::Respond(pages::bad_client(request, lang));
         }
         if !request.is_handshake() {
             return Decision::Respond(pages::upgrade_required(request, lang));

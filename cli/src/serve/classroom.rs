@@ -13,18 +13,22 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Instant;
 
+use framewise::lang::Lang;
 use framewise::{Application, Closed, Decision, Message, Opened, Outbox, Request};
 
 use crate::clock::timestamp_micros;
 use crate::serve::admission::Admission;
-use crate::serve::budget::Limits;
+use crate::serve::budget::{Budget, Limits};
 use crate::serve::class_log::ClassLog;
-use crate::serve::events::{self, Fault, MAX_MESSAGE, Moved, RoomMessage, SlowedDown, json};
+use crate::serve::delivered::{Delivered, Sender};
+use crate::serve::events::{
+    self, Ack, Fault, MAX_MESSAGE, Moved, Received, RoomMessage, SlowedDown, json,
+};
 use crate::serve::guard::Guard;
 use crate::serve::metrics::Metrics;
 use crate::serve::pages::Pages;
-use crate::serve::rooms::{self, Path, Rooms};
-use crate::serve::routes::{path_of, room_of, route};
+use crate::serve::rooms::{self, Member, Path, Rooms};
+use crate::serve::routes::{client_of, path_of, room_of, route};
 
 /// The cost of a message besides itself: the work that it causes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,6 +45,8 @@ pub struct Classroom {
     /// The budget of each client.
     limits: Limits,
     pub(super) log: ClassLog,
+    /// The messages that must not be delivered again.
+    pub(super) delivered: Delivered,
     /// What the current message has cost besides itself.
     pub(super) cost: Cost,
 }
@@ -58,7 +64,7 @@ impl Classroom {
         let log = ClassLog::new(guard.log_lang, log_messages);
         let admission = Admission::new(guard, pages, Rc::clone(&metrics), max_per_client);
         let (rooms, cost) = (Rooms::default(), Cost::default());
-        Classroom { rooms, admission, metrics, limits, log, cost }
+        Classroom { rooms, admission, metrics, limits, log, delivered: Delivered::default(), cost }
     }
 
     fn echo(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
@@ -99,6 +105,24 @@ impl Classroom {
         }
     }
 
+    /// Carries out an event, and answers it with an acknowledgement if it has an id, or with an error.
+    fn receive(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>, lang: Lang) {
+        let Received { id, event } = match message {
+            Message::Text(text) => events::parse(text.as_str()),
+            Message::Binary(_) => Received { id: None, event: Err(Fault::InvalidMessage) },
+        };
+        let id = id.as_deref();
+        match (event.and_then(|event| self.event(outbox, event, id)), id) {
+            (Ok(()), Some(id)) => self.reply(outbox, &json(&Ack::of(id))),
+            (Ok(()), None) => {}
+            (Err(fault), id) => {
+                let error = fault.event(lang, id);
+                self.cost.bytes += error.len();
+                self.reply(outbox, &error);
+            }
+        }
+    }
+
     /// Charges a message and the work that it has caused. A client beyond its budget is not read for a while.
     fn charge(&mut self, outbox: &mut Outbox<'_>, message_bytes: usize) {
         let (peer, cost) = (outbox.peer(), mem::take(&mut self.cost));
@@ -132,12 +156,18 @@ impl Application for Classroom {
         let (Some(path), Some(room)) = (path, room_of(request)) else { return };
         let (peer, lang) = (outbox.peer(), self.admission.lang_of(request));
         self.admission.opened(client);
-        let room = self.rooms.enter(peer, path, lang, &room, client, Instant::now());
+        let sender = match client_of(request) {
+            Ok(Some(client)) => Sender::Client(client),
+            _ => Sender::Connection(peer),
+        };
+        let budget = Budget::new(Instant::now());
+        let member = Member { path, client, sender, lang, room, name: None, budget };
+        let room = self.rooms.enter(peer, member);
         self.join_groups(outbox, peer);
         let (path_shown, room_shown) = (route(request), (path != Path::Echo).then_some(&room));
         self.log.opened(peer, client, &path_shown, room_shown);
         if path != Path::Echo {
-            self.tell(outbox, "joined", peer, &room);
+            self.tell(outbox, "peer_joined", peer, &room);
         }
     }
 
@@ -148,17 +178,7 @@ impl Application for Classroom {
         match path {
             Path::Echo => self.echo(outbox, message),
             Path::Raw => self.raw(outbox, &room, message),
-            Path::Events { .. } => {
-                let event = match message {
-                    Message::Text(text) => events::parse(text.as_str()),
-                    Message::Binary(_) => Err(Fault::InvalidMessage),
-                };
-                if let Err(fault) = event.and_then(|event| self.event(outbox, event)) {
-                    let error = fault.event(lang);
-                    self.cost.bytes += error.len();
-                    self.reply(outbox, &error);
-                }
-            }
+            Path::Events { .. } => self.receive(outbox, message, lang),
         }
         self.charge(outbox, message.bytes().len());
     }
@@ -167,8 +187,12 @@ impl Application for Classroom {
         let Some(member) = self.rooms.depart(outbox.peer()) else { return };
         self.log.closed(outbox.peer(), &member, closed);
         self.admission.closed(member.client);
+        if matches!(member.sender, Sender::Connection(_)) {
+            self.delivered.forget_sender(&member.sender);
+        }
         if member.path != Path::Echo {
-            let moved = Moved { kind: "left", room: &member.room, name: member.name.as_deref() };
+            let moved =
+                Moved { kind: "peer_left", room: &member.room, name: member.name.as_deref() };
             self.publish(outbox, &rooms::presence(&member.room), Message::from(&json(&moved)));
         }
     }
@@ -179,7 +203,6 @@ mod tests {
     use std::time::Duration;
 
     use framewise::config::OriginPolicy;
-    use framewise::lang::Lang;
     use framewise::{Client, Config, Event, Server};
 
     use super::*;

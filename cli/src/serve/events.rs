@@ -3,16 +3,21 @@
 //! ```text
 //! {"message": "Olá"}                        to all others in the room
 //! {"message": "Olá", "to": "ana"}           to ana alone, wherever she is
-//! {"type": "join", "room": "7a", "name": "ana"}    {"type": "leave"}    {"type": "who"}
+//! {"type": "join", "room": "7a", "name": "ana"}    {"type": "leave"}    {"type": "who"}    {"type": "ping"}
 //! ```
 //!
-//! Rules of this file: an event is parsed once, into a type that allows nothing impossible; every fault has a code
-//! that a program can act on and a text that a student can.
+//! Each may have an `"id"`. After the event was carried out, its client gets `{"type": "ack"}` with the same id. If it was
+//! not, the error has the id.
+//!
+//! Rules of this file: an event is parsed into a type that allows nothing impossible; every fault has a code that a program
+//! can act on and a text that a student can.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use framewise::lang::{Bilingual, Lang};
 use serde::Serialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::serve::names::{self, MAX_MARKS, MAX_NAME, NameFault};
@@ -21,8 +26,20 @@ use crate::texts;
 /// Longest message in characters.
 pub const MAX_MESSAGE: usize = 16_384;
 
+/// The maximum number of characters of an id.
+const MAX_ID: usize = 64;
+
 /// How many arrays and objects may lie in one another: the limit of `serde_json`, whose stack is bounded.
 const MAX_DEPTH: usize = 127;
+
+/// An event of a client, and the id that its answer has.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Received {
+    /// `None` if the event has no id, or none that could be read.
+    pub id: Option<String>,
+    /// What the client asks for, or why it cannot be done.
+    pub event: Result<Event, Fault>,
+}
 
 /// What a client asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,6 +62,8 @@ pub enum Event {
     Leave,
     /// Ask who is here.
     Who,
+    /// Ask whether the server still answers.
+    Ping,
 }
 
 /// Why an event was not carried out.
@@ -76,6 +95,8 @@ pub enum Fault {
         /// A name like the wanted one that nobody has.
         free: String,
     },
+    /// The id is no string, empty, or too long.
+    InvalidId,
     /// It cannot be a name.
     InvalidName(NameFault),
     /// A message of so many characters.
@@ -156,6 +177,7 @@ impl Fault {
             Fault::UnknownType(_) => "unknown_type",
             Fault::NoSuchPeer(_) => "no_such_peer",
             Fault::NameTaken { .. } => "name_taken",
+            Fault::InvalidId => "invalid_id",
             Fault::InvalidName(_) => "invalid_name",
             Fault::TooLong(_) => "too_long",
         }
@@ -177,6 +199,7 @@ impl Fault {
                 say(texts::NAME_TAKEN, &[existing, free])
             }
             Fault::NameTaken { existing, free, .. } => say(texts::NAME_SIMILAR, &[existing, free]),
+            Fault::InvalidId => say(texts::INVALID_ID, &[&MAX_ID]),
             Fault::InvalidName(fault) => match fault {
                 NameFault::Length => say(texts::NAME_LENGTH, &[&MAX_NAME]),
                 NameFault::Space => say(texts::NAME_SPACE, &[]),
@@ -190,8 +213,8 @@ impl Fault {
         }
     }
 
-    /// Returns the event that tells the client.
-    pub fn event(&self, lang: Lang) -> String {
+    /// Returns the error event for the client, with the id of the event that it is about.
+    pub fn event(&self, lang: Lang, id: Option<&str>) -> String {
         let mut error = ErrorBody {
             code: self.code(),
             message: self.text(lang),
@@ -210,34 +233,90 @@ impl Fault {
             }
             _ => {}
         }
-        json(&ErrorEvent { kind: "error", error })
+        json(&ErrorEvent { kind: "error", id, error })
     }
 }
 
 /// Parses one event. A byte order mark before it is skipped.
-///
-/// # Errors
-///
-/// The text is not an event.
-pub fn parse(text: &str) -> Result<Event, Fault> {
+pub fn parse(text: &str) -> Received {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let value: Value = serde_json::from_str(text).map_err(|error| Fault::InvalidJson {
-        kind: JsonFault::of(&error),
-        line: error.line().max(1),
-        column: error.column().max(1),
-    })?;
-    let Value::Object(fields) = value else { return Err(Fault::InvalidMessage) };
+    match serde_json::from_str(text) {
+        Ok(Value::Object(fields)) => match id(&fields) {
+            Ok(id) => Received { id, event: event(&fields) },
+            Err(fault) => Received { id: None, event: Err(fault) },
+        },
+        Ok(_) => Received { id: None, event: Err(Fault::InvalidMessage) },
+        Err(error) => {
+            let fault = Fault::InvalidJson {
+                kind: JsonFault::of(&error),
+                line: error.line().max(1),
+                column: error.column().max(1),
+            };
+            Received { id: id_before_fault(text), event: Err(fault) }
+        }
+    }
+}
+
+fn id(fields: &Map<String, Value>) -> Result<Option<String>, Fault> {
+    match fields.get("id") {
+        None => Ok(None),
+        Some(Value::String(id)) if is_id(id) => Ok(Some(id.clone())),
+        Some(_) => Err(Fault::InvalidId),
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.chars().nth(MAX_ID).is_none()
+}
+
+/// Returns the id of an object that is not valid JSON, if the id comes before the point where reading stops. A lone
+/// surrogate, a number out of range and deep nesting do not stop it, because all values but the id are skipped.
+fn id_before_fault(text: &str) -> Option<String> {
+    struct Search<'a>(&'a mut Option<String>);
+
+    impl<'de> DeserializeSeed<'de> for Search<'_> {
+        type Value = ();
+
+        fn deserialize<D: Deserializer<'de>>(self, object: D) -> Result<(), D::Error> {
+            object.deserialize_map(self)
+        }
+    }
+
+    impl<'de> Visitor<'de> for Search<'_> {
+        type Value = ();
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+            while let Some(field) = fields.next_key::<Cow<'de, str>>()? {
+                match &*field {
+                    "id" => *self.0 = Some(fields.next_value()?),
+                    _ => drop(fields.next_value::<IgnoredAny>()?),
+                }
+            }
+            Ok(())
+        }
+    }
+
+    let mut found = None;
+    // How the search ends is of no interest: the fault in the text is known already.
+    let _ = Search(&mut found).deserialize(&mut serde_json::Deserializer::from_str(text));
+    found.filter(|id| is_id(id))
+}
+
+fn event(fields: &Map<String, Value>) -> Result<Event, Fault> {
     match fields.get("type") {
         None if !fields.contains_key("message") => Err(Fault::MissingMessage),
-        None => message(&fields),
+        None => message(fields),
         Some(Value::String(kind)) => match kind.as_str() {
             "message" if !fields.contains_key("message") => Err(Fault::MissingMessage),
-            "message" => message(&fields),
-            "join" => {
-                Ok(Event::Join { room: name(&fields, "room")?, name: name(&fields, "name")? })
-            }
+            "message" => message(fields),
+            "join" => Ok(Event::Join { room: name(fields, "room")?, name: name(fields, "name")? }),
             "leave" => Ok(Event::Leave),
             "who" => Ok(Event::Who),
+            "ping" => Ok(Event::Ping),
             other => Err(Fault::UnknownType(other.to_owned())),
         },
         Some(_) => Err(Fault::InvalidMessage),
@@ -286,10 +365,10 @@ pub struct RoomMessage<'a> {
     pub to: Option<&'a str>,
 }
 
-/// Somebody came or went: the answer to who did, news to the others.
+/// A member came or went.
 #[derive(Serialize)]
 pub struct Moved<'a> {
-    /// `joined` or `left`.
+    /// `joined` or `left` for the member itself, `peer_joined` or `peer_left` for the others.
     #[serde(rename = "type")]
     pub kind: &'a str,
     /// The room that it is about.
@@ -297,6 +376,36 @@ pub struct Moved<'a> {
     /// Who, if they have a name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<&'a str>,
+}
+
+/// Tells a client that its event was carried out, or that a message with this id was delivered before.
+#[derive(Serialize)]
+pub struct Ack<'a> {
+    /// `ack`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: &'a str,
+}
+
+impl Ack<'_> {
+    /// Returns the acknowledgement of an id.
+    pub fn of(id: &str) -> Ack<'_> {
+        Ack { kind: "ack", id }
+    }
+}
+
+/// The answer to `ping`.
+#[derive(Serialize)]
+pub struct Pong {
+    /// `pong`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+impl Default for Pong {
+    fn default() -> Pong {
+        Pong { kind: "pong" }
+    }
 }
 
 /// Tells a client that it is read more slowly, because it is beyond its budget.
@@ -334,6 +443,8 @@ pub struct Present<'a> {
 struct ErrorEvent<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
     error: ErrorBody<'a>,
 }
 
@@ -371,6 +482,13 @@ pub fn shortened(text: &str, max: usize) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
+    /// Parses an event that has no id.
+    fn parse(text: &str) -> Result<Event, Fault> {
+        let Received { id, event } = super::parse(text);
+        assert_eq!(id, None, "{text}");
+        event
+    }
+
     #[test]
     fn reads_every_kind_of_event() {
         let said = |text: &str, to: Option<&str>| Event::Message {
@@ -385,6 +503,7 @@ mod tests {
         assert_eq!(parse(r#"{"type":"join"}"#), Ok(Event::Join { room: None, name: None }));
         assert_eq!(parse(r#"{"type":"leave"}"#), Ok(Event::Leave));
         assert_eq!(parse(r#"{"type":"who","extra":1}"#), Ok(Event::Who));
+        assert_eq!(parse(r#"{"type":"ping"}"#), Ok(Event::Ping));
     }
 
     #[test]
@@ -450,6 +569,48 @@ mod tests {
         );
     }
 
+    #[test]
+    fn an_id_is_read_whatever_else_is_wrong() {
+        let longest = "é".repeat(MAX_ID);
+        let nested = format!(r#"{{"a":{}{},"id":"c1"}}"#, "[".repeat(500), "]".repeat(500));
+        for (text, id, code) in [
+            (r#"{"message":"a","id":"c1"}"#, Some("c1"), None),
+            (r#"{"type":"ping","id":"\ud83d\ude00 \u0000"}"#, Some("😀 \0"), None),
+            (&format!(r#"{{"type":"who","id":"{longest}"}}"#), Some(&*longest), None),
+            (r#"{"id":"c1"}"#, Some("c1"), Some("missing_message")),
+            (r#"{"id":"c1","type":7}"#, Some("c1"), Some("invalid_message")),
+            (r#"{"id":"c1","type":"dance"}"#, Some("c1"), Some("unknown_type")),
+            (r#"{"id":"c1","type":"join","name":""}"#, Some("c1"), Some("invalid_name")),
+            // JSON that cannot be read as a whole. JavaScript sends half a character as such an escape.
+            (r#"{"message":"\ud83d","id":"c1"}"#, Some("c1"), Some("lone_surrogate")),
+            (r#"{"message":1e999,"id":"c1"}"#, Some("c1"), Some("number_out_of_range")),
+            (&nested, Some("c1"), Some("too_deep")),
+            (r#"{"id":"c1"} {}"#, Some("c1"), Some("invalid_json")),
+            (r#"{"id":"c1","message":"#, Some("c1"), Some("invalid_json")),
+            (r#"{"id":"c1","message":nonsense}"#, Some("c1"), Some("invalid_json")),
+            (r#"{"message":nonsense,"id":"c1"}"#, None, Some("invalid_json")),
+            (r#"{"\ud83d":1,"id":"c1"}"#, None, Some("lone_surrogate")),
+            (r#"["id","c1""#, None, Some("invalid_json")),
+            // The id itself is at fault.
+            (r#"{"message":"a","id":""}"#, None, Some("invalid_id")),
+            (r#"{"message":"a","id":7}"#, None, Some("invalid_id")),
+            (r#"{"message":"a","id":null}"#, None, Some("invalid_id")),
+            (r#"{"type":"dance","id":["c1"]}"#, None, Some("invalid_id")),
+            (&format!(r#"{{"message":"a","id":"{longest}é"}}"#), None, Some("invalid_id")),
+            (&format!(r#"{{"id":"{longest}é","message":"#), None, Some("invalid_json")),
+            (r#"{"message":"a","id":"\ud83d"}"#, None, Some("lone_surrogate")),
+        ] {
+            let Received { id: found, event } = super::parse(text);
+            assert_eq!(found.as_deref(), id, "{text}");
+            assert_eq!(event.as_ref().err().map(Fault::code), code, "{text}");
+            if let Err(fault) = event {
+                let error: Value =
+                    serde_json::from_str(&fault.event(Lang::En, id)).expect("an event");
+                assert_eq!(error.get("id").and_then(Value::as_str), id, "{text}");
+            }
+        }
+    }
+
     /// Each fault has a text of its own, so that nobody is told the wrong thing.
     #[test]
     fn no_two_faults_have_the_same_text() {
@@ -495,7 +656,8 @@ mod tests {
             ("ana", "somebody else is called 'ana'; 'ana 2' is free"),
             ("Ana", "this name is too similar to 'ana', which somebody else has; 'Ana 2' is free"),
         ] {
-            let event: Value = serde_json::from_str(&taken(wanted).event(Lang::En)).expect("JSON");
+            let event: Value =
+                serde_json::from_str(&taken(wanted).event(Lang::En, None)).expect("JSON");
             let error = &event["error"];
             assert_eq!((&error["code"], &error["message"]), (&"name_taken".into(), &text.into()));
             assert_eq!(error["existing"], "ana");
@@ -519,7 +681,7 @@ mod tests {
     #[test]
     fn an_error_is_an_event_with_a_code_and_a_place() {
         let fault = Fault::InvalidJson { kind: JsonFault::Syntax, line: 1, column: 2 };
-        let event: Value = serde_json::from_str(&fault.event(Lang::En)).expect("JSON");
+        let event: Value = serde_json::from_str(&fault.event(Lang::En, None)).expect("JSON");
         assert_eq!(event["type"], "error");
         assert_eq!(event["error"]["code"], "invalid_json");
         assert_eq!((&event["error"]["line"], &event["error"]["column"]), (&1.into(), &2.into()));

@@ -3,7 +3,7 @@
 //! ```text
 //! settings.rs   flags and the environment, turned into a config
 //! classroom.rs  the dispatcher ── rooms.rs (who is where), names.rs, budget.rs (how much), class_log.rs
-//!               ├─ actions.rs    what events do ── events.rs (JSON)
+//!               ├─ actions.rs    what events do ── events.rs (JSON), delivered.rs (nothing twice)
 //!               └─ admission.rs  what becomes of a request
 //!                  ├─ routes.rs  what it asks for
 //!                  ├─ guard.rs   which requests are refused: hosts.rs (names), forwarded.rs (proxies)
@@ -18,6 +18,7 @@ mod admission;
 mod budget;
 mod class_log;
 mod classroom;
+mod delivered;
 mod events;
 mod forwarded;
 mod guard;

@@ -136,6 +136,12 @@ pub fn bad_room(request: &Request<'_>, lang: Lang) -> Response {
     teach(400, texts::ROOM_RULE, "RFC 9110 15.5.1", &found, texts::ROOM_FIX.get(lang), lang)
 }
 
+/// Returns a 400 that explains what `?client=` can be.
+pub fn bad_client(request: &Request<'_>, lang: Lang) -> Response {
+    let found = parameter(request, "client").and_then(Result::ok).unwrap_or_default();
+    teach(400, texts::CLIENT_RULE, "RFC 9110 15.5.1", &found, texts::CLIENT_FIX.get(lang), lang)
+}
+
 /// A request for a page where only a WebSocket is.
 pub fn upgrade_required(request: &Request<'_>, lang: Lang) -> Response {
     // Many proxies speak HTTP/1.0 to the server unless they are told otherwise.

@@ -8,12 +8,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::time::Instant;
 
 use framewise::PeerId;
 use framewise::lang::Lang;
 
 use crate::serve::budget::Budget;
+use crate::serve::delivered::Sender;
 use crate::serve::names::{self, MAX_NAME, Table};
 
 /// Where everybody starts.
@@ -58,6 +58,8 @@ pub struct Member {
     pub path: Path,
     /// The address of the client.
     pub client: IpAddr,
+    /// Whose ids its messages have.
+    pub sender: Sender,
     /// The language that its request prefers.
     pub lang: Lang,
     /// The room that it is in, by the room's own name.
@@ -93,23 +95,14 @@ impl Rooms {
         self.members.len()
     }
 
-    /// Adds a connection and returns the name of its room.
-    pub fn enter(
-        &mut self,
-        peer: PeerId,
-        path: Path,
-        lang: Lang,
-        room: &str,
-        client: IpAddr,
-        now: Instant,
-    ) -> String {
-        let room = self.room_called(room);
-        let budget = Budget::new(now);
-        let member = Member { path, client, lang, room: room.clone(), name: None, budget };
-        self.members.insert(peer, member);
-        if path != Path::Echo {
+    /// Adds a connection, and returns the own name of the room that it asked for.
+    pub fn enter(&mut self, peer: PeerId, mut member: Member) -> String {
+        let room = self.room_called(&member.room);
+        member.room.clone_from(&room);
+        if member.path != Path::Echo {
             self.add_to(&room, peer);
         }
+        self.members.insert(peer, member);
         room
     }
 

@@ -1,6 +1,8 @@
 //! What a request asks for: its route, and the parameters of its query.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::rc::Rc;
 
 use framewise::Request;
 
@@ -9,6 +11,9 @@ use crate::serve::rooms::{LOBBY, Path};
 
 /// The subprotocol of clients that want to hear who comes and goes.
 pub const SUBPROTOCOL: &str = "framewise.classroom";
+
+/// The minimum and the maximum number of characters of `?client=`. A short text could be that of another client.
+const CLIENT_LENGTH: RangeInclusive<usize> = 16..=64;
 
 /// Returns the path of a request, without percent-encoding and without one slash at its end.
 pub fn route(request: &Request<'_>) -> String {
@@ -39,6 +44,25 @@ pub fn room_of(request: &Request<'_>) -> Option<String> {
         Some(room) => names::parse(&room.ok()?).ok(),
     }
 }
+
+/// Returns the `?client=` by which a client is recognized on its next connection, if it has one.
+///
+/// # Errors
+///
+/// The value has the wrong length, or a character that is neither an ASCII letter or digit nor `-` or `_`.
+pub fn client_of(request: &Request<'_>) -> Result<Option<Rc<str>>, BadClient> {
+    let Some(client) = parameter(request, "client") else { return Ok(None) };
+    let client = client.map_err(|_| BadClient)?;
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    match CLIENT_LENGTH.contains(&client.len()) && client.chars().all(is_allowed) {
+        true => Ok(Some(client.into())),
+        false => Err(BadClient),
+    }
+}
+
+/// The value of `?client=` cannot be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadClient;
 
 /// Returns a parameter of the query, without percent-encoding.
 ///

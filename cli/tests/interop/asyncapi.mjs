@@ -37,7 +37,7 @@ async function connect(path, protocol) {
 
 /** Checks a live event against its schema, and that no other event of the server has the same shape. */
 function is(name, event) {
-  const matching = ['Said', 'Joined', 'Left', 'Who', 'Error', 'SlowedDown'].filter((other) => validator(schemaOf(other))(event));
+  const matching = ['Said', 'Joined', 'Left', 'PeerJoined', 'PeerLeft', 'Who', 'Pong', 'Ack', 'Error', 'SlowedDown'].filter((other) => validator(schemaOf(other))(event));
   assert.deepEqual(matching, [name], JSON.stringify(event));
 }
 
@@ -73,10 +73,10 @@ const checks = {
     const ana = await connect('/ws/events', 'framewise.classroom');
     const bia = await connect('/ws/events?room=7a', 'framewise.classroom');
     const raw = await connect('/ws?room=7a');
-    is('Joined', await bia.next());
+    is('PeerJoined', await bia.next());
     ana.say({ type: 'join', room: '7a', name: 'ana' });
     is('Joined', await ana.next());
-    is('Joined', await bia.next());
+    is('PeerJoined', await bia.next());
     ana.say({ message: 'Olá' });
     is('Said', await bia.next());
     raw.say('cru');
@@ -86,13 +86,16 @@ const checks = {
     is('Said', await ana.next());
     ana.say({ type: 'who' });
     is('Who', await ana.next());
+    ana.say({ type: 'ping', id: 'c1' });
+    is('Pong', await ana.next());
+    is('Ack', await ana.next());
     for (const [fault, code] of [['"\\ud83d"', 'lone_surrogate'], ['1e999', 'number_out_of_range'], ['['.repeat(200), 'too_deep']]) {
       ana.say(fault);
       const error = await ana.next();
       is('Error', error);
       assert.equal(error.error.code, code);
     }
-    for (const fault of ['{', '[]', '{}', '{"type":"x"}', '{"type":"join","name":""}', '{"message":"a","to":"x"}']) {
+    for (const fault of ['{', '[]', '{}', '{"type":"x"}', '{"type":"join","name":""}', '{"message":"a","to":"x"}', '{"id":"c2"}', '{"message":"a","id":7}']) {
       ana.say(fault);
       is('Error', await ana.next());
     }
@@ -104,7 +107,7 @@ const checks = {
     is('Error', await ana.next());
     ana.say({ type: 'leave' });
     is('Left', await ana.next());
-    is('Left', await bia.next());
+    is('PeerLeft', await bia.next());
     for (let n = 0; n < 201; n += 1) bia.say('{}');
     let event = await bia.next();
     while (event.type === 'error') event = await bia.next();

@@ -13,8 +13,9 @@ ADDRESS = sys.argv[1]
 
 async def events_and_rooms():
     async with connect(f"ws://{ADDRESS}/ws/events") as ana, connect(f"ws://{ADDRESS}/ws/events") as bia:
-        await ana.send(json.dumps({"type": "join", "room": "sala 3", "name": "ana"}))
+        await ana.send(json.dumps({"type": "join", "room": "sala 3", "name": "ana", "id": "c1"}))
         assert json.loads(await ana.recv()) == {"type": "joined", "room": "sala 3", "name": "ana"}
+        assert json.loads(await ana.recv()) == {"type": "ack", "id": "c1"}
         await bia.send(json.dumps({"message": "só para você", "to": "ana"}))
         said = json.loads(await ana.recv())
         assert (said["message"], said["to"]) == ("só para você", "ana"), said
