@@ -7,13 +7,15 @@ use std::net::TcpStream;
 use std::process::Stdio;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use framewise::Event;
 use framewise::Message;
 use framewise::MessageBuf;
-use serde_json::json;
+use serde_json::{Value, json};
 use socket2::SockRef;
+use support::bare::{Bare, Options};
 use support::{KEY, PATIENCE, Peer, Serve, framewise, handshake};
 
 /// Waits until so many WebSockets are open.
@@ -92,6 +94,137 @@ fn one_who_does_not_read_does_not_hold_the_room_up() {
         assert_eq!(reader.message(), MessageBuf::from(message.to_vec()), "message {n}");
     }
     settles_at(&serve, 2);
+}
+
+/// The number of clients that read from slow links.
+const READERS: usize = 40;
+
+/// The text of a message of 48 kB with a number.
+fn numbered(n: usize) -> String {
+    format!("{n} {}", "€".repeat(16_000))
+}
+
+/// A client in room 7a that reads 1 MB/s, through a small receive buffer. A smaller one than the segments of the loopback interface would stall.
+fn slow_reader(serve: &Serve, name: &str) -> Bare {
+    let options = Options { receive_buffer: Some(256 * 1024), ..Options::default() };
+    let mut reader = Bare::open(serve.address, "/ws/events?room=7a", options);
+    reader.send(&[&json!({"type": "join", "name": name}).to_string()]);
+    assert_eq!(reader.json()["name"], name);
+    reader.read_at_once(10_000);
+    reader
+}
+
+/// Reads messages at 1 MB/s until one is "end", and expects their numbers in order. Returns how many there were.
+fn reads_all(reader: &mut Bare) -> usize {
+    for n in 0.. {
+        let message = loop {
+            if let Some(frame) = reader.buffered() {
+                break frame;
+            }
+            thread::sleep(Duration::from_millis(10));
+            assert!(reader.read_more(), "the connection ended before message {n}");
+        };
+        let (1, payload) = message else { panic!("message {n} was due, not {message:?}") };
+        let event: Value = serde_json::from_slice(&payload).expect("JSON");
+        if event["message"] == "end" {
+            return n;
+        }
+        assert_eq!(event["message"], numbered(n), "message {n}");
+    }
+    unreachable!("the loop only returns");
+}
+
+/// Sends the last message, and waits until the server has read it.
+fn say_end(talker: &mut Peer) {
+    talker.send(r#"{"message": "end"}"#);
+    assert!(talker.0.ping(b"read?"));
+    loop {
+        match talker.0.recv_timeout(PATIENCE).expect("a socket") {
+            Some(Event::Pong(_)) => return,
+            Some(Event::Message(_)) => {}
+            other => panic!("a pong was due, not {other:?}"),
+        }
+    }
+}
+
+/// One talker and 40 readers on slow links, with the default budget of each client: nobody is closed, and everybody receives
+/// everything in order.
+#[test]
+fn a_talker_within_its_budget_closes_nobody() {
+    const MESSAGES: usize = 30;
+    let (serve, log) = Serve::start_logged(&["--ping-interval", "0"]);
+    let mut readers: Vec<Bare> =
+        (0..READERS).map(|n| slow_reader(&serve, &format!("aluno {n}"))).collect();
+    let mut talker = serve.connect("/ws/events?room=7a");
+    thread::scope(|scope| {
+        for reader in &mut readers {
+            scope.spawn(|| assert_eq!(reads_all(reader), MESSAGES));
+        }
+        for n in 0..MESSAGES {
+            talker.send(&json!({"message": numbered(n)}).to_string());
+        }
+        say_end(&mut talker);
+    });
+    settles_at(&serve, READERS as u64 + 1);
+    let metrics = serve.http("/metrics", "");
+    assert!(!metrics.contains("framewise_slowed_down_total 0\n"), "{metrics}");
+    assert!(log.try_iter().all(|line| !line.contains("code=")));
+}
+
+/// One talker without a budget, and 40 readers on slow links: the talker is read as fast as they read, so nobody is closed.
+/// When one of them stops reading, only that one is closed, and the others receive everything in order.
+#[test]
+fn only_a_reader_that_stops_is_closed() {
+    // More than the buffers of the kernel and half of `--max-output` hold.
+    const BEFORE: usize = 140;
+    const AFTER: usize = 20;
+    let arguments =
+        ["--rate", "0", "--rate-bytes", "0", "--ping-interval", "0", "--write-timeout", "60"];
+    let (serve, log) = Serve::start_logged(&arguments);
+    let mut readers: Vec<Bare> =
+        (1..READERS).map(|n| slow_reader(&serve, &format!("aluno {n}"))).collect();
+    let mut stalls = slow_reader(&serve, "stalls");
+    let mut talker = serve.connect("/ws/events?room=7a");
+    let (has_stopped, is_closed) = (AtomicBool::new(false), AtomicBool::new(false));
+    let sent = thread::scope(|scope| {
+        let readers: Vec<_> =
+            readers.iter_mut().map(|reader| scope.spawn(|| reads_all(reader))).collect();
+        scope.spawn(|| {
+            for n in 0..BEFORE {
+                assert_eq!(stalls.json()["message"], numbered(n));
+            }
+            has_stopped.store(true, Ordering::SeqCst);
+        });
+        let talk = scope.spawn(|| {
+            let mut sent = 0;
+            let mut send = || {
+                talker.send(&json!({"message": numbered(sent)}).to_string());
+                sent += 1;
+            };
+            while !is_closed.load(Ordering::SeqCst) {
+                send();
+            }
+            (0..AFTER).for_each(|_| send());
+            say_end(&mut talker);
+            sent
+        });
+        let line = std::iter::from_fn(|| log.recv_timeout(PATIENCE).ok())
+            .find(|line| line.contains("code="));
+        let had_stopped = has_stopped.load(Ordering::SeqCst);
+        is_closed.store(true, Ordering::SeqCst);
+        let line = line.expect("the log has the close");
+        assert!(had_stopped, "closed while all of them read: {line}");
+        assert!(line.contains("WARN") && line.contains("code=1008"), "{line}");
+        assert!(line.contains("name=\"stalls\" room=\"7a\""), "{line}");
+        let sent = talk.join().expect("it stays connected");
+        for reader in readers {
+            assert_eq!(reader.join().expect("it has received everything"), sent);
+        }
+        sent
+    });
+    assert!(sent >= BEFORE + AFTER, "{sent}");
+    assert!(log.try_iter().all(|line| !line.contains("code=")), "only one is closed");
+    settles_at(&serve, READERS as u64);
 }
 
 /// R16: after a stop of the whole process nobody is sent away for pongs that it could not read.

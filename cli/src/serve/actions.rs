@@ -8,15 +8,15 @@ use std::time::Instant;
 use framewise::{Message, Outbox, PeerId};
 
 use crate::clock::timestamp_micros;
-use crate::serve::classroom::Classroom;
+use crate::serve::classroom::{Classroom, MOVE_COST};
 use crate::serve::events::{Event, Fault, Moved, Pong, Present, RoomMessage, json};
 use crate::serve::rooms::{self, LOBBY, Path};
 
 /// Names that one answer to `who` holds.
 const MAX_NAMES: usize = 1_000;
 
-/// The messages that a change of room or name costs, because many others hear of it.
-const MOVE_COST: u32 = 10;
+/// The steps that one attempt to find a free name takes.
+const STEPS_PER_ATTEMPT: usize = 4;
 
 impl Classroom {
     /// Does what an event asks for.
@@ -79,8 +79,8 @@ impl Classroom {
         self.publish(outbox, &rooms::raw(room), Message::from(text));
     }
 
-    fn say_to(&mut self, outbox: &mut Outbox<'_>, text: &str, name: &str) -> Result<(), Fault> {
-        let to = self.rooms.named(name).ok_or_else(|| Fault::NoSuchPeer(name.to_owned()))?;
+    fn say_to(&mut self, outbox: &mut Outbox<'_>, text: &str, wanted: &str) -> Result<(), Fault> {
+        let to = self.rooms.named(wanted).ok_or_else(|| Fault::NoSuchPeer(wanted.to_owned()))?;
         let name_of = |peer| self.rooms.get(peer).and_then(|member| member.name.as_deref());
         // The owner's own spelling of the name.
         let (from, name) = (name_of(outbox.peer()), name_of(to));
@@ -93,8 +93,10 @@ impl Classroom {
         };
         let event = json(&said);
         let message = Message::from(&event);
-        self.metrics.sent(message, usize::from(outbox.send(to, message)));
-        Ok(())
+        let is_sent = outbox.send(to, message);
+        self.metrics.sent(message, usize::from(is_sent));
+        // Its connection is closing, and its name is not free yet.
+        if is_sent { Ok(()) } else { Err(Fault::NoSuchPeer(wanted.to_owned())) }
     }
 
     /// Changes the member's room, name, or both. The answer has the room's own name, which may be spelled otherwise.
@@ -108,11 +110,10 @@ impl Classroom {
         if let Some(wanted) = &name
             && let Some(existing) = self.rooms.taken(wanted, peer)
         {
-            return Err(Fault::NameTaken {
-                wanted: wanted.clone(),
-                existing: existing.to_owned(),
-                free: self.rooms.free_name(wanted),
-            });
+            let (free, tried) = self.rooms.free_name(wanted);
+            self.add_steps(tried * STEPS_PER_ATTEMPT);
+            let (wanted, existing) = (wanted.clone(), existing.to_owned());
+            return Err(Fault::NameTaken { wanted, existing, free });
         }
         let Some(member) = self.rooms.get(peer) else { return Ok(()) };
         let room = room.map_or_else(|| member.room.clone(), |room| self.rooms.room_called(&room));
@@ -137,7 +138,7 @@ impl Classroom {
     /// Moves the member to a room, or into the same one under another name. The members who want to know it hear that the
     /// old name left and that the new one joined.
     fn go(&mut self, outbox: &mut Outbox<'_>, room: &str, name: Option<String>) {
-        self.cost.messages += MOVE_COST;
+        self.add_cost(MOVE_COST, 0);
         let peer = outbox.peer();
         let Some(before) = self.rooms.get(peer).map(|member| member.room.clone()) else { return };
         leave_groups(outbox, &before);
@@ -193,8 +194,10 @@ impl Classroom {
         names.sort_unstable();
         let more = names.len().checked_sub(MAX_NAMES).filter(|&more| more > 0);
         names.truncate(MAX_NAMES);
+        let count = names.len() + more.unwrap_or_default() + unnamed;
         let answer = json(&Present { kind: "who", room, names, more, unnamed });
-        self.cost.bytes += answer.len();
+        self.add_steps(count);
+        self.add_cost(0, answer.len());
         self.reply(outbox, &answer);
     }
 }

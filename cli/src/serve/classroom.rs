@@ -8,7 +8,7 @@
 //!
 //! Rules of this file: a fault in an event is answered, and the connection stays open. Every message is paid for.
 
-use std::mem;
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Instant;
@@ -30,11 +30,21 @@ use crate::serve::pages::Pages;
 use crate::serve::rooms::{self, Member, Path, Rooms};
 use crate::serve::routes::{client_of, path_of, room_of, route};
 
+/// The messages that a change of room or name costs besides the news about it.
+pub(super) const MOVE_COST: u32 = 10;
+
+/// The steps of work that cost a client as much as one message. A step is a recipient of what the client sends, or a member of
+/// the room that it asks about.
+const STEPS_PER_MESSAGE: usize = 100;
+
+/// A message that costs as much as this many ends the turn of its sender, so that the others have theirs.
+const MUCH: u32 = 10;
+
 /// The cost of a message besides itself: the work that it causes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cost {
-    pub messages: u32,
-    pub bytes: usize,
+struct Cost {
+    messages: u32,
+    bytes: usize,
 }
 
 /// The classroom.
@@ -48,7 +58,7 @@ pub struct Classroom {
     /// The messages that must not be delivered again.
     pub(super) delivered: Delivered,
     /// What the current message has cost besides itself.
-    pub(super) cost: Cost,
+    cost: Cell<Cost>,
 }
 
 impl Classroom {
@@ -63,7 +73,7 @@ impl Classroom {
     ) -> Classroom {
         let log = ClassLog::new(guard.log_lang, log_messages);
         let admission = Admission::new(guard, pages, Rc::clone(&metrics), max_per_client);
-        let (rooms, cost) = (Rooms::default(), Cost::default());
+        let (rooms, cost) = (Rooms::default(), Cell::default());
         Classroom { rooms, admission, metrics, limits, log, delivered: Delivered::default(), cost }
     }
 
@@ -82,10 +92,24 @@ impl Classroom {
         self.metrics.sent(message, usize::from(outbox.reply(message)));
     }
 
-    /// Sends a message to all other members of a group.
+    /// Sends a message to all other members of a group. Each hundred of recipients cost as much as the message itself.
     pub(super) fn publish(&self, outbox: &mut Outbox<'_>, group: &str, message: Message<'_>) {
         let speaker = outbox.peer();
-        self.metrics.sent(message, outbox.publish(group, message, &[speaker]));
+        let recipients = outbox.publish(group, message, &[speaker]);
+        self.metrics.sent(message, recipients);
+        self.add_cost(0, recipients / STEPS_PER_MESSAGE * message.bytes().len());
+        self.add_steps(recipients);
+    }
+
+    /// Adds to the cost of the current message.
+    pub(super) fn add_cost(&self, messages: u32, bytes: usize) {
+        let cost = self.cost.get();
+        self.cost.set(Cost { messages: cost.messages + messages, bytes: cost.bytes + bytes });
+    }
+
+    /// Adds steps of work to the cost of the current message.
+    pub(super) fn add_steps(&self, steps: usize) {
+        self.add_cost((steps / STEPS_PER_MESSAGE) as u32, 0);
     }
 
     /// Passes on a message of a raw path.
@@ -117,7 +141,7 @@ impl Classroom {
             (Ok(()), None) => {}
             (Err(fault), id) => {
                 let error = fault.event(lang, id);
-                self.cost.bytes += error.len();
+                self.add_cost(0, error.len());
                 self.reply(outbox, &error);
             }
         }
@@ -125,11 +149,16 @@ impl Classroom {
 
     /// Charges a message and the work that it has caused. A client beyond its budget is not read for a while.
     fn charge(&mut self, outbox: &mut Outbox<'_>, message_bytes: usize) {
-        let (peer, cost) = (outbox.peer(), mem::take(&mut self.cost));
+        let (peer, cost, now) = (outbox.peer(), self.cost.take(), Instant::now());
         let Some(member) = self.rooms.get_mut(peer) else { return };
         let (messages, bytes) = (1 + cost.messages, message_bytes + cost.bytes);
-        let pause = member.budget.charge(Instant::now(), messages, bytes, &self.limits);
-        let Some(pause) = pause else { return };
+        let Some(pause) = member.budget.charge(now, messages, bytes, &self.limits) else {
+            if messages >= MUCH {
+                // A pause that is already over ends the turn.
+                outbox.pause_reading(peer, now);
+            }
+            return;
+        };
         outbox.pause_reading(peer, pause.until);
         self.metrics.slowed_down();
         if !pause.is_reported {
@@ -167,7 +196,9 @@ impl Application for Classroom {
         let (path_shown, room_shown) = (route(request), (path != Path::Echo).then_some(&room));
         self.log.opened(peer, client, &path_shown, room_shown);
         if path != Path::Echo {
+            self.add_cost(MOVE_COST, 0);
             self.tell(outbox, "peer_joined", peer, &room);
+            self.charge(outbox, 0);
         }
     }
 
@@ -195,6 +226,8 @@ impl Application for Classroom {
                 Moved { kind: "peer_left", room: &member.room, name: member.name.as_deref() };
             self.publish(outbox, &rooms::presence(&member.room), Message::from(&json(&moved)));
         }
+        // Nobody is left who could pay.
+        self.cost.take();
     }
 }
 

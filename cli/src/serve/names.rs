@@ -151,16 +151,19 @@ impl<T: Clone> Table<T> {
         found.into_iter().flatten()
     }
 
-    /// Returns a name like this one that collides with none: with a number after it.
-    pub fn free(&self, name: &str) -> String {
+    /// Returns a name like this one that collides with none, with a number after it, and how many numbers were tried.
+    pub fn free(&self, name: &str) -> (String, usize) {
         // Each name has two keys, so it takes at most two numbers, and this many digits are enough.
         let digits = (2 * self.by_look.len() + 2).to_string().len();
         let start: String = name.chars().take(MAX_NAME - 1 - digits).collect();
         let start = start.trim_end_matches(|c| c == ' ' || is_joiner(c));
         let keys = Keys::of(start);
         let is_free = |end: &String| self.with_keys(&keys.followed_by(end)).next().is_none();
-        let end = (2_usize..).map(|number| format!(" {number}")).find(is_free);
-        format!("{start}{}", end.expect("there are more numbers than names"))
+        let ends = (2_usize..).map(|number| format!(" {number}"));
+        let mut tried = (1..).zip(ends);
+        let (count, end) =
+            tried.find(|(_, end)| is_free(end)).expect("there are more numbers than names");
+        (format!("{start}{end}"), count)
     }
 }
 
@@ -452,7 +455,7 @@ mod tests {
         {
             // More of them than one digit can count.
             for _ in 0..12 {
-                let free = table.free(wanted);
+                let (free, _) = table.free(wanted);
                 assert_eq!(parse(&free).as_ref(), Ok(&free), "{wanted}");
                 assert_eq!(table.colliding(&free).next(), None, "{free}");
                 table.insert(&free, ());
@@ -462,7 +465,7 @@ mod tests {
         let mut table = Table::default();
         table.insert("Ana", ());
         table.insert("ana 2", ());
-        assert_eq!(table.free("ana"), "ana 3");
+        assert_eq!(table.free("ana"), ("ana 3".to_owned(), 2));
     }
 
     #[test]

@@ -142,8 +142,8 @@ impl Rooms {
         self.members.get(other)?.name.as_deref()
     }
 
-    /// Returns a name like this one that nobody has.
-    pub fn free_name(&self, name: &str) -> String {
+    /// Returns a name like this one that nobody has, and how many names were tried.
+    pub fn free_name(&self, name: &str) -> (String, usize) {
         self.people.free(name)
     }
 

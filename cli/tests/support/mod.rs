@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test file uses its own part of this.
 
+pub mod bare;
+
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -180,6 +182,19 @@ impl Serve {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("a line");
         line.trim_end().to_owned()
+    }
+
+    /// Stops the process until it gets SIGCONT, and waits until it has stopped.
+    pub fn stop(&self) {
+        self.signal("STOP");
+        let state = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+            let stat = stat.expect("it runs");
+            stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with('T'))
+        };
+        while state() != Some(true) {
+            std::thread::yield_now();
+        }
     }
 
     /// How many descriptors it has open, where the system tells.
