@@ -12,7 +12,7 @@ use framewise::protocol::handshake::key::accept_key;
 use framewise::protocol::violation::Violation;
 use framewise::{
     Application, Broadcast, Cause, Client as WsClient, ClientRequest, CloseCode, Config,
-    ConnectError, Echo, Event, Message, Url,
+    ConnectError, Dispatcher, Echo, Event, Message, Outbox, Url,
 };
 use support::*;
 
@@ -44,6 +44,27 @@ fn expect_closed(client: &mut WsClient, code: u16, cause: &Cause) {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Replies as the echo example does.
+struct Prefixed;
+
+impl Dispatcher for Prefixed {
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        outbox.reply(format!("Echo: {}", message.as_str().expect("text")));
+    }
+}
+
+/// A client takes a reply that is longer than the longest message of a server with the same defaults.
+#[test]
+fn a_reply_may_be_longer_than_the_longest_message() {
+    let server = TestServer::start(any_origin(), Prefixed);
+    let mut client = connect(&server);
+    let longest = "x".repeat(Config::default().limits.max_message);
+    assert!(client.send(&*longest).expect("it sends"));
+    expect_message(&mut client, Message::from(&format!("Echo: {longest}")));
+    assert!(client.send(format!("{longest}x")).expect("it sends"));
+    expect_closed(&mut client, 1009, &Cause::Peer);
 }
 
 /// Starts a server for one client: it reads the request, sends `response` with ACCEPT replaced by the expected value,

@@ -250,6 +250,16 @@ fn a_message_is_as_long_as_was_allowed() {
     assert!(stderr(&output).contains("1009"), "{}", stderr(&output));
 }
 
+/// The longest message that a server takes by default comes back with its prefix.
+#[test]
+fn an_echo_may_be_longer_than_the_longest_message() {
+    let serve = Serve::start(&[]);
+    let longest = "é".repeat(512 * 1024);
+    let output = connect(&[&format!("{}/echo", serve.address)], &longest);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output) == format!("Echo: {longest}\n"), "{} bytes", output.stdout.len());
+}
+
 #[test]
 fn pings_do_not_keep_a_pipe_open() {
     let serve = Serve::start(&["--ping-interval", "1"]);

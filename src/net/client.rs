@@ -39,6 +39,10 @@ use crate::protocol::message::{MessageBuf, Payload};
 use crate::protocol::output::MAX_SLICES;
 use crate::protocol::url::Url;
 
+/// The longest message that a client accepts by default, in bytes: longer than what a server accepts by default, by more than
+/// any prefix of a reply.
+const MAX_REPLY: usize = 2 << 20;
+
 /// The most bytes of a refusal that are kept for the error, head and body together.
 const MAX_REFUSAL: usize = 64 * 1024;
 
@@ -107,13 +111,15 @@ impl Interrupter {
 }
 
 impl Client {
-    /// Connects to a URL such as `ws://localhost:8765/chat` with the defaults of [`Config`].
+    /// Connects to a URL such as `ws://localhost:8765/chat` with the defaults of [`Config`], except for one: messages may
+    /// have up to 2 MiB. A server that accepts 1 MiB may reply with more, for example with `Echo: ` before the message.
     ///
     /// # Errors
     ///
     /// The URL is malformed, no server listens there, or its response does not open a WebSocket.
     pub fn connect(url: &str) -> Result<Client, ConnectError> {
-        Client::open(&ClientRequest::new(Url::parse(url)?), Config::default())
+        let config = Config::default().limits(|limits| limits.max_message = MAX_REPLY);
+        Client::open(&ClientRequest::new(Url::parse(url)?), config)
     }
 
     /// Connects with subprotocols, header fields, limits and time-outs of your own.
