@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use crate::peers::PeerId;
 use crate::protocol::connection::Closed;
 use crate::protocol::extension::Negotiated;
+use crate::protocol::http::request::Request;
 use crate::protocol::message::Message;
 use crate::protocol::refusal::Refusal;
 
@@ -32,6 +33,14 @@ pub enum Notice<'a> {
         key_bytes: usize,
         /// The subprotocol and extensions that both sides agreed on.
         negotiated: &'a Negotiated,
+    },
+    /// An opening handshake was refused, and this is its request. [`Notice::Refused`] comes next. There is no such notice if
+    /// the head of the request could not be parsed.
+    RefusedRequest {
+        /// The request.
+        request: &'a Request<'a>,
+        /// Why it was refused.
+        refusal: &'a Refusal,
     },
     /// An opening handshake was refused.
     Refused(&'a Refusal),

@@ -307,6 +307,39 @@ fn a_pair_of_observers_sees_everything_twice() {
     assert_eq!(bytes("In"), sent.escape_ascii().to_string());
 }
 
+/// An observer sees the request before its refusal, and no request if the head is malformed.
+#[test]
+fn an_observer_sees_the_request_that_is_refused() {
+    struct Refusals(Sender<String>);
+    impl Observer for Refusals {
+        fn notice(&mut self, _: Option<PeerId>, notice: &Notice<'_>) {
+            let _ = self.0.send(match notice {
+                Notice::RefusedRequest { request, refusal } => {
+                    format!("request {} {:?}", request.path(), refusal.rule)
+                }
+                Notice::Refused(refusal) => format!("refused {:?}", refusal.rule),
+                _ => return,
+            });
+        }
+    }
+    let (sender, notices) = channel();
+    let config = any_origin().listen("127.0.0.1", 0);
+    let server = Server::bind(config, Echo::default()).expect("a free port");
+    let address = server.local_addr().expect("it listens");
+    let handle = server.handle();
+    let mut server = server.observed_by(Refusals(sender));
+    let running = thread::spawn(move || server.run());
+    for head in ["GET /a HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Key: x\r\n\r\n", "GET /b\r\n\r\n"] {
+        let mut client = Client::connect(address);
+        client.send(head.as_bytes());
+        client.read_to_end();
+    }
+    handle.shutdown(Duration::from_secs(30)).expect("it runs");
+    running.join().expect("no panic").expect("it ends well");
+    let notices: Vec<String> = notices.iter().collect();
+    assert_eq!(notices, ["request /a Upgrade", "refused Upgrade", "refused RequestLine"]);
+}
+
 /// Asks its own server for a result when a connection closes.
 struct Asks {
     handle: Option<Handle<Asks>>,

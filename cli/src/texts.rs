@@ -121,7 +121,20 @@ table! {
     PROXY_RULE: "Forwarded and X-Forwarded-For name the same client", "Forwarded e X-Forwarded-For indicam o mesmo cliente";
     PROXY_FIX: "configure the proxy to set only one of them", "configure o proxy para enviar só um deles";
     HTTP_1_0_RULE: "a WebSocket needs HTTP/1.1, and the proxy speaks HTTP/1.0", "um WebSocket exige HTTP/1.1, e o proxy fala HTTP/1.0";
-    HTTP_1_0_FIX: "in nginx: proxy_http_version 1.1; and pass on Upgrade and Connection", "no nginx: proxy_http_version 1.1; e repasse Upgrade e Connection";
+    HTTP_1_0_FIX: "add proxy_http_version 1.1; to the configuration of nginx, and pass on Upgrade and Connection (docs/deploy.md)",
+                  "acrescente proxy_http_version 1.1; à configuração do nginx, e repasse Upgrade e Connection (docs/deploy.pt-BR.md)";
+    DROPPED_RULE: "a handshake has Upgrade: websocket and Connection: Upgrade, and a proxy in front of the server has dropped them",
+                  "um handshake tem Upgrade: websocket e Connection: Upgrade, e um proxy na frente do servidor os descartou";
+    DROPPED_FIX: "let the proxy pass them on (docs/deploy.md). nginx: proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\"; Apache: upgrade=websocket at the end of ProxyPass",
+                 "faça o proxy repassá-los (docs/deploy.pt-BR.md). nginx: proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\"; Apache: upgrade=websocket no fim de ProxyPass";
+    NOT_ARRIVED_RULE: "the WebSocket of this page has to arrive at the server, which has seen nothing of it",
+                      "o WebSocket desta página precisa chegar ao servidor, que não viu nada dele";
+    NOT_ARRIVED_FIX: "let WebSockets through: a proxy, firewall or virus scanner between this browser and the server keeps them",
+                     "libere WebSockets: um proxy, firewall ou antivírus entre este navegador e o servidor os retém";
+    ANSWER_LOST_RULE: "the server has accepted the WebSocket of this page, but its response has not arrived",
+                      "o servidor aceitou o WebSocket desta página, mas a resposta não chegou";
+    ANSWER_LOST_FIX: "let 101 Switching Protocols through: a proxy, firewall or virus scanner between this browser and the server keeps it",
+                     "libere 101 Switching Protocols: um proxy, firewall ou antivírus entre este navegador e o servidor a retém";
     MANY_RULE: "the number of connections from one address is limited", "o número de conexões de um mesmo endereço é limitado";
     MANY_FIX: "close another connection, or start the server with a larger --max-per-ip", "feche outra conexão ou inicie o servidor com um --max-per-ip maior";
     TOKEN_RULE: "a token is asked for here", "aqui é preciso informar um token";

@@ -271,6 +271,82 @@ fn an_old_proxy_is_named() {
     line_with(&log, "proxy_http_version 1.1");
 }
 
+/// A proxy that does not pass on the fields of a handshake is named in the log, and to the page that asks what became of its
+/// attempt.
+#[test]
+fn a_proxy_that_drops_the_upgrade_is_named() {
+    let (serve, log) = Serve::start_logged(&["--behind-proxy", "127.0.0.1"]);
+    let handshake = |id: &str| handshake(&format!("/ws/events?attempt={id}"), "localhost", KEY);
+    let asks = |id: &str, language: &str| {
+        let target = format!("/ws/events?failed={id}");
+        serve.http(&target, &format!("Accept-Language: {language}\r\n"))
+    };
+    let forwarded = "X-Forwarded-For: 203.0.113.9\r\n\r\n";
+    let nothing = format!("GET /ws/events?attempt=none HTTP/1.1\r\nHost: localhost\r\n{forwarded}");
+    let cases = [
+        ("upgrade", handshake("upgrade").replace("Upgrade: websocket\r\n", ""), "Upgrade: -"),
+        (
+            "connection",
+            handshake("connection").replace(": Upgrade", ": close"),
+            "Connection: close",
+        ),
+        ("none", nothing, "Upgrade: -, Connection: -"),
+        ("old", handshake("old").replace("HTTP/1.1", "HTTP/1.0"), "HTTP/1.0"),
+    ];
+    for (id, request, found) in cases {
+        let request = request.replace("\r\n\r\n", &format!("\r\n{forwarded}"));
+        assert_eq!(status(&serve.raw(&request)), "400", "{id}");
+        let line = line_with(&log, found);
+        assert!(line.contains("address=203.0.113.9"), "the client: {line}");
+        let directive = if id == "old" {
+            "proxy_http_version 1.1"
+        } else {
+            "proxy_set_header Upgrade $http_upgrade"
+        };
+        assert!(line.contains(directive) && line.contains("docs/deploy.md"), "{line}");
+        let answer = asks(id, "en");
+        assert_eq!(status(&answer), "400", "{id}");
+        assert!(answer.contains(found) && answer.contains(directive), "{answer}");
+        assert_eq!(status(&asks(id, "en")), "426", "it is told once");
+    }
+    // A student who forgets a field hears of the field, and not of a proxy.
+    serve.raw(&handshake("").replace("Upgrade: websocket\r\n", "").replace("?attempt=", ""));
+    let line = line_with(&log, "status=400");
+    assert!(line.contains("add the line: Upgrade: websocket"), "{line}");
+    // In the language of the question, not of the attempt.
+    serve.raw(&handshake("pt").replace("HTTP/1.1", "HTTP/1.0"));
+    assert!(asks("pt", "pt").contains("o proxy fala HTTP/1.0"));
+}
+
+/// Whatever else refuses a handshake is told to the page as well, because a plain request may be admitted: it has no Origin.
+#[test]
+fn a_page_learns_why_its_websocket_was_refused() {
+    let (serve, log) = Serve::start_logged(&["--behind-proxy", "127.0.0.1", "--max-per-ip", "1"]);
+    let asks = |id: &str| serve.http(&format!("/ws/events?failed={id}"), "");
+    let origin = |value: &'static str| {
+        move |request: ClientRequest| request.header("Origin", value).expect("a header")
+    };
+    refused(&serve, "/ws/events?attempt=page", origin("https://evil.example"));
+    let answer = asks("page");
+    assert_eq!(status(&answer), "403");
+    assert!(answer.contains("--allow-origin https://evil.example"), "{answer}");
+    let _first = serve.connect("/ws/events?attempt=first");
+    refused(&serve, "/ws/events?attempt=second", |request| request);
+    assert_eq!(status(&asks("second")), "429");
+    // The server knows whether an attempt has arrived at all.
+    let (accepted, unknown) = (asks("first"), asks("third"));
+    assert_eq!((status(&accepted), status(&unknown)), ("426", "426"));
+    assert!(
+        accepted.contains("found: 101") && unknown.contains("seen nothing"),
+        "{accepted}{unknown}"
+    );
+    // Only a rule of the protocol is broken: the client is named as the proxy names it.
+    let from = handshake("/ws/events?attempt=version", "localhost", KEY).replace(": 13", ": 12");
+    serve.raw(&from.replace("\r\n\r\n", "\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n"));
+    line_with(&log, "address=203.0.113.9 status=426");
+    assert!(asks("version").contains("Sec-WebSocket-Version: 13"));
+}
+
 #[test]
 fn a_page_is_asked_for_where_a_websocket_is() {
     let serve = Serve::start(&[]);

@@ -228,10 +228,13 @@ async function lost({ code, reason, wasOpen }) {
   }
   const refusal = await connection.refusal(lang);
   if (!refusal || connection.state !== 'lost') return;
+  // The server may have been restarted between the WebSocket and the question what became of it.
+  if (refusal.status === 426 && connection.failures < 2) return;
   refused = true;
-  showProblem(refusal.status === 401 ? say(lang, tab.get('token') ? 'tokenWrong' : 'tokenNeeded') : refusal.text);
-  // Asking again helps where there was no room, and nowhere else.
-  if (refusal.status >= 500 || refusal.status === 429) return;
+  if (refusal.status === 401) showProblem(say(lang, tab.get('token') ? 'tokenWrong' : 'tokenNeeded'));
+  else showProblem(refusal.text || say(lang, 'proxyAnswered', refusal.status));
+  // Asking again helps where there was no room or no server, or where nothing was refused.
+  if (refusal.status >= 500 || [426, 429].includes(refusal.status)) return;
   connection.disconnect();
   if (refusal.status !== 401) return;
   tab.forget('token');

@@ -8,6 +8,10 @@ export class Connection extends EventTarget {
   #socket = null;
   #timer = 0;
   #wanted = false;
+  /** The id of the last attempt to connect, by which the server knows what became of it. */
+  #attempt = '';
+  /** Attempts in a row that have failed. */
+  failures = 0;
   state = 'disconnected';
   /** When the connection opened, in milliseconds of a clock that nobody can set back; 0 without one. */
   since = 0;
@@ -22,11 +26,15 @@ export class Connection extends EventTarget {
     clearTimeout(this.#timer);
     if (this.#socket) return;
     this.#become('connecting');
-    const socket = new WebSocket(this.#url(), 'framewise.classroom');
+    this.#attempt = crypto.getRandomValues(new Uint32Array(2)).join('-');
+    const url = this.#url();
+    url.searchParams.set('attempt', this.#attempt);
+    const socket = new WebSocket(url, 'framewise.classroom');
     this.#socket = socket;
     socket.onopen = () => {
       if (this.#socket !== socket) return;
       this.since = performance.now();
+      this.failures = 0;
       this.#become('connected');
     };
     socket.onmessage = ({ data }) => {
@@ -35,6 +43,7 @@ export class Connection extends EventTarget {
     socket.onclose = ({ code, reason }) => {
       if (this.#socket !== socket) return;
       const wasOpen = this.since > 0;
+      if (!wasOpen) this.failures += 1;
       this.#socket = null;
       this.since = 0;
       this.#timer = setTimeout(() => this.connect(), AGAIN_AFTER * (0.8 + 0.4 * Math.random()));
@@ -64,14 +73,16 @@ export class Connection extends EventTarget {
     return true;
   }
 
-  /** Browsers do not tell why a handshake was refused; a plain request for the same address is refused alike. */
+  /** Asks the server why the last attempt failed, because browsers do not tell. The text is empty if it is not the server
+      that answers, but a proxy. */
   async refusal(lang) {
     const url = this.#url();
     url.protocol = url.protocol === 'wss:' ? 'https:' : 'http:';
+    url.searchParams.set('failed', this.#attempt);
     try {
       const answer = await fetch(url, { headers: { 'Accept-Language': lang } });
-      // What would have been let in is asked to upgrade.
-      return answer.status === 426 ? null : { status: answer.status, text: (await answer.text()).trim() };
+      const isOurs = answer.headers.has('Content-Language') && /^text\/plain/.test(answer.headers.get('Content-Type'));
+      return { status: answer.status, text: isOurs ? (await answer.text()).trim() : '' };
     } catch {
       return null;
     }

@@ -38,6 +38,7 @@ export const texts = {
   token: ['Token', 'Token'],
   tokenNeeded: ['Este servidor pede um token: pergunte a quem o iniciou.', 'This server asks for a token: ask whoever started it.'],
   tokenWrong: ['Este token não é o deste servidor: confira-o com quem o iniciou.', 'This is not the token of this server: check it with the person who started it.'],
+  proxyAnswered: ['Um proxy respondeu {} no lugar do servidor: ele não alcança o servidor, ou não repassa este caminho a ele.', 'A proxy answered {} in place of the server: it does not reach the server, or does not pass this path on to it.'],
   close1000: ['a conversa terminou', 'the conversation is over'],
   close1001: ['o servidor foi encerrado, ou ficou sem notícias desta página', 'the server has stopped, or has heard nothing from this page'],
   close1002: ['o servidor viu uma regra do WebSocket ser quebrada', 'the server saw a rule of WebSocket broken'],

@@ -27,6 +27,7 @@ use crate::outbox::{Outbox, is_held_back};
 use crate::peers::PeerId;
 use crate::protocol::connection::{Connection, Event, Head};
 use crate::protocol::handshake::server::{Decision, Outcome};
+use crate::protocol::http::request::Request;
 use crate::protocol::http::response::LAST_SECOND;
 use crate::protocol::message::Message;
 use crate::protocol::refusal::{Found, Refusal, Rule};
@@ -325,6 +326,11 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
                 self.sockets.observer.notice(Some(id), &Notice::Responded(status));
             }
             Outcome::Refused(refusal) => {
+                let request = head.as_ref().ok().and_then(|head| Request::parse(head).ok());
+                if let Some(request) = &request {
+                    let notice = Notice::RefusedRequest { request, refusal: &refusal };
+                    self.sockets.observer.notice(Some(id), &notice);
+                }
                 self.sockets.observer.notice(Some(id), &Notice::Refused(&refusal));
             }
         }

@@ -13,6 +13,7 @@ use framewise::trace::printable;
 use framewise::{Decision, Request};
 use tracing::info;
 
+use crate::serve::attempts::{self, Fate};
 use crate::serve::events::shortened;
 use crate::serve::guard::{Guard, Wanted, teach};
 use crate::serve::metrics::Metrics;
@@ -92,13 +93,22 @@ impl Admission {
             return Decision::Respond(pages::bad_client(request, lang));
         }
         if !request.is_handshake() {
-            return Decision::Respond(pages::upgrade_required(request, lang));
+            let explained = self.guard.explain(request, client, lang);
+            let response = explained.unwrap_or_else(|| pages::upgrade_required(request, lang));
+            return Decision::Respond(response);
         }
         let open = self.by_client.get(&client).copied().unwrap_or_default();
         if self.max_per_client.is_some_and(|most| open >= most) {
-            let (rule, fix) = (texts::MANY_RULE, texts::MANY_FIX.get(lang));
             let found = format!("{client}: {open}");
-            return Decision::Respond(teach(429, rule, "RFC 6585 4", &found, fix, lang));
+            let response = |lang| {
+                let (rule, fix) = (texts::MANY_RULE, texts::MANY_FIX.get(lang));
+                teach(429, rule, "RFC 6585 4", &found, fix, lang)
+            };
+            self.guard.keep(attempts::attempt(request), response);
+            return Decision::Respond(response(lang));
+        }
+        if let Some(id) = attempts::attempt(request) {
+            self.guard.attempts.keep(id, Fate::Accepted);
         }
         Decision::Accept(client)
     }

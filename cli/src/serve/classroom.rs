@@ -274,6 +274,7 @@ mod tests {
             let guard = Guard {
                 hosts: Rc::new(Hosts::new([])),
                 proxies: Proxies::default(),
+                attempts: Rc::default(),
                 origins: OriginPolicy::SameHost,
                 token: None,
                 log_lang: Lang::En,

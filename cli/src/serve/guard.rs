@@ -9,11 +9,13 @@ use std::rc::Rc;
 
 use framewise::config::{OriginPolicy, OriginRule};
 use framewise::lang::{Bilingual, Lang};
+use framewise::protocol::refusal::{Refusal, Rule};
 use framewise::trace::printable;
 use framewise::{Request, Response};
 use subtle::ConstantTimeEq;
 use tracing::warn;
 
+use crate::serve::attempts::{self, Attempts, Fate};
 use crate::serve::events::shortened;
 use crate::serve::forwarded::{Contradiction, Proxies, Requester};
 use crate::serve::hosts::Hosts;
@@ -28,6 +30,8 @@ const MAX_FOUND: usize = 80;
 pub struct Guard {
     pub hosts: Rc<Hosts>,
     pub proxies: Proxies,
+    /// What became of the WebSockets that pages tried to open.
+    pub attempts: Rc<Attempts>,
     pub origins: OriginPolicy,
     /// What WebSocket paths and private pages ask for.
     pub token: Option<String>,
@@ -41,6 +45,14 @@ pub enum Wanted {
     Page,
     /// A page with something that concerns the server or the class: `/metrics`.
     PrivatePage,
+}
+
+/// What the guard knows of a refusal by the library.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Noted {
+    /// The client, if it is not the one that the connection comes from.
+    pub client: Option<IpAddr>,
+    pub is_logged: bool,
 }
 
 /// The reason for a refusal.
@@ -70,7 +82,7 @@ impl Guard {
         let requester = match self.proxies.requester(request, from) {
             Ok(requester) => requester,
             Err(contradiction) => {
-                return Err(self.refuse(from.ip(), &contradicts(contradiction), lang));
+                return Err(self.refuse(request, from.ip(), &contradicts(contradiction), lang));
             }
         };
         let reason = self
@@ -79,7 +91,61 @@ impl Guard {
             .or_else(|| self.check_token(request, &requester, wanted, lang));
         match reason {
             None => Ok(requester.address),
-            Some(reason) => Err(self.refuse(requester.address, &reason, lang)),
+            Some(reason) => Err(self.refuse(request, requester.address, &reason, lang)),
+        }
+    }
+
+    /// Responds to a plain request for a WebSocket path if it comes from the page: it is either a handshake from which a proxy
+    /// has removed all fields, or the question why a handshake has failed.
+    pub fn explain(&self, request: &Request<'_>, client: IpAddr, lang: Lang) -> Option<Response> {
+        if attempts::attempt(request).is_some() {
+            return Some(self.refuse(request, client, &Reason::mangled(request), lang));
+        }
+        let fate = self.attempts.take(&attempts::failed(request)?);
+        let (rule, found, fix) = match fate {
+            Some(Fate::Refused { .. }) => return fate.and_then(|fate| fate.response(lang)),
+            Some(Fate::Accepted) => (texts::ANSWER_LOST_RULE, "101", texts::ANSWER_LOST_FIX),
+            None => (texts::NOT_ARRIVED_RULE, "-", texts::NOT_ARRIVED_FIX),
+        };
+        Some(upgrade(teach(426, rule, "RFC 6455 4.1", found, fix.get(lang), lang)))
+    }
+
+    /// Keeps the refusal of a handshake by the library for the page. Also logs it if a proxy is to blame.
+    pub fn note_refused(
+        &self,
+        request: &Request<'_>,
+        refusal: &Refusal,
+        from: SocketAddr,
+    ) -> Noted {
+        let requester = self.proxies.requester(request, from);
+        let client = requester.as_ref().map_or(from.ip(), |requester| requester.address);
+        let attempt = attempts::attempt(request);
+        // Browsers send Origin and all fields of a handshake. A client without a browser, to which the server speaks
+        // directly, has made the mistake itself.
+        let was_complete = attempt.is_some()
+            || request.fields().first("origin").is_some()
+            || requester.is_ok_and(|requester| requester.is_forwarded);
+        let lacks_upgrade =
+            matches!(refusal.rule, Rule::Upgrade | Rule::Connection | Rule::HttpTooOld);
+        if was_complete && lacks_upgrade {
+            let reason = Reason::mangled(request);
+            self.log(client, &reason);
+            self.keep(attempt, |lang| reason.response(lang));
+            return Noted { client: Some(client), is_logged: true };
+        }
+        self.keep(attempt, |lang| {
+            let (rule, found) = (refusal.rule, refusal.found_text(lang));
+            let fix = refusal.fix_text(lang);
+            teach(rule.status(), rule.text(), rule.section(), &found, &fix, lang)
+        });
+        // The address of the connection has a port.
+        Noted { client: Some(client).filter(|client| *client != from.ip()), is_logged: false }
+    }
+
+    /// Keeps the response to an attempt of the page.
+    pub fn keep(&self, attempt: Option<String>, response: impl Fn(Lang) -> Response) {
+        if let Some(id) = attempt {
+            self.attempts.keep(id, Fate::refused(response));
         }
     }
 
@@ -162,9 +228,16 @@ impl Guard {
         }
     }
 
-    /// Logs a refusal and returns the response.
-    fn refuse(&self, address: IpAddr, reason: &Reason, lang: Lang) -> Response {
+    /// Logs a refusal, keeps it for the page, and returns the response.
+    fn refuse(
+        &self,
+        request: &Request<'_>,
+        address: IpAddr,
+        reason: &Reason,
+        lang: Lang,
+    ) -> Response {
         self.log(address, reason);
+        self.keep(attempts::attempt(request), |lang| reason.response(lang));
         let response = reason.response(lang);
         match reason.status {
             401 => response.header("WWW-Authenticate", "Bearer").expect("one word"),
@@ -193,6 +266,21 @@ fn contradicts(contradiction: Contradiction) -> Reason {
 }
 
 impl Reason {
+    /// The reason to refuse a handshake that a proxy has changed on its way: the proxy speaks HTTP/1.0, or does not pass on
+    /// the fields that a browser always sends.
+    fn mangled(request: &Request<'_>) -> Reason {
+        let field = |name| request.header(name).unwrap_or("-");
+        let (rule, fix, found) = match request.is_http_1_0() {
+            true => (texts::HTTP_1_0_RULE, texts::HTTP_1_0_FIX, "HTTP/1.0".to_owned()),
+            false => {
+                let found =
+                    format!("Upgrade: {}, Connection: {}", field("upgrade"), field("connection"));
+                (texts::DROPPED_RULE, texts::DROPPED_FIX, found)
+            }
+        };
+        Reason { status: 400, rule, section: "RFC 6455 4.2.1", found, fix, value: String::new() }
+    }
+
     fn response(&self, lang: Lang) -> Response {
         let value = shortened(&printable(&self.value), MAX_FOUND).into_owned();
         teach(
@@ -235,6 +323,14 @@ pub fn teach(
         .header("Content-Language", lang.tag())
         .and_then(|response| response.header("Vary", "Accept-Language"))
         .expect("a language tag is one word")
+}
+
+/// Adds the fields of a response that asks for a WebSocket (RFC 9110 15.5.22).
+pub fn upgrade(response: Response) -> Response {
+    response
+        .header("Upgrade", "websocket")
+        .and_then(|response| response.header("Sec-WebSocket-Version", "13"))
+        .expect("one word")
 }
 
 /// Reports whether a request has the token, in its Authorization field or in its query.

@@ -6,7 +6,8 @@
 //!               ├─ actions.rs    what events do ── events.rs (JSON), delivered.rs (nothing twice)
 //!               └─ admission.rs  what becomes of a request
 //!                  ├─ routes.rs  what it asks for
-//!                  ├─ guard.rs   which requests are refused: hosts.rs (names), forwarded.rs (proxies)
+//!                  ├─ guard.rs   which requests are refused: hosts.rs (names), forwarded.rs (proxies);
+//!                  │             attempts.rs keeps the reasons for the page
 //!                  └─ pages.rs   the page, health, the description of the events
 //! addresses.rs  the first lines: the addresses of the server, and a QR code
 //! watch.rs      the observer: log lines, metrics.rs
@@ -15,6 +16,7 @@
 mod actions;
 mod addresses;
 mod admission;
+mod attempts;
 mod budget;
 mod class_log;
 mod classroom;
@@ -111,6 +113,7 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     let guard = Guard {
         hosts: Rc::new(Hosts::new(names)),
         proxies: Proxies::new(args.behind_proxy.clone()),
+        attempts: Rc::default(),
         origins: args.origin_policy(),
         token: args.token.clone(),
         log_lang: args.log_lang(lang),
@@ -129,7 +132,7 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         max_per_client,
         args.log_messages,
     );
-    let watch = Watch::new(Rc::clone(&metrics), args.log_lang(lang));
+    let watch = Watch::new(Rc::clone(&metrics), guard.clone());
     let server =
         Server::bind(config, classroom).map_err(|error: StartError| args.explain(&error, lang))?;
     let mut server = server.observed_by(watch);

@@ -8,7 +8,7 @@ use framewise::{Request, Response};
 use serde::Serialize;
 
 use crate::serve::events::json;
-use crate::serve::guard::teach;
+use crate::serve::guard::{teach, upgrade};
 use crate::serve::routes::parameter;
 use crate::texts;
 
@@ -150,10 +150,8 @@ pub fn upgrade_required(request: &Request<'_>, lang: Lang) -> Response {
         return teach(400, rule, "RFC 6455 4.2.1", "HTTP/1.0", fix, lang);
     }
     let found = request.header("upgrade").unwrap_or("-");
-    teach(426, texts::UPGRADE_RULE, "RFC 6455 4.2.1", found, texts::UPGRADE_FIX.get(lang), lang)
-        .header("Upgrade", "websocket")
-        .and_then(|response| response.header("Sec-WebSocket-Version", "13"))
-        .expect("one word")
+    let fix = texts::UPGRADE_FIX.get(lang);
+    upgrade(teach(426, texts::UPGRADE_RULE, "RFC 6455 4.2.1", found, fix, lang))
 }
 
 fn accepts_html(request: &Request<'_>) -> bool {

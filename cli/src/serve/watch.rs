@@ -8,26 +8,29 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use framewise::PeerId;
-use framewise::lang::Lang;
 use framewise::observe::{Direction, Notice, Observer};
 use tracing::field::display;
 use tracing::{debug, warn};
 
+use crate::serve::guard::{Guard, Noted};
 use crate::serve::metrics::Metrics;
 use crate::texts;
 
 /// Logs and counts.
 pub struct Watch {
     metrics: Rc<Metrics>,
-    lang: Lang,
+    /// Knows the clients behind proxies.
+    guard: Guard,
     /// Where connections come from, for as long as they are there.
     addresses: HashMap<PeerId, SocketAddr>,
+    /// What the guard knows of the request whose refusal is the next notice.
+    noted: Option<Noted>,
 }
 
 impl Watch {
-    /// Counts into these metrics, and logs in this language.
-    pub fn new(metrics: Rc<Metrics>, lang: Lang) -> Watch {
-        Watch { metrics, lang, addresses: HashMap::new() }
+    /// Counts into these metrics, and logs in the language of the guard.
+    pub fn new(metrics: Rc<Metrics>, guard: Guard) -> Watch {
+        Watch { metrics, guard, addresses: HashMap::new(), noted: None }
     }
 }
 
@@ -37,7 +40,7 @@ impl Observer for Watch {
     }
 
     fn notice(&mut self, peer: Option<PeerId>, notice: &Notice<'_>) {
-        let lang = self.lang;
+        let lang = self.guard.log_lang;
         if let (Some(peer), Notice::Connected(address)) = (peer, notice) {
             self.addresses.insert(peer, *address);
         }
@@ -56,9 +59,19 @@ impl Observer for Watch {
                 }
                 debug!(peer = shown, address, subprotocol, "{}", texts::LOG_UPGRADED.get(lang));
             }
+            Notice::RefusedRequest { request, refusal } => {
+                let from = peer.and_then(|peer| self.addresses.get(&peer)).copied();
+                self.noted = from.map(|from| self.guard.note_refused(request, refusal, from));
+            }
             Notice::Refused(refusal) => {
                 let (status, found) = (refusal.rule.status(), refusal.found_text(lang));
                 self.metrics.answered("refused", status);
+                let noted = self.noted.take().unwrap_or_default();
+                if noted.is_logged {
+                    return;
+                }
+                let client = noted.client.map(|client| client.to_string());
+                let address = client.or(address.map(|address| address.to_string())).map(display);
                 let (rule, fix) = (refusal.rule.text().get(lang), refusal.fix_text(lang));
                 let refused = texts::LOG_REFUSED.get(lang);
                 warn!(peer = shown, address, status, found, "{refused}: {rule}; {fix}");
