@@ -50,6 +50,7 @@ fn every_file_of_the_page_is_there_with_its_type() {
         ("/app.js", "text/javascript"),
         ("/connection.js", "text/javascript"),
         ("/memory.js", "text/javascript"),
+        ("/outbox.js", "text/javascript"),
         ("/people.js", "text/javascript"),
         ("/texts.js", "text/javascript"),
         ("/docs.js", "text/javascript"),

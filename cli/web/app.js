@@ -2,24 +2,25 @@
 
 import { Connection } from './connection.js';
 import { browser, tab } from './memory.js';
+import { Outbox } from './outbox.js';
 import { People } from './people.js';
 import { preferredLanguage, say, translate } from './texts.js';
 
 /** Entries that a view keeps; older ones go. */
 const MAX_ENTRIES = 500;
 
-/** Private messages that an error may still come for. */
-const MAX_TOLD = 50;
+/** After a loss or a reload the server may hold our name for the old connection, until it notices. So we ask every 5 s. */
+const NAME_AGAIN_AFTER = 5000;
 
-/** After a loss the server may hold our name for the old connection, until it notices: milliseconds, and how often. */
-const [NAME_AGAIN_AFTER, NAME_TRIES] = [5000, 12];
+/** The close codes that the page explains. */
+const CLOSE_MEANINGS = new Set([1000, 1001, 1002, 1006, 1007, 1008, 1009, 1011, 1012]);
+
+/** The close codes for which a message of ours may be the reason: sending it again would only close the connection again. */
+const CLOSES_FOR_A_MESSAGE = new Set([1002, 1007, 1009, 1011]);
 
 const $ = (id) => document.getElementById(id);
 const address = new URL(location.href);
 /** What this visitor wants to be, whatever happens to connections. Another tab is somebody else. */
-/** The close codes that the page explains. */
-const CLOSE_MEANINGS = new Set([1000, 1001, 1002, 1006, 1007, 1008, 1009, 1011, 1012]);
-
 const wanted = { name: tab.get('name') ?? '', room: address.searchParams.get('room')?.normalize('NFC') || 'lobby' };
 // A token in the address would be on the wall with it.
 if (address.searchParams.has('token')) {
@@ -29,26 +30,28 @@ if (address.searchParams.has('token')) {
 }
 /** What the server knows of this connection. */
 let me = { name: '', room: wanted.room };
-/** What was asked for and not answered yet. */
+/** The name and room that were asked for and not answered yet, with the id of the request. */
 let joining = null;
-/** The last name that the server gave us, and how often we still ask for it again. */
-let [owned, nameTries] = ['', 0];
+/** The last name that the server gave us, and the timer that asks for it again. */
+let [owned, nameTimer] = [wanted.name, 0];
 /** The problem that is shown is over once there is a connection. */
 let refused = false;
 let lang = preferredLanguage();
 let counts = { total: 0, sent: 0 };
-/** What we said to one person, and how it is shown: the last few, of which an error may still come. */
-let told = [];
+/** The marks of our messages that have no final state yet. */
+const marks = new Map();
 
 const people = new People($('people'), $('names'), $('unnamed'));
 const connection = new Connection(() => {
   const url = new URL('ws/events', location.href);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   url.searchParams.set('room', wanted.room);
+  url.searchParams.set('client', outbox.client);
   const token = tab.get('token');
   if (token) url.searchParams.set('token', token);
   return url;
 });
+const outbox = new Outbox((event) => connection.send(event));
 
 // What is shown.
 
@@ -72,7 +75,8 @@ function showTime() {
 }
 
 function showProblem(problem) {
-  $('problem').textContent = problem;
+  // A screen reader reads an alert again if it is set again.
+  if ($('problem').textContent !== problem) $('problem').textContent = problem;
 }
 
 function element(tag, className) {
@@ -112,6 +116,18 @@ function add(list, item) {
   if (atEnd) list.scrollTop = list.scrollHeight;
 }
 
+/** Shows what has become of a message of ours. */
+function showMark({ id, state }, reason) {
+  const mark = marks.get(id);
+  if (!mark) return;
+  mark.dataset.state = state;
+  mark.textContent = say(lang, state === 'sent' ? 'sentMark' : state);
+  mark.closest('.entry').classList.toggle('failed', state === 'failed');
+  if (state === 'waiting' || state === 'sent') return;
+  marks.delete(id);
+  if (reason) showProblem(reason);
+}
+
 function notice(key, name) {
   add($('chat'), text('p', 'notice', say(lang, key, name ?? say(lang, 'anonymous'))));
 }
@@ -119,14 +135,11 @@ function notice(key, name) {
 // What comes in.
 
 const heard = {
-  error({ error }) {
+  ack: ({ id }) => outbox.answered(id),
+  error({ id, error }) {
+    if (outbox.answered(id, error.message)) return;
     showProblem(error.message);
-    if (error.code === 'no_such_peer') failed(error.message);
-    if (error.code !== 'name_taken' && error.code !== 'invalid_name') return;
-    joining = null;
-    if (nameTries === 0) return;
-    nameTries -= 1;
-    setTimeout(() => !me.name && !joining && join({ ...wanted }), NAME_AGAIN_AFTER);
+    if (joining && joining.id === id) refuse(error);
   },
   // The server names the room as its first member spelled it.
   joined: ({ room, name = '' }) => settle(room, name),
@@ -152,15 +165,28 @@ const heard = {
   },
 };
 
-/** What we said to somebody reached nobody: the error names them. */
-function failed(message) {
-  const at = told.findIndex(({ to }) => message.includes(`'${to}'`));
-  if (at < 0) return;
-  const [{ item }] = told.splice(at, 1);
-  item.classList.add('failed');
-  item.querySelector('.head').append(' ', text('span', 'problem', say(lang, 'notDelivered')));
-  counts = { total: counts.total - 1, sent: counts.sent - 1 };
+outbox.addEventListener('state', ({ detail: { message, reason } }) => {
+  showMark(message, reason);
+  if (message.state !== 'delivered') return;
+  counts = { total: counts.total + 1, sent: counts.sent + 1 };
   showCounts();
+});
+
+/** Whether the name that we want is not ours on this connection. Until it is, our messages wait: they would have no name. */
+const awaitsName = () => wanted.name !== '' && wanted.name !== me.name;
+
+/** The server has refused a name or a room. A name that was ours may still be held by our old connection. */
+function refuse({ code, message }) {
+  const { name } = joining;
+  joining = null;
+  if (!awaitsName()) return;
+  if (name === wanted.name && name !== owned) {
+    wanted.name = '';
+    return outbox.flush();
+  }
+  if (name === wanted.name && code === 'name_taken') showProblem(`${message}. ${say(lang, 'askingAgain')}`);
+  clearTimeout(nameTimer);
+  nameTimer = setTimeout(() => !joining && awaitsName() && join({ ...wanted }), NAME_AGAIN_AFTER);
 }
 
 /** The server has agreed, and we are in this room. */
@@ -168,11 +194,18 @@ function settle(room, name) {
   if (room !== me.room) notice('nowIn', room);
   [me, joining] = [{ name, room }, null];
   Object.assign(wanted, me);
-  if (nameTries > 0) showProblem('');
-  [owned, nameTries] = [me.name, 0];
+  if (nameTimer) showProblem('');
+  stopAsking();
+  owned = me.name;
   if (me.name) [tab, browser].forEach((memory) => memory.set('name', me.name));
   enter(me.room);
   connection.send({ type: 'who' });
+  outbox.flush();
+}
+
+function stopAsking() {
+  clearTimeout(nameTimer);
+  nameTimer = 0;
 }
 
 function enter(room) {
@@ -184,13 +217,7 @@ function enter(room) {
   history.replaceState(null, '', address);
 }
 
-connection.addEventListener('event', ({ detail }) => {
-  let event;
-  try {
-    event = JSON.parse(detail);
-  } catch {
-    return;
-  }
+connection.addEventListener('event', ({ detail: event }) => {
   if (Object.hasOwn(heard, event.type ?? '')) return heard[event.type](event);
   if (typeof event.message !== 'string') return;
   counts.total += 1;
@@ -201,8 +228,11 @@ connection.addEventListener('event', ({ detail }) => {
 
 connection.addEventListener('state', ({ detail }) => {
   showState();
-  if (connection.state !== 'connected') people.are({ names: [], unnamed: 0 }, '');
-  if (connection.state === 'connected') opened();
+  if (connection.state === 'connected') return opened();
+  people.are({ names: [], unnamed: 0 }, '');
+  stopAsking();
+  if (connection.state === 'lost' && CLOSES_FOR_A_MESSAGE.has(detail.code)) outbox.fail(say(lang, `close${detail.code}`));
+  else outbox.hold();
   if (connection.state === 'lost') lost(detail);
 });
 
@@ -210,11 +240,10 @@ function opened() {
   if (refused) showProblem('');
   refused = false;
   $('token-form').hidden = true;
-  // Only who had the name before has a reason to wait for it.
-  nameTries = owned && owned === wanted.name ? NAME_TRIES : 0;
   [me, joining] = [{ name: '', room: wanted.room }, null];
   enter(me.room);
   if (wanted.name) join({ ...wanted });
+  else outbox.flush();
   connection.send({ type: 'who' });
 }
 
@@ -246,9 +275,9 @@ async function lost({ code, reason, wasOpen }) {
 
 /** Asks for a name and a room; false if there is no connection. */
 function join(wish) {
-  const { name, room } = wish;
-  if (!connection.send({ type: 'join', room, ...(name && { name }) })) return false;
-  joining = wish;
+  const [{ name, room }, id] = [wish, outbox.newId()];
+  if (!connection.send({ type: 'join', id, room, ...(name && { name }) })) return false;
+  joining = { name, room, id };
   return true;
 }
 
@@ -256,13 +285,16 @@ $('send').addEventListener('submit', (submit) => {
   submit.preventDefault();
   const [message, to] = [$('message').value, $('to').value.trim()];
   if (!message) return $('message').focus();
-  if (!connection.send(to ? { message, to } : { message })) return showProblem(say(lang, 'notConnected'));
-  showProblem('');
-  counts = { total: counts.total + 1, sent: counts.sent + 1 };
-  showCounts();
-  const event = { message, timestamp: new Date().toISOString(), ...(to && { to }) };
-  const item = entry(event, true);
-  if (to) told = [...told, { to, item }].slice(-MAX_TOLD);
+  if (connection.state !== 'connected') return showProblem(say(lang, 'notConnected'));
+  if (outbox.isFull) return showProblem(say(lang, 'tooManyWait'));
+  if (!nameTimer) showProblem('');
+  const event = { message, ...(to && { to }) };
+  const kept = outbox.add(event);
+  const item = entry({ ...event, timestamp: new Date().toISOString() }, true);
+  marks.set(kept.id, text('span', 'mark', ''));
+  item.querySelector('.head').append(' ', marks.get(kept.id));
+  showMark(kept);
+  if (!awaitsName()) outbox.flush();
   add($('chat'), item);
   $('chat').scrollTop = $('chat').scrollHeight;
   $('message').value = '';
@@ -280,8 +312,9 @@ $('join').addEventListener('submit', (submit) => {
   submit.preventDefault();
   const [name, room] = [$('name'), $('room')].map((input) => input.value.trim().normalize('NFC'));
   showProblem('');
-  nameTries = 0;
   const wish = { name: name || me.name, room: room || 'lobby' };
+  // Messages that wait were meant for the room that they were written in.
+  if (wish.room !== wanted.room) outbox.fail(say(lang, 'roomLeft'), ({ state, event }) => state === 'waiting' && !event.to);
   if (join(wish)) return;
   // Without a connection it is what the next one begins with.
   Object.assign(wanted, wish);
@@ -314,5 +347,8 @@ function show() {
 $('name').value = wanted.name || (browser.get('name') ?? '');
 enter(wanted.room);
 show();
-setInterval(showTime, 1000);
+setInterval(() => {
+  showTime();
+  outbox.expire(say(lang, 'notConfirmed'));
+}, 1000);
 connection.connect();

@@ -1,7 +1,8 @@
-// The classroom page, as a class uses it: node page.mjs FRAMEWISE CHROMIUM FOLDER-FOR-SCREENSHOTS
+// The classroom page, as a class uses it: node page.mjs FRAMEWISE CHROMIUM FOLDER-FOR-SCREENSHOTS [PART-OF-A-NAME]
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { AxeBuilder } from '@axe-core/playwright';
@@ -30,12 +31,57 @@ async function stop(server) {
   await ended;
 }
 
+/** A TCP proxy in front of a server, which can stop forwarding without closing anything. */
+async function proxyTo(port) {
+  const pairs = new Set();
+  let accepts = true;
+  const proxy = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
+    const pair = { client, server: connect({ port, host: '127.0.0.1', allowHalfOpen: true }) };
+    pairs.add(pair);
+    for (const [one, other] of [[pair.client, pair.server], [pair.server, pair.client]]) {
+      one.on('data', (bytes) => other.write(bytes));
+      one.on('end', () => other.end());
+      one.on('error', () => other.destroy());
+      one.on('close', () => {
+        other.destroy();
+        pairs.delete(pair);
+      });
+    }
+    if (accepts) pair.client.resume();
+  });
+  proxy.listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  return {
+    url: `http://127.0.0.1:${proxy.address().port}`,
+    /** Stops forwarding what comes from these sides of each connection that is open now. */
+    freeze: (...sides) => pairs.forEach((pair) => sides.forEach((side) => pair[side].pause())),
+    /** Forwards what has waited, and everything from now on. */
+    thaw() {
+      accepts = true;
+      for (const { client, server } of pairs) [client, server].forEach((socket) => socket.resume());
+    },
+    /** Takes connections from now on without forwarding a byte. */
+    holdNew: () => (accepts = false),
+    /** The server sees the frozen connections end. */
+    cut: () => pairs.forEach(({ client, server }) => (client.isPaused() || server.isPaused()) && server.destroy()),
+    async stop() {
+      pairs.forEach(({ client }) => client.destroy());
+      proxy.close();
+    },
+  };
+}
+
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
 /** A server of its own for each check, so that nobody's name is still taken. */
 let server;
+/** A proxy in front of this server, for the checks that need one. */
+let proxy;
 
-/** A visitor: a page of their own, in Portuguese by default, that reports what must never happen. */
-async function visit({ path = '/', lang = 'pt-BR', name, becomes = 'connected', init, ...options } = {}) {
+/**
+ * A visitor: a page of their own, in Portuguese by default, that reports what must never happen. With `clock`, the check moves
+ * the time of the page.
+ */
+async function visit({ at = server.url, path = '/', lang = 'pt-BR', name, becomes = 'connected', init, clock, ...options } = {}) {
   const context = await browser.newContext({ locale: lang, ...options });
   if (init) await context.addInitScript(init);
   const page = await context.newPage();
@@ -46,15 +92,20 @@ async function visit({ path = '/', lang = 'pt-BR', name, becomes = 'connected', 
   page.on('pageerror', (error) => page.faults.push(String(error)));
   page.on('request', (request) => {
     const url = new URL(request.url());
-    if (url.protocol !== 'data:' && url.host !== new URL(server.url).host) page.faults.push(`asked ${url}`);
+    if (url.protocol !== 'data:' && url.host !== new URL(at).host) page.faults.push(`asked ${url}`);
   });
-  await page.goto(new URL(path, server.url).href);
+  page.socket = new Promise((resolve) => page.once('websocket', resolve));
+  if (clock) await page.clock.install();
+  await page.goto(new URL(path, at).href);
   await state(page, becomes);
   if (name) await joinAs(page, name);
   return page;
 }
 
 const state = (page, wanted) => page.locator(`#status[data-state="${wanted}"]`).waitFor();
+const stateNow = (page) => page.getAttribute('#status', 'data-state');
+/** Waits until a message of the visitor's own has this mark. */
+const mark = (page, text, state) => page.locator('#chat .own', { hasText: text }).locator(`.mark[data-state="${state}"]`).waitFor();
 const chat = (page, text) => page.locator('#chat .entry', { hasText: text }).waitFor();
 
 async function joinAs(page, name, room = 'lobby') {
@@ -158,6 +209,9 @@ const checks = {
     await say(other, 'x'.repeat(200));
     await other.locator('#problem', { hasText: /^1009: a mensagem é grande demais/ }).waitFor();
     await state(other, 'connected');
+    // Sent again, it would only close the connection again.
+    await mark(other, 'xxx', 'failed');
+    assert.equal(await other.textContent('#sent'), '0');
     server.process.kill('SIGKILL');
     await other.locator('#problem', { hasText: /^1006: a conexão caiu/ }).waitFor();
     server = await serve(port);
@@ -207,9 +261,240 @@ const checks = {
     await say(ana, 'tem alguém?', 'ninguém');
     await say(ana, 'bom dia a todos');
     await ana.locator('#chat .failed', { hasText: 'tem alguém?' }).waitFor();
+    await mark(ana, 'bom dia a todos', 'delivered');
     assert.equal(await ana.locator('#chat .failed').count(), 1);
     assert.equal(await ana.textContent('#sent'), '1');
+    // The same name was somebody a moment ago: an error belongs to one message, not to all that are like it.
+    const bia = await visit({ name: 'bia' });
+    await say(ana, 'você está aí?', 'bia');
+    await chat(bia, 'você está aí?');
+    await bia.context().close();
+    await ana.locator('.notice', { hasText: 'bia saiu da sala' }).waitFor();
+    await say(ana, 'e agora?', 'bia');
+    await mark(ana, 'e agora?', 'failed');
+    await mark(ana, 'você está aí?', 'delivered');
+    assert.equal(await ana.textContent('#sent'), '2');
     return [ana];
+  },
+  async 'a message is marked as sent, delivered or failed, in words'() {
+    proxy = await proxyTo(server.port);
+    const [ana, bia] = [await visit({ at: proxy.url, name: 'ana' }), await visit()];
+    proxy.freeze('server');
+    await say(ana, 'primeira');
+    await chat(bia, 'primeira');
+    await mark(ana, 'primeira', 'sent');
+    assert.deepEqual([await ana.textContent('#sent'), await ana.textContent('#total')], ['0', '0'], 'nothing is acknowledged');
+    await say(ana, 'ninguém ouve', 'ninguém');
+    assert.match(await ana.locator('#chat').ariaSnapshot(), /primeira[^]*enviada|enviada[^]*primeira/);
+    proxy.thaw();
+    await mark(ana, 'primeira', 'delivered');
+    await mark(ana, 'ninguém ouve', 'failed');
+    assert.deepEqual([await ana.textContent('#sent'), await ana.textContent('#total')], ['1', '1']);
+    const shown = await ana.locator('#chat').ariaSnapshot();
+    assert.match(shown, /entregue/);
+    assert.match(shown, /não entregue/);
+    assert.doesNotMatch(shown, /enviada/);
+    assert.match(await ana.getByRole('alert').textContent(), /ninguém aqui se chama 'ninguém'/);
+    const { violations } = await new AxeBuilder({ page: ana }).analyze();
+    assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes[0].html]), []);
+    await ana.screenshot({ path: join(folder, 'marks.png') });
+    // A message that the server could not even read has an answer as well.
+    await ana.evaluate(() => {
+      document.getElementById('message').value = 'meio \ud83d';
+      document.getElementById('send').requestSubmit();
+    });
+    await mark(ana, 'meio', 'failed');
+    return [ana, bia];
+  },
+  async 'so many messages may be without an answer'() {
+    proxy = await proxyTo(server.port);
+    const [ana, bia] = [await visit({ at: proxy.url }), await visit()];
+    proxy.freeze('client');
+    await ana.evaluate(() => {
+      for (let n = 0; n < 101; n += 1) {
+        document.getElementById('message').value = `linha ${n}.`;
+        document.getElementById('send').requestSubmit();
+      }
+    });
+    await ana.locator('#problem', { hasText: 'mensagens demais sem resposta' }).waitFor();
+    assert.equal(await ana.inputValue('#message'), 'linha 100.', 'what was not taken is still there');
+    assert.equal(await ana.locator('#chat .own').count(), 100);
+    proxy.thaw();
+    await chat(bia, 'linha 99.');
+    await mark(ana, 'linha 99.', 'delivered');
+    await ana.click('#send button');
+    await chat(bia, 'linha 100.');
+    assert.equal(await bia.locator('#chat .entry').count(), 101);
+    return [ana, bia];
+  },
+  async 'a frozen connection is noticed, and what was sent arrives once'() {
+    const pages = [];
+    // What the proxy stops forwarding, and what becomes of the old connection afterwards.
+    for (const [sides, end] of [[['client', 'server'], 'cut'], [['client', 'server'], 'thaw'], [['client'], 'cut'], [['server'], 'cut']]) {
+      const room = `${sides} ${end}`;
+      proxy = await proxyTo(server.port);
+      const ana = await visit({ at: proxy.url, clock: true });
+      const bia = await visit();
+      await joinAs(ana, 'ana', room);
+      await joinAs(bia, 'bia', room);
+      await ana.locator('#people .person', { hasText: 'bia' }).waitFor();
+      proxy.freeze(...sides);
+      await say(ana, 'durante');
+      await mark(ana, 'durante', 'sent');
+      if (!sides.includes('client')) await chat(bia, 'durante');
+      const asked = (await ana.socket).waitForEvent('framesent', ({ payload }) => payload === '{"type":"ping"}');
+      await ana.clock.runFor(20_000);
+      await asked;
+      // News about others are no sign that the server hears this page.
+      await say(bia, 'você ouve?');
+      if (!sides.includes('server')) await chat(ana, 'você ouve?');
+      await state(ana, 'connected');
+      await ana.clock.runFor(10_000);
+      assert.equal(await stateNow(ana), 'lost');
+      await mark(ana, 'durante', 'waiting');
+      assert.equal(await ana.textContent('#sent'), '0', 'what has no answer does not count');
+      await ana.clock.runFor(4_000);
+      await state(ana, 'connected');
+      if (sides.includes('client')) {
+        // The Close did not reach the server: the name is still held, and the message waits for it.
+        await ana.locator('#problem', { hasText: "outra pessoa já se chama 'ana'" }).waitFor();
+        await mark(ana, 'durante', 'waiting');
+      }
+      proxy[end]();
+      await bia.locator('.notice', { hasText: 'ana saiu da sala' }).waitFor();
+      await ana.clock.runFor(5_000);
+      await ana.locator('#people .person', { hasText: 'ana (você)' }).waitFor();
+      await mark(ana, 'durante', 'delivered');
+      await say(ana, 'depois');
+      await chat(bia, 'depois');
+      const heard = await bia.locator('#chat .entry:not(.own)').evaluateAll((entries) =>
+        entries.map((entry) => [...entry.querySelectorAll('.from, .body')].map(({ textContent }) => textContent)));
+      assert.deepEqual(heard, [['ana', 'durante'], ['ana', 'depois']], room);
+      await mark(ana, 'depois', 'delivered');
+      assert.equal(await ana.textContent('#sent'), '2');
+      assert.equal(await ana.textContent('#problem'), '');
+      for (const page of [ana, bia]) {
+        pages.push({ faults: page.faults });
+        await page.context().close();
+      }
+      await proxy.stop();
+    }
+    return pages;
+  },
+  async 'a live connection is asked and stays'() {
+    const ana = await visit({ clock: true });
+    await ana.clock.pauseAt(await ana.evaluate(() => Date.now() + 1_000));
+    for (let n = 0; n < 3; n += 1) {
+      const answered = (await ana.socket).waitForEvent('framereceived', ({ payload }) => payload === '{"type":"pong"}');
+      await ana.clock.runFor(n === 0 ? 20_000 : 5_000);
+      await answered;
+      await ana.clock.runFor(15_000);
+      await state(ana, 'connected');
+    }
+    assert.equal(await ana.textContent('#problem'), '');
+    return [ana];
+  },
+  async 'a handshake without an answer is given up'() {
+    proxy = await proxyTo(server.port);
+    const ana = await visit({ at: proxy.url, clock: true });
+    await ana.click('#toggle');
+    await state(ana, 'disconnected');
+    proxy.holdNew();
+    await ana.click('#toggle');
+    await state(ana, 'connecting');
+    await ana.clock.runFor(10_000);
+    assert.equal(await stateNow(ana), 'lost');
+    proxy.thaw();
+    await ana.clock.runFor(4_000);
+    await state(ana, 'connected');
+    return [ana];
+  },
+  async 'after a reload the name comes back, however long that takes'() {
+    proxy = await proxyTo(server.port);
+    const [ana, bia] = [await visit({ at: proxy.url, clock: true, name: 'ana' }), await visit({ name: 'bia' })];
+    proxy.freeze('client', 'server');
+    const opened = ana.waitForEvent('websocket');
+    await ana.reload();
+    const socket = await opened;
+    await state(ana, 'connected');
+    await ana.locator('#problem', { hasText: 'a página pede o nome de novo a cada 5 segundos' }).waitFor();
+    await say(ana, 'quem sou eu?');
+    const isRefused = ({ payload }) => String(payload).includes('name_taken');
+    for (let n = 0; n < 30; n += 1) {
+      const refused = socket.waitForEvent('framereceived', isRefused);
+      await ana.clock.runFor(5_000);
+      await refused;
+    }
+    await mark(ana, 'quem sou eu?', 'waiting');
+    proxy.cut();
+    await bia.locator('.notice', { hasText: 'ana saiu da sala' }).waitFor();
+    await ana.clock.runFor(5_000);
+    await ana.locator('#people .person', { hasText: 'ana (você)' }).waitFor();
+    await mark(ana, 'quem sou eu?', 'delivered');
+    assert.deepEqual(await bia.locator('#chat .from').allTextContents(), ['ana']);
+    assert.equal(await ana.textContent('#problem'), '');
+    return [ana, bia];
+  },
+  async 'another name ends the wait for the old one'() {
+    proxy = await proxyTo(server.port);
+    const [ana, bia] = [await visit({ at: proxy.url, clock: true, name: 'ana' }), await visit({ name: 'bia' })];
+    proxy.freeze('client', 'server');
+    await ana.reload();
+    await ana.locator('#problem', { hasText: 'a página pede o nome de novo' }).waitFor();
+    await say(ana, 'sou outra');
+    // A name that is refused changes nothing about the wait, and a free one ends it.
+    await ana.fill('#name', 'bia');
+    await ana.click('#join button');
+    await ana.locator('#problem', { hasText: "outra pessoa já se chama 'bia'" }).waitFor();
+    await ana.clock.runFor(5_000);
+    await ana.locator('#problem', { hasText: "outra pessoa já se chama 'ana'" }).waitFor();
+    await mark(ana, 'sou outra', 'waiting');
+    await joinAs(ana, 'ana maria');
+    await mark(ana, 'sou outra', 'delivered');
+    assert.deepEqual(await bia.locator('#chat .from').allTextContents(), ['ana maria']);
+    assert.equal(await ana.textContent('#problem'), '');
+    return [ana, bia];
+  },
+  async 'a message that waits does not go to another room'() {
+    proxy = await proxyTo(server.port);
+    const ana = await visit({ at: proxy.url, clock: true, name: 'ana' });
+    const [bia, caio] = [await visit({ name: 'bia' }), await visit()];
+    await joinAs(caio, 'caio', '7a');
+    proxy.freeze('client', 'server');
+    await ana.reload();
+    await ana.locator('#problem', { hasText: 'a página pede o nome de novo' }).waitFor();
+    await say(ana, 'para o lobby');
+    await say(ana, 'para o caio', 'caio');
+    await joinAs(ana, 'ana maria', '7a');
+    await mark(ana, 'para o caio', 'delivered');
+    await mark(ana, 'para o lobby', 'failed');
+    await say(ana, 'para a sala');
+    await chat(caio, 'para a sala');
+    await say(caio, 'oi', 'bia');
+    await chat(bia, 'oi');
+    assert.deepEqual(await caio.locator('#received .body').allTextContents(), ['para o caio', 'para a sala']);
+    assert.deepEqual(await bia.locator('#received .body').allTextContents(), ['oi']);
+    return [ana, bia, caio];
+  },
+  async 'a message that the server may have forgotten is not sent again'() {
+    proxy = await proxyTo(server.port);
+    const [ana, bia] = [await visit({ at: proxy.url, clock: true }), await visit()];
+    proxy.freeze('client', 'server');
+    await say(ana, 'velha');
+    await mark(ana, 'velha', 'sent');
+    proxy.holdNew();
+    await ana.clock.runFor(5 * 60_000);
+    await mark(ana, 'velha', 'unconfirmed');
+    await ana.locator('#problem', { hasText: 'não se sabe se a mensagem chegou' }).waitFor();
+    assert.equal(await ana.textContent('#sent'), '0');
+    proxy.cut();
+    proxy.thaw();
+    await ana.clock.runFor(15_000);
+    await state(ana, 'connected');
+    await say(ana, 'nova');
+    await chat(bia, 'nova');
+    assert.equal(await bia.locator('#chat .entry').count(), 1);
+    return [ana, bia];
   },
   async 'room and name stay over a reload, and another tab is somebody else'() {
     const ana = await visit({ name: 'ana' });
@@ -529,7 +814,9 @@ const checks = {
 };
 
 let [passed, failed] = [0, 0];
+const only = process.argv[5];
 for (const [name, check] of Object.entries(checks)) {
+  if (only && !name.includes(only)) continue;
   server = await serve();
   try {
     const pages = await check();
@@ -541,6 +828,8 @@ for (const [name, check] of Object.entries(checks)) {
     failed += 1;
   }
   await Promise.all(browser.contexts().map((context) => context.close()));
+  await proxy?.stop();
+  proxy = undefined;
   await stop(server);
 }
 await browser.close();
