@@ -6,7 +6,7 @@
 
 const AGAIN_AFTER = 3000;
 
-/** The server is asked after so long without an answer, and then has so long to give one. */
+/** Milliseconds without an answer until the page asks for one, and milliseconds that the server then has to give it. */
 const [ASK_AFTER, ANSWER_WITHIN] = [20_000, 10_000];
 
 /** News about others show that the server reaches this page, but not that this page reaches the server. */

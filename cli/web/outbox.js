@@ -7,10 +7,10 @@
 // After a loss nobody knows whether the server has received a message. So it is sent again, with the id that it had: the
 // server remembers which ids of this client it has delivered, and delivers none of them twice.
 
-/** The server remembers ids for five minutes. A message that is older than this is not sent again. */
+/** The server remembers ids for five minutes. A message that is older than these milliseconds is not sent again. */
 const REPEAT_FOR = 4 * 60_000;
 
-/** Messages that may be without an answer. */
+/** The maximum number of messages without an answer. */
 const MAX_UNANSWERED = 100;
 
 /** A random text. `crypto.randomUUID` is missing on pages that were not loaded over TLS. */

@@ -455,6 +455,17 @@ const checks = {
     assert.equal(await ana.textContent('#problem'), '');
     return [ana, bia];
   },
+  async 'a clock that is set back makes no message young again'() {
+    proxy = await proxyTo(server.port);
+    const ana = await visit({ at: proxy.url, clock: true });
+    proxy.freeze('client', 'server');
+    await say(ana, 'antes');
+    await mark(ana, 'antes', 'sent');
+    await ana.clock.setSystemTime(Date.now() - 3_600_000);
+    await ana.clock.runFor(1_000);
+    await mark(ana, 'antes', 'unconfirmed');
+    return [ana];
+  },
   async 'a message that waits does not go to another room'() {
     proxy = await proxyTo(server.port);
     const ana = await visit({ at: proxy.url, clock: true, name: 'ana' });
