@@ -1,4 +1,5 @@
-//! Tests the client of the library with other servers: `interop_client NAME ws://127.0.0.1:PORT`.
+//! Tests the client of the library with other servers: `interop_client NAME ws://127.0.0.1:PORT`. With the name `stay` it opens
+//! one connection and reads until the server closes it.
 
 use std::process::exit;
 use std::time::Duration;
@@ -28,6 +29,9 @@ fn main() {
         eprintln!("usage: interop_client NAME URL");
         exit(2);
     };
+    if name == "stay" {
+        return stay(&server);
+    }
     let mut failed = false;
     for (what, check) in CHECKS {
         match check(&server) {
@@ -39,6 +43,16 @@ fn main() {
         }
     }
     exit(i32::from(failed));
+}
+
+/// Reads until the connection closes, so that `limits.py` can see what this client refuses.
+fn stay(url: &str) {
+    let Ok(mut client) = Client::connect(url) else { return };
+    while let Ok(event) = client.recv() {
+        if let Event::Closed(_) = event {
+            return;
+        }
+    }
 }
 
 fn text_and_binary(server: &str) -> Result<(), Box<dyn std::error::Error>> {
