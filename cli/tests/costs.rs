@@ -23,7 +23,7 @@ fn raise_descriptor_limit() {
     setrlimit(Resource::Nofile, limit).expect("the hard limit is allowed");
 }
 
-/// Opens connections that offer the subprotocol, and so receive news about others.
+/// Opens a connection that offers the subprotocol, and so receives news about others.
 fn with_presence(serve: &Serve, path: &str) -> Bare {
     Bare::open(serve.address, path, Options { presence: true, ..Options::default() })
 }
