@@ -261,6 +261,19 @@ fn a_trusted_proxy_names_the_client() {
     serve.connect_as("/ws/events", page);
 }
 
+/// Whoever asks by the public name comes through a proxy, even if the proxy adds no header field.
+#[test]
+fn a_silent_proxy_does_not_open_private_pages() {
+    let serve = Serve::start(&["--public-url", "https://school.example/class"]);
+    let get = |path: &str, host: &str| {
+        let answer = serve.raw(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        status(&answer).to_owned()
+    };
+    assert_eq!(get("/health", "school.example"), "200");
+    assert_eq!(get("/metrics", "School.example:443"), "403");
+    assert_eq!(get("/metrics", "localhost"), "200");
+}
+
 /// A proxy that speaks HTTP/1.0 is named, to the page as well.
 #[test]
 fn an_old_proxy_is_named() {

@@ -272,7 +272,7 @@ mod tests {
         let config = Config::default().listen("127.0.0.1", 0);
         let classroom = || {
             let guard = Guard {
-                hosts: Rc::new(Hosts::new([])),
+                hosts: Rc::new(Hosts::new(None, [])),
                 proxies: Proxies::default(),
                 attempts: Rc::default(),
                 origins: OriginPolicy::SameHost,

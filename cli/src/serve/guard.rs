@@ -216,14 +216,18 @@ impl Guard {
                     value: String::new(),
                 })
             }
-            None if wanted == Wanted::PrivatePage && !requester.is_this_machine() => Some(Reason {
-                status: 403,
-                rule: texts::LOCAL_RULE,
-                section: "RFC 9110 15.5.4",
-                found: requester.address.to_string(),
-                fix: texts::LOCAL_FIX,
-                value: String::new(),
-            }),
+            None if wanted == Wanted::PrivatePage
+                && (!requester.is_this_machine() || self.hosts.is_public(request.host())) =>
+            {
+                Some(Reason {
+                    status: 403,
+                    rule: texts::LOCAL_RULE,
+                    section: "RFC 9110 15.5.4",
+                    found: requester.address.to_string(),
+                    fix: texts::LOCAL_FIX,
+                    value: String::new(),
+                })
+            }
             None => None,
         }
     }

@@ -15,34 +15,44 @@ use std::net::IpAddr;
 pub struct Hosts {
     /// Only this machine can reach the server. Known once it is bound.
     pub loopback_only: Cell<bool>,
-    /// Further names, in lower case and without a port.
+    /// The name in `--public-url`, in lower case and without a port.
+    public: Option<String>,
+    /// Further names, in the same form.
     names: Vec<String>,
     /// The name of this machine, in full and up to the first dot. Counts on the network.
     machine: Vec<String>,
 }
 
 impl Hosts {
-    /// Returns the hosts of a server with these names of its own.
-    pub fn new(names: impl IntoIterator<Item = String>) -> Hosts {
+    /// Returns the hosts of a server with these names of its own. Clients reach it by the public one through a proxy.
+    pub fn new(public: Option<&str>, names: impl IntoIterator<Item = String>) -> Hosts {
+        let public = public.map(name_of);
         let names = names.into_iter().map(|name| name_of(&name)).collect();
         let machine = machine_name().into_iter().flat_map(|name| {
             let short = name.split('.').next().unwrap_or_default().to_owned();
             [name, short]
         });
         let machine = machine.filter(|name| !name.is_empty()).collect();
-        Hosts { loopback_only: Cell::new(true), names, machine }
+        Hosts { loopback_only: Cell::new(true), public, names, machine }
     }
 
     /// Reports whether a request may name this host.
     pub fn allow(&self, host: &str) -> bool {
         let name = name_of(host);
-        if is_loopback(&name) || self.names.contains(&name) {
+        if is_loopback(&name) || self.names.contains(&name) || self.is_public(host) {
             return true;
         }
         !self.loopback_only.get()
             && (name.parse::<IpAddr>().is_ok()
                 || name.ends_with(".local")
                 || self.machine.contains(&name))
+    }
+
+    /// Reports whether a request was sent to the public name, which leads to a proxy. On this machine, the server is asked by
+    /// a name of loopback.
+    pub fn is_public(&self, host: &str) -> bool {
+        let name = name_of(host);
+        self.public.as_ref() == Some(&name) && !is_loopback(&name)
     }
 }
 
@@ -80,7 +90,7 @@ mod tests {
 
     #[test]
     fn on_loopback_only_names_of_loopback_count() {
-        let hosts = Hosts::new(["Sala.example:8765".to_owned()]);
+        let hosts = Hosts::new(Some("Class.example:1"), ["Sala.example:8765".to_owned()]);
         for host in [
             "localhost",
             "LOCALHOST:8765",
@@ -93,6 +103,7 @@ mod tests {
             "localhost.",
             "sala.example",
             "SALA.example:1",
+            "class.example",
         ] {
             assert!(hosts.allow(host), "{host}");
         }
@@ -110,8 +121,15 @@ mod tests {
     }
 
     #[test]
+    fn the_public_name_is_not_one_of_this_machine() {
+        let hosts = Hosts::new(Some("Class.example"), []);
+        assert!(hosts.is_public("class.example:8765") && !hosts.is_public("localhost:8765"));
+        assert!(!Hosts::new(Some("localhost"), []).is_public("localhost"), "a try on one machine");
+    }
+
+    #[test]
     fn on_the_network_addresses_and_local_names_count_as_well() {
-        let hosts = Hosts::new([]);
+        let hosts = Hosts::new(None, []);
         hosts.loopback_only.set(false);
         let machine = machine_name().expect("it has a name");
         for host in

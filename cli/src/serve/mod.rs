@@ -106,12 +106,12 @@ fn finish_log(log: WorkerGuard) {
 fn serve(args: Args, lang: Lang) -> Result<(), String> {
     let config = args.config(lang);
     let metrics = Rc::new(Metrics::new());
-    let names = [Some(args.host.clone()), args.public_url.as_ref().map(|url| url.host.clone())];
-    let names = names.into_iter().flatten().chain(args.allow_host.iter().cloned());
+    let public = args.public_url.as_ref().map(|url| url.host.as_str());
+    let names = [args.host.clone()].into_iter().chain(args.allow_host.iter().cloned());
     // An address to listen on is no name: the rules of hosts.rs apply to it.
     let names = names.filter(|name| name.parse::<IpAddr>().is_err());
     let guard = Guard {
-        hosts: Rc::new(Hosts::new(names)),
+        hosts: Rc::new(Hosts::new(public, names)),
         proxies: Proxies::new(args.behind_proxy.clone()),
         attempts: Rc::default(),
         origins: args.origin_policy(),
