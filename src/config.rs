@@ -88,9 +88,14 @@ pub struct Limits {
     pub max_head: usize,
     /// Most header fields. A request with more gets 431.
     pub max_headers: usize,
-    /// Most connections in their opening handshake. One more replaces an old one, whose connection is closed:
-    /// of the 64 oldest, the first one from the address that has the most of them.
+    /// Most connections that have not opened a WebSocket: those in their opening handshake, and those that are kept after
+    /// a plain request. One more replaces another one, which is closed: the kept connection that has been idle for
+    /// longest, or if there is none, of the 64 oldest handshakes the first one from the address that has the most of
+    /// them.
     pub max_handshakes: usize,
+    /// Most plain requests on one connection. After the last response it is closed. 1 closes it after each response, and
+    /// a browser then connects again for each file of a page.
+    pub max_requests: usize,
 
     /// Longest message, in one frame or in fragments. A longer one gets 1009.
     pub max_message: usize,
@@ -135,6 +140,9 @@ pub struct Timeouts {
     /// From the TCP accept to the end of the request. Bytes that arrive do not extend it. It is shortened to a quarter
     /// while more than half of [`Limits::max_handshakes`] are in use.
     pub handshake: Duration,
+    /// How long a connection is kept after the response to a plain request, until the client has received the response
+    /// and begins the next request. That request may then take as long as [`handshake`](Timeouts::handshake).
+    pub keep_alive: Duration,
     /// How long a full socket may accept no bytes before the connection is closed.
     pub write: Duration,
     /// How long a peer that others send to may be congested, with more than half of [`Limits::max_output`] queued,
@@ -185,6 +193,7 @@ impl Default for Limits {
             max_head: 32 * 1024,
             max_headers: 64,
             max_handshakes: 1024,
+            max_requests: 100,
             max_message: 1 << 20,
             max_fragments: 4096,
             max_control_rate: 10_000,
@@ -205,6 +214,7 @@ impl Default for Timeouts {
     fn default() -> Timeouts {
         Timeouts {
             handshake: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(15),
             write: Duration::from_secs(20),
             congestion: Duration::from_secs(5),
             ping_interval: Some(Duration::from_secs(20)),
@@ -265,6 +275,7 @@ impl Limits {
         in_range("limits.max_head", self.max_head, 128, 1 << 20)?;
         in_range("limits.max_headers", self.max_headers, 8, 4096)?;
         in_range("limits.max_handshakes", self.max_handshakes, 1, usize::MAX)?;
+        in_range("limits.max_requests", self.max_requests, 1, u32::MAX as usize)?;
         // The upper limits ensure that the sum of two of these cannot overflow on 32-bit machines.
         in_range("limits.max_message", self.max_message, 1, 1 << 30)?;
         in_range("limits.max_fragments", self.max_fragments, 1, u32::MAX as usize)?;
@@ -295,6 +306,7 @@ impl Limits {
 impl Timeouts {
     fn validate(&self) -> Result<(), ConfigError> {
         possible_time("timeouts.handshake", self.handshake)?;
+        possible_time("timeouts.keep_alive", self.keep_alive)?;
         possible_time("timeouts.write", self.write)?;
         possible_time("timeouts.congestion", self.congestion)?;
         possible_time("timeouts.close", self.close)?;
@@ -434,16 +446,18 @@ mod tests {
     #[test]
     fn an_error_names_its_setting_in_both_languages() {
         type Break = fn(&mut Config);
-        let broken: [(&str, Break); 11] = [
+        let broken: [(&str, Break); 13] = [
             ("host", |c| c.host.clear()),
             ("limits.max_request_line", |c| c.limits.max_request_line = c.limits.max_head + 1),
             ("limits.max_head", |c| (c.limits.max_head, c.limits.max_request_line) = (64, 32)),
+            ("limits.max_requests", |c| c.limits.max_requests = 0),
             ("limits.max_message", |c| c.limits.max_message = 0),
             ("limits.max_fragments", |c| c.limits.max_fragments = 0),
             ("limits.max_control_rate", |c| c.limits.max_control_rate = 0),
             ("limits.max_output", |c| c.limits.max_output = 0),
             ("limits.max_memory", |c| c.limits.max_memory = Some(1)),
             ("limits.read_buffer", |c| c.limits.read_buffer = 0),
+            ("timeouts.keep_alive", |c| c.timeouts.keep_alive = Duration::ZERO),
             ("timeouts.close", |c| c.timeouts.close = Duration::ZERO),
             ("handshake.subprotocols", |c| c.handshake.subprotocols = vec!["a b".to_owned()]),
         ];

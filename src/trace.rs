@@ -156,6 +156,12 @@ impl Lane {
         Lane { dissector: Dissector::new(sender, config), wire: Vec::new(), clear: Vec::new() }
     }
 
+    /// Tells the lane of a server's bytes which requests the client has sent, because the response to a HEAD has no body.
+    /// `requests` is the lane of the client's bytes. [`Dissector::responds_to`] has an example.
+    pub fn responds_to(&mut self, requests: &mut Lane) {
+        self.dissector.responds_to(&mut requests.dissector);
+    }
+
     /// Processes the next bytes and calls `show` with each part once it is complete.
     pub fn feed(&mut self, bytes: &[u8], mut show: impl FnMut(&Part<'_>)) {
         let Lane { dissector, wire, clear } = self;
@@ -390,6 +396,28 @@ mod tests {
                 "cut at {cut}"
             );
         }
+    }
+
+    /// Several plain requests on one connection: the response to a HEAD has no body, so the next line is a head.
+    #[test]
+    fn responses_on_a_kept_connection_are_told_apart() {
+        let config = Config::default().validate().expect("valid");
+        let mut client = Lane::new(Role::Client, config.clone());
+        let mut server = Lane::new(Role::Server, config);
+        let get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        client.feed([get.replace("GET", "HEAD"), get.to_owned()].concat().as_bytes(), |_| {});
+        server.responds_to(&mut client);
+        let ok = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n";
+        let mut kinds = Vec::new();
+        server.feed([ok, ok, "oi\n"].concat().as_bytes(), |part| {
+            kinds.push(match part {
+                Part::HeadLine(line) => String::from_utf8_lossy(line).into_owned(),
+                Part::Body(line) => format!("body: {}", String::from_utf8_lossy(line)),
+                other => panic!("{other:?}"),
+            });
+        });
+        let head = ["HTTP/1.1 200 OK", "Content-Length: 3", ""];
+        assert_eq!(kinds, [&head[..], &head[..], &["body: oi"]].concat());
     }
 
     #[test]

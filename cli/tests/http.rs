@@ -173,7 +173,7 @@ fn a_refusal_is_logged_with_the_option_that_helps() {
     refused(&serve, "/ws", origin("https://evil.example"));
     let line = line_with(&log, "https://evil.example");
     assert!(line.contains("--allow-origin https://evil.example"), "{line}");
-    serve.raw("GET / HTTP/1.1\r\nHost: chat.example:1\r\n\r\n");
+    serve.raw("GET / HTTP/1.1\r\nHost: chat.example:1\r\nConnection: close\r\n\r\n");
     let line = line_with(&log, "chat.example:1");
     assert!(line.contains("--allow-host chat.example"), "{line}");
     // A browser with wss:// at the plain port.
@@ -190,7 +190,8 @@ fn a_refusal_is_logged_with_the_option_that_helps() {
 #[test]
 fn further_names_are_admitted_by_options() {
     let get = |serve: &Serve, host: &str| {
-        let answer = serve.raw(&format!("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let answer = serve
+            .raw(&format!("GET /health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
         status(&answer).to_owned()
     };
     let serve = Serve::start(&["--allow-host", "chat.example,Sala.example"]);
@@ -389,18 +390,21 @@ fn a_host_from_elsewhere_is_refused_on_loopback() {
     let serve = Serve::start(&[]);
     for host in ["evil.example", "evil.example:8765", "192.168.0.7"] {
         for path in ["/", "/health", "/metrics", "/ws"] {
-            let answer = serve.raw(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            let answer = serve
+                .raw(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
             assert_eq!(status(&answer), "403", "{host} {path}");
             assert!(answer.contains(&format!("found: {host}\n")), "{answer}");
         }
     }
-    let answer = serve.raw("GET /health HTTP/1.1\r\nHost: localhost:1\r\n\r\n");
+    let answer =
+        serve.raw("GET /health HTTP/1.1\r\nHost: localhost:1\r\nConnection: close\r\n\r\n");
     assert_eq!(status(&answer), "200");
     // However loopback was spelled. Some machines have no ::1.
     let has_ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
     for host in ["LOCALHOST", "[::1]", "::1"].iter().take(if has_ipv6 { 3 } else { 1 }) {
         let serve = Serve::start_with(&mut framewise(&["serve", "--host", host, "--port", "0"]));
-        let answer = serve.raw("GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+        let answer =
+            serve.raw("GET /health HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
         assert_eq!(status(&answer), "403", "{host}");
     }
 }

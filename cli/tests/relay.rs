@@ -187,7 +187,8 @@ fn what_is_held_back_comes_no_sooner() {
         let began = std::time::Instant::now();
         let mut stream = TcpStream::connect(&relay.address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-        let request = format!("GET /health HTTP/1.1\r\nHost: {}\r\n\r\n", relay.address);
+        let request =
+            format!("GET /health HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", relay.address);
         stream.write_all(request.as_bytes()).expect("a socket");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");

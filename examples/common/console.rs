@@ -207,12 +207,18 @@ impl Observer for Console {
             let size = size.with(self.lang, &[&bytes.len()]);
             self.line(Some(peer), format_args!("[{peer}] {} {size}", arrow(direction)));
         }
-        let lane = match direction {
-            Direction::In => &mut lanes.inward,
-            Direction::Out => &mut lanes.outward,
-        };
-        if self.traces || (self.replies && direction == Direction::Out) {
-            lane.feed(bytes, |part| self.say_part(peer, direction, part));
+        if self.traces || self.replies {
+            match direction {
+                Direction::In if self.traces => {
+                    lanes.inward.feed(bytes, |part| self.say_part(peer, direction, part));
+                }
+                // Its requests say where the responses end.
+                Direction::In => lanes.inward.feed(bytes, |_| {}),
+                Direction::Out => {
+                    lanes.outward.responds_to(&mut lanes.inward);
+                    lanes.outward.feed(bytes, |part| self.say_part(peer, direction, part));
+                }
+            }
         }
         self.lanes.insert(peer, lanes);
     }

@@ -43,18 +43,27 @@ impl Admission {
         }
     }
 
-    /// Counts a connection. Returns the limit that it exceeds, if any.
-    pub(crate) fn enter(&mut self, id: PeerId, address: IpAddr) -> Option<Rule> {
-        let refused = if self.admitted >= self.max_connections {
+    /// Returns the limit that one more connection from this address would exceed, if any.
+    pub(crate) fn exceeded(&self, address: IpAddr) -> Option<Rule> {
+        let from_there = self.by_address.get(&address.to_canonical()).copied().unwrap_or_default();
+        if self.admitted >= self.max_connections {
             Some(Rule::TooManyConnections)
-        } else if !self.enter_address(id.slot(), address.to_canonical()) {
+        } else if self.max_per_address.is_some_and(|limit| from_there >= limit) {
             Some(Rule::TooManyFromAddress)
         } else {
             None
-        };
+        }
+    }
+
+    /// Counts a connection. Returns the limit that it exceeds, if any.
+    pub(crate) fn enter(&mut self, id: PeerId, address: IpAddr) -> Option<Rule> {
+        let refused = self.exceeded(address);
         match refused {
             Some(_) => self.excess.push_back(id),
-            None => self.admitted += 1,
+            None => {
+                self.admitted += 1;
+                self.count_address(id.slot(), address.to_canonical());
+            }
         }
         refused
     }
@@ -81,15 +90,11 @@ impl Admission {
         }
     }
 
-    fn enter_address(&mut self, slot: usize, address: IpAddr) -> bool {
-        let Some(limit) = self.max_per_address else { return true };
-        let count = self.by_address.entry(address).or_default();
-        let has_room = *count < limit;
-        if has_room {
-            *count += 1;
+    fn count_address(&mut self, slot: usize, address: IpAddr) {
+        if self.max_per_address.is_some() {
+            *self.by_address.entry(address).or_default() += 1;
             self.by_slot.insert(slot, address);
         }
-        has_room
     }
 }
 

@@ -37,6 +37,7 @@ use crate::outbox::{Outbox, is_held_back};
 use crate::peers::PeerId;
 use crate::protocol::close::CloseCode;
 use crate::protocol::connection::{Connection, State};
+use crate::protocol::refusal::Rule;
 use crate::protocol::violation::Violation;
 use crate::switchboard::Switchboard;
 
@@ -106,7 +107,8 @@ pub struct EventLoop<A, S, T: Transport, O = ()> {
     pub(super) idle: Timers,
     /// Congestion deadlines, likewise in addition to those in `timers`.
     pub(super) congestion: Timers,
-    /// The slots whose opening handshake is in progress, and the address of each client.
+    /// The slots whose opening handshake is in progress or whose next plain request is awaited, and the address of each
+    /// client.
     pub(super) opening: HashMap<usize, SocketAddr>,
     pub(super) buffer: ReadBuffer,
     /// The time at which this pass began.
@@ -131,6 +133,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         let timeouts = config.timeouts.clone();
         let lasts = |kind| match kind {
             Deadline::Handshake => timeouts.handshake,
+            Deadline::KeepAlive => timeouts.keep_alive,
             Deadline::Ping => timeouts.ping_interval.unwrap_or_default(),
             Deadline::Pong => timeouts.pong,
             Deadline::Write => timeouts.write,
@@ -270,6 +273,10 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
 
     /// Adds an accepted connection, or refuses it if it exceeds a limit.
     pub fn add(&mut self, id: PeerId, socket: S, address: SocketAddr) {
+        if let Some(rule) = self.admission.exceeded(address.ip()) {
+            let from = address.ip().to_canonical();
+            self.close_idle(|other| rule == Rule::TooManyConnections || other == from);
+        }
         let refused = self.admission.enter(id, address.ip());
         let read_size = self.config.limits.read_buffer as u32;
         let mut socket = PeerSocket::new(socket, self.transport.accept(), read_size);
@@ -287,6 +294,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         self.timers.arm(id.slot(), Deadline::Handshake, self.now);
         self.note_opening();
         if self.opening.len() > self.config.limits.max_handshakes
+            && !self.close_idle(|_| true)
             && let Some(slot) = self.handshake_to_replace(id.slot())
             && let Some(oldest) = self.board.peers.in_slot(slot)
         {
@@ -294,12 +302,42 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         }
     }
 
+    /// Closes one of the oldest connections that wait for another plain request, from an address that `is_wanted` accepts.
+    /// Returns false if there is none. Its client has received every response and sends its next request on a new
+    /// connection (RFC 9112 9.5).
+    fn close_idle(&mut self, is_wanted: impl Fn(IpAddr) -> bool) -> bool {
+        let is_idle = |slot: &usize| {
+            let from = self.opening.get(slot);
+            from.is_some_and(|from| is_wanted(from.ip().to_canonical())) && self.is_idle_kept(*slot)
+        };
+        let slot = self.timers.in_order(Deadline::KeepAlive).take(OLDEST).find(is_idle);
+        let Some(id) = slot.and_then(|slot| self.board.peers.in_slot(slot)) else { return false };
+        self.abandon(id);
+        true
+    }
+
+    /// Reports whether a connection waits for another plain request, has no output left, and has nothing to read.
+    fn is_idle_kept(&self, slot: usize) -> bool {
+        let Some(id) = self.board.peers.in_slot(slot) else { return false };
+        let is_quiet = self.sockets.look(id).is_some_and(|socket| {
+            socket.unprocessed.is_empty()
+                && !socket.link.is_readable()
+                && !socket.link.wants_write()
+        });
+        is_quiet
+            && self.board.peers.get(id).is_some_and(|connection| {
+                connection.is_between_requests() && connection.output().is_empty()
+            })
+    }
+
     /// Returns the slot of the handshake that gives its place to the connection in slot `new`. Among the oldest handshakes, it
     /// is the oldest one of the address that has the most of them, so that one address cannot displace all others.
     fn handshake_to_replace(&self, new: usize) -> Option<usize> {
         // For each address, its oldest handshake and how many it has.
         let mut addresses: Vec<(IpAddr, usize, usize)> = Vec::new();
-        let others = self.timers.in_order(Deadline::Handshake).filter(|&slot| slot != new);
+        let kept = self.timers.in_order(Deadline::KeepAlive);
+        let handshakes = self.timers.in_order(Deadline::Handshake);
+        let others = handshakes.chain(kept).filter(|&slot| slot != new);
         for slot in others.take(OLDEST) {
             let Some(from) = self.opening.get(&slot) else { continue };
             let from = from.ip().to_canonical();
@@ -313,10 +351,13 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         most.map(|&(_, slot, _)| slot)
     }
 
-    /// Shortens the handshake deadline to a quarter while more than half of `max_handshakes` are in progress.
+    /// Shortens the handshake deadline to a quarter while more than half of `max_handshakes` are in progress. Connections
+    /// that wait for another plain request do not count, because they give way to new ones.
     pub(super) fn note_opening(&mut self) {
         let lasts = self.config.timeouts.handshake;
-        let is_crowded = self.opening.len() > self.config.limits.max_handshakes / 2;
+        let kept = self.timers.count(Deadline::KeepAlive);
+        let in_progress = self.opening.len().saturating_sub(kept);
+        let is_crowded = in_progress > self.config.limits.max_handshakes / 2;
         self.timers.shorten(Deadline::Handshake, if is_crowded { lasts / 4 } else { lasts });
     }
 
@@ -348,6 +389,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             match deadline {
                 Deadline::Ping => self.ping(id),
                 Deadline::Pong => self.pong_is_late(id),
+                Deadline::KeepAlive if !self.owes_response(id) => self.end_requests(id),
                 _ => self.abandon(id),
             }
         }
@@ -381,16 +423,30 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
 
     /// Starts to close every connection. An open connection gets a Close with 1001 (§7.4.1), and its peer has the
     /// [close time-out](crate::config::Timeouts::close) to respond. A connection in its opening handshake is closed at
-    /// once.
+    /// once. So is one that waits for another plain request, after the responses so far have been written.
     pub fn close_all(&mut self) {
         for id in self.board.peers.ids().collect::<Vec<_>>() {
             match self.board.peers.get(id).map(Connection::state) {
+                Some(State::Connecting) if self.owes_response(id) => self.end_requests(id),
                 Some(State::Connecting | State::AwaitingDecision) => self.abandon(id),
                 Some(State::Open) => self.close(id, "the server stops"),
                 _ => {}
             }
         }
         self.settle_dirty();
+    }
+
+    /// Reports whether the socket has not accepted all responses to plain requests.
+    fn owes_response(&self, id: PeerId) -> bool {
+        self.board.peers.get(id).is_some_and(|connection| connection.output().queued() > 0)
+    }
+
+    /// Closes a connection that is not kept for another plain request any longer. What it owes is still written.
+    fn end_requests(&mut self, id: PeerId) {
+        if let Some(connection) = self.board.peers.get_mut(id) {
+            connection.end_requests();
+            self.settle_peer(id);
+        }
     }
 
     /// Closes all connections that are left, at once and without a closing handshake.
@@ -474,7 +530,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// Connections in their opening handshake.
+    /// Connections in their opening handshake, or between two plain requests.
     pub connecting: usize,
     /// Open connections.
     pub open: usize,

@@ -126,7 +126,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         let progress = mem::take(&mut socket.took_bytes);
         socket.awaits_write = is_blocked;
         match self.timers.armed(id.slot()) {
-            Some(Deadline::Close | Deadline::Handshake) => {}
+            Some(Deadline::Close | Deadline::Handshake | Deadline::KeepAlive) => {}
             Some(Deadline::Write) if !is_blocked => self.rest(id),
             armed if is_blocked && (armed != Some(Deadline::Write) || progress) => {
                 self.timers.arm(id.slot(), Deadline::Write, self.now);

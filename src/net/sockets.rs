@@ -3,7 +3,7 @@
 //! ```text
 //! stage     Opening -> Open -> Ending -> Lingering -> (file descriptor closed)
 //!              '---------------^   |         |
-//!            handshake refused     |         '- write side shut; input is still read and discarded, so that
+//!      refused, or last response   |         '- write side shut; input is still read and discarded, so that
 //!                                  |            the peer can read our last bytes before TCP closes
 //!                                  '- the WebSocket is closed; the rest of the output is written
 //! ```
@@ -25,7 +25,7 @@ use crate::switchboard::Wire;
 /// The stage of a connection, from its acceptance to the close of its file descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// The opening handshake is in progress.
+    /// The opening handshake is in progress, or the next plain request is awaited.
     Opening,
     /// `on_open` was called, and `on_close` was not.
     Open,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Handshake   slot 7 (12.1 s) <-> slot 2 (12.3 s) <-> slot 9 (14.0 s)
+//! KeepAlive   slot 6 (13.5 s)
 //! Ping        slot 3 (11.9 s) <-> slot 5 (25.0 s)
 //! Pong        empty
 //! Write       empty
@@ -23,6 +24,8 @@ use std::time::{Duration, Instant};
 pub enum Deadline {
     /// The opening handshake must be complete.
     Handshake,
+    /// The client must have received the response to a plain request, and must begin the next one.
+    KeepAlive,
     /// The next ping is due, which checks that the peer is still connected.
     Ping,
     /// The pong that responds to our ping must arrive.
@@ -37,8 +40,9 @@ pub enum Deadline {
     Congestion,
 }
 
-const KINDS: [Deadline; 7] = [
+const KINDS: [Deadline; 8] = [
     Deadline::Handshake,
+    Deadline::KeepAlive,
     Deadline::Ping,
     Deadline::Pong,
     Deadline::Write,
@@ -67,6 +71,8 @@ struct List {
     early: Duration,
     first: u32,
     last: u32,
+    /// How many deadlines the list has.
+    length: usize,
 }
 
 /// The deadlines of all slots.
@@ -74,7 +80,6 @@ struct List {
 pub struct Timers {
     lists: [List; KINDS.len()],
     nodes: Vec<Option<Node>>,
-    armed: usize,
 }
 
 impl Timers {
@@ -85,8 +90,9 @@ impl Timers {
             early: Duration::ZERO,
             first: NONE,
             last: NONE,
+            length: 0,
         });
-        Timers { lists, nodes: Vec::new(), armed: 0 }
+        Timers { lists, nodes: Vec::new() }
     }
 
     /// Shortens all deadlines of one kind to `lasts`, including those that are armed. If `lasts` is not shorter than
@@ -105,12 +111,12 @@ impl Timers {
         let list = &mut self.lists[kind as usize];
         let node = Node { at: now + list.lasts, kind, previous: list.last, next: NONE };
         list.last = slot as u32;
+        list.length += 1;
         match node.previous {
             NONE => list.first = slot as u32,
             previous => self.node(previous).next = slot as u32,
         }
         self.nodes[slot] = Some(node);
-        self.armed += 1;
     }
 
     /// Disarms the deadline of a slot, if it has one.
@@ -124,7 +130,7 @@ impl Timers {
             NONE => self.lists[node.kind as usize].last = node.previous,
             next => self.node(next).previous = node.previous,
         }
-        self.armed -= 1;
+        self.lists[node.kind as usize].length -= 1;
     }
 
     /// Returns the kind of the deadline of a slot, if it has one.
@@ -143,7 +149,12 @@ impl Timers {
 
     /// Returns how many deadlines are armed.
     pub fn len(&self) -> usize {
-        self.armed
+        self.lists.iter().map(|list| list.length).sum()
+    }
+
+    /// Returns how many deadlines of this kind are armed.
+    pub fn count(&self, kind: Deadline) -> usize {
+        self.lists[kind as usize].length
     }
 
     /// Returns when the earliest deadline is due.
@@ -182,6 +193,7 @@ mod tests {
     fn seconds(kind: Deadline) -> Duration {
         Duration::from_secs(match kind {
             Deadline::Handshake => 10,
+            Deadline::KeepAlive => 15,
             Deadline::Ping | Deadline::Pong => 20,
             Deadline::Write => 19,
             Deadline::Close => 5,
@@ -215,13 +227,13 @@ mod tests {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let now = start + Duration::from_millis(step * 40);
             let slot = (random >> 8) as usize % plain.len();
-            match (random >> 24) % 8 {
+            match (random >> 24) as usize % (KINDS.len() + 1) {
                 0 => {
                     timers.disarm(slot);
                     plain[slot] = None;
                 }
                 kind => {
-                    let kind = KINDS[kind as usize - 1];
+                    let kind = KINDS[kind - 1];
                     timers.arm(slot, kind, now);
                     plain[slot] = Some((now + seconds(kind), kind));
                 }
@@ -233,6 +245,7 @@ mod tests {
                 let due: Vec<_> = slots.iter().map(|&slot| plain[slot].expect("armed")).collect();
                 assert!(due.iter().all(|entry| entry.1 == kind) && due.is_sorted_by_key(|e| e.0));
                 assert_eq!(due.len(), plain.iter().flatten().filter(|e| e.1 == kind).count());
+                assert_eq!(due.len(), timers.count(kind));
             }
             while let Some((slot, kind)) = timers.expired(now) {
                 let (at, expected) = plain[slot].take().expect("it was armed");

@@ -25,11 +25,12 @@ use crate::net::transport::{Readiness, Transport};
 use crate::observe::{Direction, Notice, Observer};
 use crate::outbox::{Outbox, is_held_back};
 use crate::peers::PeerId;
-use crate::protocol::connection::{Connection, Event, Head};
+use crate::protocol::connection::{Connection, Event, Head, State};
 use crate::protocol::handshake::server::{Decision, Outcome};
 use crate::protocol::http::request::Request;
 use crate::protocol::http::response::LAST_SECOND;
 use crate::protocol::message::Message;
+use crate::protocol::output::FLUSH_AT;
 use crate::protocol::refusal::{Found, Refusal, Rule};
 use crate::protocol::violation::Violation;
 
@@ -41,6 +42,9 @@ const CONTROL_COST: u32 = 7;
 
 /// The additional cost of a fragment, which thus counts as 4 frames.
 const FRAGMENT_COST: u32 = 3;
+
+/// The additional cost of a plain request, which thus counts as 512 frames: the application may send a whole file.
+const REQUEST_COST: u32 = 511;
 
 /// The smallest size of a read, in bytes.
 const MIN_READ: usize = 4096;
@@ -240,7 +244,12 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
                     self.dispatch(id, own, message.as_message());
                 }
                 Some(event) => self.handle(id, own, event),
-                None => return 0,
+                None => {
+                    if own.state() == State::Connecting {
+                        self.note_head(id);
+                    }
+                    return 0;
+                }
             }
         }
         unread.len()
@@ -294,7 +303,8 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         }
     }
 
-    /// Responds to a request, and calls `on_open` if the response opens a WebSocket.
+    /// Responds to a request, and calls `on_open` if the response opens a WebSocket. Keeps the connection if another
+    /// request may follow.
     #[cold]
     fn open(&mut self, id: PeerId, own: &mut Connection, head: &Head<'_>) {
         let (Some(socket), Some(&from)) = (self.sockets.get(id), self.opening.get(&id.slot()))
@@ -310,8 +320,8 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             Outcome::Opened(opened, ticket) => {
                 socket.stage = Stage::Open;
                 self.opening.remove(&id.slot());
-                self.note_opening();
                 self.rest(id);
+                self.note_opening();
                 if self.config.timeouts.idle.is_some() {
                     self.idle.arm(id.slot(), Deadline::Idle, self.now);
                 }
@@ -324,6 +334,9 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             }
             Outcome::Responded(status) => {
                 self.sockets.observer.notice(Some(id), &Notice::Responded(status));
+                if own.state() == State::Connecting {
+                    self.keep_alive(id, own);
+                }
             }
             Outcome::Refused(refusal) => {
                 let request = head.as_ref().ok().and_then(|head| Request::parse(head).ok());
@@ -333,6 +346,28 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
                 }
                 self.sockets.observer.notice(Some(id), &Notice::Refused(&refusal));
             }
+        }
+    }
+
+    /// Keeps a connection for the next plain request. A client may send many requests and read no response, so the output
+    /// is written before it becomes long. Once the socket is full and half of `max_output` is queued, the client is held
+    /// back.
+    fn keep_alive(&mut self, id: PeerId, own: &mut Connection) {
+        self.timers.arm(id.slot(), Deadline::KeepAlive, self.now);
+        self.note_opening();
+        self.board.budget = self.board.budget.saturating_sub(REQUEST_COST);
+        if own.output().queued() >= FLUSH_AT {
+            self.sockets.flush(id, own);
+        }
+    }
+
+    /// Limits the time for a head that has arrived in part, if the connection was kept for it. The head of the first
+    /// request has its deadline from the start.
+    #[cold]
+    fn note_head(&mut self, id: PeerId) {
+        if self.timers.armed(id.slot()) == Some(Deadline::KeepAlive) {
+            self.timers.arm(id.slot(), Deadline::Handshake, self.now);
+            self.note_opening();
         }
     }
 

@@ -4,7 +4,8 @@
 //! state             received bytes            may send          next state
 //! Connecting        head of the handshake     the handshake     AwaitingDecision when a request is complete,
 //!                                                               Open or Closed when a response is complete
-//! AwaitingDecision  not read                  nothing           Open or Closed, according to `decide`
+//! AwaitingDecision  not read                  nothing           Open or Closed, according to `decide`; Connecting
+//!                                                               after a plain request, if another one may follow
 //! Open              frames                    everything        Closing when we send a Close,
 //!                                                               Closed when the peer sends one
 //! Closing           frames, messages dropped  nothing           Closed when the peer's Close arrives
@@ -43,7 +44,7 @@ use crate::protocol::violation::Violation;
 /// The state of a [`Connection`]. The [module documentation](self) shows what each state allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// The opening handshake is incomplete.
+    /// The opening handshake is incomplete. Or a plain request was answered, and the client may send another one.
     Connecting,
     /// A request is complete, and [`Connection::decide`] must accept or refuse it.
     AwaitingDecision,
@@ -193,6 +194,8 @@ struct Opening {
     interim: usize,
     /// Whether a request is complete and waits for a decision.
     awaits_decision: bool,
+    /// The plain requests that were answered, after each of which the connection was kept.
+    requests: usize,
 }
 
 impl Connection {
@@ -252,6 +255,15 @@ impl Connection {
     /// Reports whether a frame from the peer is incomplete. Not even a pong can arrive before its last byte (§5.4-5).
     pub fn is_mid_frame(&self) -> bool {
         self.reader.is_mid_frame()
+    }
+
+    /// Reports whether the connection has answered a plain request and waits for the next one, of which nothing has
+    /// arrived yet.
+    pub(crate) fn is_between_requests(&self) -> bool {
+        let opening = self.opening.as_ref();
+        opening.is_some_and(|opening| {
+            opening.requests > 0 && !opening.awaits_decision && opening.head.examined() == 0
+        })
     }
 
     /// Returns the output.
@@ -359,6 +371,10 @@ impl Connection {
     /// Responds to the request of [`Event::Request`]. Calls `decide` if the request is valid. `unix_seconds` becomes
     /// the `Date` of a response other than 101.
     ///
+    /// After the response to a plain request, the client may send another one, unless the response says otherwise (RFC
+    /// 9112 9.3). The state is [`Connecting`](State::Connecting) again then, and the caller limits how long it waits. In
+    /// all other cases in which no WebSocket opens, the connection closes.
+    ///
     /// In any other state than [`AwaitingDecision`](State::AwaitingDecision) nothing is sent, and the request counts as
     /// refused.
     pub fn decide<'h, T>(
@@ -371,20 +387,36 @@ impl Connection {
             return Outcome::Refused(Refusal::measured(Rule::Internal, Found::Nothing));
         }
         let head = head.as_ref().map(|head| &**head);
-        let (bytes, outcome, extension) = respond(head, &self.config, unix_seconds, decide);
-        self.output.raw(&bytes);
-        match outcome {
-            Outcome::Opened(..) => self.open(extension),
+        let answered = self.opening.as_ref().map_or(0, |opening| opening.requests);
+        let is_last = answered + 1 >= self.config.limits.max_requests;
+        let reply = respond(head, &self.config, unix_seconds, is_last, decide);
+        self.output.raw(&reply.bytes);
+        match reply.outcome {
+            Outcome::Opened(..) => self.open(reply.extension),
+            Outcome::Responded(_) if reply.keeps_alive => self.await_next_request(),
             // RFC 6455 §4.2.1-1, §7.2.2-1
-            _ => drop(self.end(CloseCode::ABNORMAL, "", Cause::NotOpened)),
+            _ => self.end_requests(),
         }
-        outcome
+        reply.outcome
+    }
+
+    fn await_next_request(&mut self) {
+        if let Some(opening) = &mut self.opening {
+            opening.head = HeadReader::default();
+            opening.awaits_decision = false;
+            opening.requests += 1;
+        }
+    }
+
+    /// Closes a connection that has not become a WebSocket. Its queued responses are still written.
+    pub(crate) fn end_requests(&mut self) {
+        self.end(CloseCode::ABNORMAL, "", Cause::NotOpened);
     }
 
     /// Refuses a connection before its request has arrived.
     pub(crate) fn refuse(&mut self, refusal: &Refusal, unix_seconds: Option<u64>) {
         self.output.raw(&refuse(refusal, self.config.lang, unix_seconds));
-        self.end(CloseCode::ABNORMAL, "", Cause::NotOpened);
+        self.end_requests();
     }
 
     fn open(&mut self, Extension { decoder, encoder }: Extension) {

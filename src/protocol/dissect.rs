@@ -13,6 +13,7 @@
 //! - Every byte belongs to exactly one finding, and the findings are in order.
 //! - After a broken rule, the remaining bytes are reported as not read.
 
+use std::collections::VecDeque;
 use std::mem;
 
 use crate::config::ValidConfig;
@@ -20,6 +21,7 @@ use crate::protocol::close;
 use crate::protocol::frame::{Header, Opcode, Role, Rsv};
 use crate::protocol::handshake::client::is_interim;
 use crate::protocol::handshake::server::validate;
+use crate::protocol::http::fields::Fields;
 use crate::protocol::http::head::HeadReader;
 use crate::protocol::http::request::Request;
 use crate::protocol::receive::{Incoming, MessageReader};
@@ -38,7 +40,7 @@ pub enum Finding<'a> {
     Field(&'a [u8]),
     /// The empty line that ends a head.
     HeadEnd(&'a [u8]),
-    /// Part of the body of a response that does not open a WebSocket.
+    /// Part of the body of a response that does not open a WebSocket. The head of the next response may follow it.
     Body(&'a [u8]),
     /// A frame header. [`header_bits::fields`](crate::protocol::header_bits::fields) labels its bits.
     Header {
@@ -66,8 +68,8 @@ pub enum Finding<'a> {
     BadHeader(&'a [u8]),
     /// No bytes: the rule that the preceding bytes break.
     Broken(Fault),
-    /// Bytes that a receiver does not read, because they follow a broken rule, a Close, or a request that does not open
-    /// a WebSocket.
+    /// Bytes that a receiver does not read, because they follow a broken rule, a Close, or the last request or response of
+    /// a connection that does not open a WebSocket.
     NotRead(&'a [u8]),
     /// An incomplete head or frame header at the end of the input. Empty if payload data is missing.
     Incomplete(&'a [u8]),
@@ -131,14 +133,27 @@ pub struct Dissector {
     reader: MessageReader,
     /// The last bytes of the current message, at most three, because a code point may be split between pieces.
     last: Vec<u8>,
+    /// Plain requests so far.
+    requests: usize,
+    /// For each plain request that has no response yet, whether it is a HEAD. At most `max_requests`.
+    unanswered: VecDeque<bool>,
 }
 
 #[derive(Debug)]
 enum Reading {
     Head(HeadReader),
     Header,
-    Payload { header: Header, taken: u64 },
-    Body,
+    Payload {
+        header: Header,
+        taken: u64,
+    },
+    /// The body of a response.
+    Body {
+        /// How many bytes follow, or `None` for all that follow.
+        left: Option<u64>,
+        /// Whether it is the last response.
+        is_last: bool,
+    },
     Nothing,
 }
 
@@ -155,8 +170,35 @@ impl Dissector {
     #[must_use]
     pub fn of_frames(sender: Role, config: ValidConfig) -> Dissector {
         let reader = MessageReader::new(sender);
-        let (kept, last) = (Vec::new(), Vec::new());
-        Dissector { sender, config, reading: Reading::Header, kept, reader, last }
+        let (kept, last, unanswered) = (Vec::new(), Vec::new(), VecDeque::new());
+        let (reading, requests) = (Reading::Header, 0);
+        Dissector { sender, config, reading, kept, reader, last, requests, unanswered }
+    }
+
+    /// Tells the dissector of a server's bytes which requests the client has sent, so that it finds the end of each
+    /// response: the response to a HEAD has no body, whatever its `Content-Length` says. `requests` is the dissector of the
+    /// client's bytes. Call this before [`feed`](Dissector::feed) gets the responses.
+    ///
+    /// ```
+    /// use framewise::Config;
+    /// use framewise::protocol::dissect::{Dissector, Finding};
+    /// use framewise::protocol::frame::Role;
+    ///
+    /// let config = Config::default().validate()?;
+    /// let mut client = Dissector::new(Role::Client, config.clone());
+    /// let mut server = Dissector::new(Role::Server, config);
+    /// client.feed(b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n", &mut |_| {});
+    /// server.responds_to(&mut client);
+    /// let mut heads = 0;
+    /// let response = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+    /// server.feed(&response.repeat(2), &mut |finding| {
+    ///     heads += usize::from(matches!(finding, Finding::HeadEnd(_)));
+    /// });
+    /// assert_eq!(heads, 2);
+    /// # Ok::<(), framewise::config::ConfigError>(())
+    /// ```
+    pub fn responds_to(&mut self, requests: &mut Dissector) {
+        self.unanswered.append(&mut requests.unanswered);
     }
 
     /// Labels the next bytes and calls `show` with each finding. A head or a frame header is only shown once it is
@@ -167,10 +209,7 @@ impl Dissector {
                 Reading::Head(_) => self.feed_head(bytes, show),
                 Reading::Header => self.feed_header(bytes, show),
                 Reading::Payload { .. } => self.feed_payload(bytes, show),
-                Reading::Body => {
-                    show(&Finding::Body(bytes));
-                    bytes.len()
-                }
+                Reading::Body { .. } => self.feed_body(bytes, show),
                 Reading::Nothing => {
                     show(&Finding::NotRead(bytes));
                     bytes.len()
@@ -206,7 +245,7 @@ impl Dissector {
                     Role::Client => self.check_request(&head, show),
                     Role::Server if is_interim(&head) => Reading::Head(HeadReader::default()),
                     Role::Server if head.starts_with(b"HTTP/1.1 101") => Reading::Header,
-                    Role::Server => Reading::Body,
+                    Role::Server => self.after_response(&head),
                 };
             }
             Err(refusal) => {
@@ -217,19 +256,55 @@ impl Dissector {
         used
     }
 
-    fn check_request(&self, head: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> Reading {
-        let opens = Request::parse(head).and_then(|request| match request.is_handshake() {
-            true => validate(&request, &self.config).map(|_| true),
-            false => Ok(false),
+    fn check_request(&mut self, head: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> Reading {
+        let request = Request::parse(head).and_then(|request| match request.is_handshake() {
+            true => validate(&request, &self.config).map(|_| request),
+            false => Ok(request),
         });
-        match opens {
-            Ok(true) => Reading::Header,
-            Ok(false) => Reading::Nothing,
+        match request {
+            Ok(request) if request.is_handshake() => Reading::Header,
+            Ok(request) => {
+                self.requests += 1;
+                self.unanswered.push_back(request.method() == "HEAD");
+                match request.keeps_alive() && self.requests < self.config.limits.max_requests {
+                    true => Reading::Head(HeadReader::default()),
+                    false => Reading::Nothing,
+                }
+            }
             Err(refusal) => {
                 show(&Finding::Broken(Fault::Refusal(refusal)));
                 Reading::Nothing
             }
         }
+    }
+
+    /// Returns what comes after the head of a final response that does not open a WebSocket (RFC 9112 6.3, 9.3).
+    fn after_response(&mut self, head: &[u8]) -> Reading {
+        let is_to_head = self.unanswered.pop_front().unwrap_or(false);
+        let (line, lines) = match head.iter().position(|&byte| byte == b'\n') {
+            Some(end) => head.split_at(end + 1),
+            None => (head, &[][..]),
+        };
+        let fields = Fields::parse(lines).unwrap_or_default();
+        let status = line.split(|&byte| byte == b' ').nth(1).map(<[u8]>::trim_ascii_end);
+        let has_body = !is_to_head && !matches!(status, Some(b"204" | b"304"));
+        let length = fields.only("content-length").ok().flatten();
+        let length = length.and_then(|length| str::from_utf8(length).ok()?.parse().ok());
+        let left = match length {
+            _ if !has_body => Some(0),
+            Some(length) if fields.first("transfer-encoding").is_none() => Some(length),
+            _ => None,
+        };
+        let is_last = line.starts_with(b"HTTP/1.0") || fields.has_token("connection", "close");
+        Reading::after_body(left, is_last)
+    }
+
+    fn feed_body(&mut self, bytes: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> usize {
+        let Reading::Body { left, is_last } = self.reading else { return 0 };
+        let here = left.map_or(bytes.len(), |left| left.min(bytes.len() as u64) as usize);
+        show(&Finding::Body(&bytes[..here]));
+        self.reading = Reading::after_body(left.map(|left| left - here as u64), is_last);
+        here
     }
 
     fn feed_header(&mut self, bytes: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> usize {
@@ -309,6 +384,17 @@ impl Dissector {
     fn end(&mut self, fault: Fault, show: &mut impl FnMut(&Finding<'_>)) {
         show(&Finding::Broken(fault));
         self.reading = Reading::Nothing;
+    }
+}
+
+impl Reading {
+    /// Returns what is read when `left` bytes of the body of a response follow.
+    fn after_body(left: Option<u64>, is_last: bool) -> Reading {
+        match left {
+            Some(0) if is_last => Reading::Nothing,
+            Some(0) => Reading::Head(HeadReader::default()),
+            left => Reading::Body { left, is_last },
+        }
     }
 }
 
@@ -426,6 +512,84 @@ mod tests {
             labels(Role::Server, response),
             "StartLine Field HeadEnd StartLine Field HeadEnd Header Valid"
         );
+    }
+
+    /// The labels of both directions of a connection, without their bytes.
+    fn exchange(requests: &[u8], responses: &[u8]) -> [String; 2] {
+        let config = Config::default().limits(|limits| limits.max_requests = 3);
+        let config = config.validate().expect("valid");
+        let mut client = Dissector::new(Role::Client, config.clone());
+        let mut server = Dissector::new(Role::Server, config);
+        let label = |dissector: &mut Dissector, wire: &[u8], step: usize| {
+            let (mut covered, mut labels) = (Vec::new(), Vec::new());
+            for piece in wire.chunks(step) {
+                dissector.feed(piece, &mut |finding| {
+                    covered.extend_from_slice(finding.wire());
+                    let label = format!("{finding:?}");
+                    let name = label.split(['(', ' ']).next().unwrap_or_default().to_owned();
+                    if labels.last() != Some(&name) {
+                        labels.push(name);
+                    }
+                });
+            }
+            assert_eq!(covered, wire, "every byte once, in order");
+            labels.join(" ")
+        };
+        let requests = label(&mut client, requests, 1);
+        server.responds_to(&mut client);
+        [requests, label(&mut server, responses, 3)]
+    }
+
+    /// RFC 9112 9.3: after a plain request comes the next one, and after a response of the announced length too.
+    #[test]
+    fn labels_several_requests_and_their_responses() {
+        let head = "StartLine Field HeadEnd";
+        let get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        let ok = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+        let [requests, responses] = exchange(
+            [get, &get.replace("GET", "HEAD"), get, get].concat().as_bytes(),
+            [ok, "hello", ok, ok, "hello"].concat().as_bytes(),
+        );
+        assert_eq!(requests, format!("{head} {head} {head} NotRead"), "the third is the last");
+        assert_eq!(responses, format!("{head} Body {head} {head} Body"));
+
+        // A WebSocket opens after a plain request.
+        let handshake = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let switching = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+        let [requests, responses] = exchange(
+            [get.as_bytes(), handshake.as_bytes(), b"\x89\x80\0\0\0\0"].concat().as_slice(),
+            [ok.as_bytes(), b"hello", switching.as_bytes(), b"\x8a\0"].concat().as_slice(),
+        );
+        assert_eq!(requests, format!("{head} {head} Header Valid"));
+        assert_eq!(responses, format!("{head} Body {head} Header Valid"));
+    }
+
+    /// RFC 9112 6.3, 9.3: what has no body, and what comes last on a connection.
+    #[test]
+    fn labels_the_end_of_a_response() {
+        let head = "StartLine Field HeadEnd";
+        for (lines, body, then) in [
+            ("200 OK\r\nContent-Length: 0", "", format!(" {head}")),
+            ("304 \r\nContent-Length: 5", "", format!(" {head}")),
+            ("204 No Content\r\nA: b", "", format!(" {head}")),
+            ("200 OK\r\nConnection: close", "all of it is the body", " Body".to_owned()),
+            ("200 OK\r\nTransfer-Encoding: chunked", "5\r\nhello", " Body".to_owned()),
+        ] {
+            let next = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            let wire = format!("HTTP/1.1 {lines}\r\n\r\n{body}{next}");
+            let labels = &exchange(b"", wire.as_bytes())[1];
+            assert_eq!(*labels, format!("{head}{then}"), "{lines}");
+        }
+        let last = b"HTTP/1.1 404 x\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno more";
+        let labels = &exchange(b"", last)[1];
+        assert_eq!(*labels, "StartLine Field HeadEnd Body NotRead");
+        for last in
+            ["GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "GET / HTTP/1.0\r\n\r\n"]
+        {
+            let labels = &exchange([last, "more"].concat().as_bytes(), b"")[0];
+            assert!(labels.ends_with("HeadEnd NotRead"), "{labels}");
+        }
     }
 
     #[test]

@@ -74,6 +74,26 @@ impl Client {
         Answer::parse(&self.read_to_end())
     }
 
+    /// Reads one response, up to the end that its `Content-Length` announces.
+    #[track_caller]
+    pub fn response(&mut self) -> Answer {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"\r\n\r\n") {
+            self.read_more(&mut bytes, 1);
+        }
+        let length = Answer::parse(&bytes).header("Content-Length").parse().expect("a number");
+        self.read_more(&mut bytes, length);
+        Answer::parse(&bytes)
+    }
+
+    #[track_caller]
+    fn read_more(&mut self, bytes: &mut Vec<u8>, count: usize) {
+        let before = bytes.len();
+        bytes.resize(before + count, 0);
+        let read = read_up_to(&mut self.stream, &mut bytes[before..]);
+        assert_eq!(read, count, "TCP ends after {}", show(&bytes[..before + read]));
+    }
+
     /// Closes the sending side of TCP.
     pub fn finish(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);

@@ -152,9 +152,11 @@ impl Serve {
     /// Sends a request and reads the whole answer.
     pub fn http(&self, target: &str, headers: &str) -> String {
         let host = self.address;
-        self.raw(&format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n"))
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{headers}");
+        self.raw(&format!("{request}Connection: close\r\n\r\n"))
     }
 
+    /// Sends requests and reads until the server closes the connection, so the last request has to make it do so.
     pub fn raw(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");

@@ -6,6 +6,9 @@
 //!             '--- Refusal ----'-> status code and a body that explains the rule
 //! ```
 //!
+//! A plain request, which does not ask for a WebSocket, is not validated. After its response, the connection may be kept
+//! for the next request (RFC 9112 §9.3).
+//!
 //! Rules of this file: each requirement of §4.2.1 is one `check_*` function, and they are called in the order of the
 //! standard. A request is accepted only after all of them have passed.
 
@@ -84,23 +87,38 @@ pub struct Opened<'a> {
     pub key_bytes: usize,
 }
 
-/// Responds to a head. Returns the bytes to send, the result, and the extension that was negotiated.
+/// What to send in response to a head, and what happens to the connection.
+pub(crate) struct Reply<'h, T> {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) outcome: Outcome<'h, T>,
+    /// The extension that was negotiated.
+    pub(crate) extension: Extension,
+    /// The connection waits for another request.
+    pub(crate) keeps_alive: bool,
+}
+
+/// Responds to a head.
 ///
-/// `unix_seconds` becomes the `Date` field of a response other than 101.
+/// `unix_seconds` becomes the `Date` field of a response other than 101. `is_last` means that the connection is not kept
+/// for another request.
 pub(crate) fn respond<'h, T>(
     head: Result<&'h [u8], &Refusal>,
     config: &Config,
     unix_seconds: Option<u64>,
+    is_last: bool,
     decide: impl FnOnce(&Request<'_>) -> Decision<T>,
-) -> (Vec<u8>, Outcome<'h, T>, Extension) {
+) -> Reply<'h, T> {
     let head = head.map(without_empty_lines);
+    let (extension, mut keeps_alive) = (Extension::default(), false);
     let (bytes, outcome) = match examine(head, config, decide) {
         Ok(Examined::Open(handshake, opened, ticket, extension)) => {
             let bytes = switching_protocols(&handshake, &opened);
-            return (bytes, Outcome::Opened(opened, ticket), extension);
+            let outcome = Outcome::Opened(opened, ticket);
+            return Reply { bytes, outcome, extension, keeps_alive };
         }
-        Ok(Examined::Respond(response)) => {
-            let bytes = response.encode(unix_seconds, is_head(head));
+        Ok(Examined::Respond(response, may_keep)) => {
+            keeps_alive = may_keep && response.permits_more() && !is_last;
+            let bytes = response.encode_with(unix_seconds, is_head(head), keeps_alive);
             (bytes, Outcome::Responded(response.status()))
         }
         Err(refusal) => {
@@ -108,7 +126,7 @@ pub(crate) fn respond<'h, T>(
             (response.encode(unix_seconds, is_head(head)), Outcome::Refused(refusal))
         }
     };
-    (bytes, outcome, Extension::default())
+    Reply { bytes, outcome, extension, keeps_alive }
 }
 
 /// Returns the response to a client that is refused before its request is read.
@@ -119,7 +137,8 @@ pub(crate) fn refuse(refusal: &Refusal, lang: Lang, unix_seconds: Option<u64>) -
 /// What to do about a request that is not refused.
 enum Examined<'h, T> {
     Open(Handshake<'h>, Opened<'h>, T, Extension),
-    Respond(Response),
+    /// The response, and whether the client permits that the connection is kept after it.
+    Respond(Response, bool),
 }
 
 fn examine<'h, T>(
@@ -130,7 +149,7 @@ fn examine<'h, T>(
     let request = Request::parse(head.map_err(Refusal::clone)?)?;
     if !request.is_handshake() {
         return match decide(&request) {
-            Decision::Respond(response) => Ok(Examined::Respond(response)),
+            Decision::Respond(response) => Ok(Examined::Respond(response, request.keeps_alive())),
             Decision::Refuse(refusal) => Err(refusal),
             Decision::Fail => Err(Refusal::measured(Rule::Internal, Found::Nothing)),
             Decision::Accept(_) | Decision::AcceptAs(..) => Err(upgrade_required(&request)),
@@ -138,7 +157,7 @@ fn examine<'h, T>(
     }
     let handshake = validate(&request, config)?;
     let (subprotocol, ticket) = match decide(&request) {
-        Decision::Respond(response) => return Ok(Examined::Respond(response)),
+        Decision::Respond(response) => return Ok(Examined::Respond(response, false)),
         Decision::Refuse(refusal) => return Err(refusal),
         Decision::Fail => return Err(Refusal::measured(Rule::Internal, Found::Nothing)),
         Decision::Accept(ticket) => (handshake.choose(&config.handshake.subprotocols), ticket),
@@ -371,8 +390,8 @@ mod tests {
         let config = Config::default();
         let response = |name: &str| {
             let name = name.to_owned();
-            let (bytes, ..) = respond(Ok(head), &config, None, |_| Decision::AcceptAs(name, ()));
-            String::from_utf8(bytes).expect("ASCII")
+            let reply = respond(Ok(head), &config, None, true, |_| Decision::AcceptAs(name, ()));
+            String::from_utf8(reply.bytes).expect("ASCII")
         };
         assert!(response("b").contains("\r\nSec-WebSocket-Protocol: b\r\n"));
         assert!(response("c").starts_with("HTTP/1.1 500 "));

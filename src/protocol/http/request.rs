@@ -100,6 +100,12 @@ impl<'a> Request<'a> {
         self.minor == 0
     }
 
+    /// Reports whether the connection stays open after the response, as far as the client decides it (RFC 9112 9.3). In
+    /// HTTP/1.0 it does not, even if the client asks for it with `keep-alive`.
+    pub(crate) fn keeps_alive(&self) -> bool {
+        !self.is_http_1_0() && !self.is_handshake() && !self.fields.has_token("connection", "close")
+    }
+
     /// Reports whether the request asks for a WebSocket, even if its handshake is invalid: its `Upgrade` contains
     /// `websocket`, or it has a field of the handshake. All other requests are plain HTTP, because a server ignores an
     /// upgrade to a protocol that it does not want (RFC 9110 §7.8).

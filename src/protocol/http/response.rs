@@ -5,7 +5,13 @@ use std::fmt;
 use crate::config::is_token;
 use crate::protocol::http::fields::is_field_value;
 
-/// A complete HTTP response that is not an upgrade. The server closes the connection after it.
+/// A complete HTTP response that is not an upgrade.
+///
+/// After a response to a plain request of HTTP/1.1, the server waits for the next request, unless the client has asked it
+/// to close the connection. [`Limits::max_requests`](crate::config::Limits::max_requests) and
+/// [`Timeouts::keep_alive`](crate::config::Timeouts::keep_alive) limit that. The server closes the connection after an
+/// error (a status of 400 or more, except 404), after a response to an opening handshake, and after any response to
+/// HTTP/1.0.
 ///
 /// ```
 /// use framewise::Response;
@@ -79,9 +85,25 @@ impl Response {
         self.status
     }
 
-    /// Encodes the response. `unix_seconds` becomes its `Date` field, which is omitted for `None`. If `to_head` is
-    /// true, the request was a HEAD, and the response has all header fields but no body.
+    /// Reports whether the connection can be kept after this response. After most errors it is closed, because the
+    /// client and the server may disagree about what comes next.
+    pub(crate) fn permits_more(&self) -> bool {
+        self.status < 400 || self.status == 404
+    }
+
+    /// Encodes the response, as the last one on its connection. `unix_seconds` becomes its `Date` field, which is omitted
+    /// for `None`. If `to_head` is true, the request was a HEAD, and the response has all header fields but no body.
     pub fn encode(&self, unix_seconds: Option<u64>, to_head: bool) -> Vec<u8> {
+        self.encode_with(unix_seconds, to_head, false)
+    }
+
+    /// As [`encode`](Response::encode). If `keeps_alive` is true, the client may send another request.
+    pub(crate) fn encode_with(
+        &self,
+        unix_seconds: Option<u64>,
+        to_head: bool,
+        keeps_alive: bool,
+    ) -> Vec<u8> {
         let mut text = format!("HTTP/1.1 {} {}\r\n", self.status, reason_phrase(self.status));
         if let Some(seconds) = unix_seconds {
             text += &format!("Date: {}\r\n", http_date(seconds));
@@ -89,7 +111,12 @@ impl Response {
         for (name, value) in &self.headers {
             text += &format!("{name}: {value}\r\n");
         }
-        let connection = if self.status == 426 { "Upgrade, close" } else { "close" };
+        // RFC 9112 9.3, 9.6
+        let connection = match self.status {
+            426 => "Upgrade, close",
+            _ if keeps_alive => "keep-alive",
+            _ => "close",
+        };
         // RFC 9110 8.6, 15.4.5: a 204 or a 304 has no body, and a 204 no length.
         let has_body = !matches!(self.status, 204 | 304);
         if has_body {
