@@ -5,17 +5,14 @@
 
 mod common;
 
-use std::fmt::Display;
 use std::process::exit;
 
 use common::{Argument, Help, Values, fail, print_help, texts, unknown};
 use framewise::Config;
+use framewise::labels::{Item, Labeller};
 use framewise::lang::Lang;
-use framewise::protocol::dissect::{Dissector, Fault, Finding};
-use framewise::protocol::frame::{Header, Opcode, Role};
-use framewise::protocol::header_bits::{Field, fields};
-use framewise::protocol::violation::Violation;
-use framewise::trace::{escaped, hex};
+use framewise::protocol::frame::Role;
+use framewise::rows::rows;
 
 const HELP: Help = Help {
     en: "Shows the meaning of each bit of a frame.
@@ -43,9 +40,6 @@ violam uma regra do padrão.
 Exemplo: cargo run --example dissect -- 818537fa213d7f9f4d5158",
 };
 
-/// How many payload bytes a row shows.
-const ROW: usize = 16;
-
 fn main() {
     let mut values = Values::of_program();
     let lang = values.lang;
@@ -70,208 +64,20 @@ fn main() {
     let sender = sender.unwrap_or(if masked { Role::Client } else { Role::Server });
 
     let config = Config::default().validate().expect("the defaults are valid");
-    let mut dissector = Dissector::of_frames(sender, config);
-    let mut frame = Frame { lang, header: Vec::new(), payload: Vec::new(), exit_code: 0 };
-    let mut show = |finding: &Finding<'_>| frame.show(finding);
-    dissector.feed(&bytes, &mut show);
-    dissector.finish(&mut show);
-    exit(frame.exit_code);
-}
-
-/// The current frame, as much of it as was shown.
-struct Frame {
-    lang: Lang,
-    /// The bytes of its header.
-    header: Vec<u8>,
-    /// The bytes of its payload, unmasked.
-    payload: Vec<u8>,
-    /// The exit code of the program.
-    exit_code: i32,
-}
-
-impl Frame {
-    fn show(&mut self, finding: &Finding<'_>) {
-        let lang = self.lang;
-        match finding {
-            Finding::Header { wire, .. } | Finding::BadHeader(wire) => self.show_header(wire),
-            Finding::Payload { header, at, wire, clear } => {
-                self.payload.extend_from_slice(clear);
-                payload(header, *at, wire, clear, lang);
-            }
-            Finding::Valid(_) => println!("{}\n", texts::DISSECT_VALID.get(lang)),
-            Finding::Broken(Fault::Violation(violation)) => {
-                self.exit_code = 3;
-                println!("{}", self.verdict(*violation));
-            }
-            Finding::NotRead(wire) => {
-                println!("{}", texts::DISSECT_NOT_READ.with(lang, &[&hex(wire)]));
-            }
-            Finding::Incomplete([]) => {
-                self.exit_code = 1;
-                let fields = fields(&self.header);
-                let length = length_field(&fields).map_or(0, |field| field.value);
-                let values: [&dyn Display; 2] = [&self.payload.len(), &length];
-                println!("{}", texts::DISSECT_PAYLOAD_ENDS.with(lang, &values));
-            }
-            Finding::Incomplete(wire) => {
-                self.exit_code = 1;
-                self.show_header(wire);
-                let end = wire.len() * 8;
-                let missing = fields(wire).into_iter().find(|field| field.bits.end > end);
-                let name = missing.map_or("", |field| field.name);
-                println!("{}", texts::DISSECT_HEADER_ENDS.with(lang, &[&end, &name]));
-            }
-            other => println!("{}", hex(other.wire())),
+    let mut labeller = Labeller::of_frames(sender, config);
+    let mut exit_code = 0;
+    let mut show = |item: &Item<'_>| {
+        rows(item, lang).iter().for_each(|row| println!("{row}"));
+        match item {
+            Item::Valid(_) => println!(),
+            Item::Broken { .. } => exit_code = 3,
+            Item::HeaderEnds { .. } | Item::PayloadEnds { .. } => exit_code = 1,
+            _ => {}
         }
-    }
-
-    /// Prints the fields of a header that was read as far as `wire`. The header may go on.
-    fn show_header(&mut self, wire: &[u8]) {
-        self.header = wire.to_vec();
-        self.payload.clear();
-        for field in fields(wire).iter().filter(|field| field.bits.start < wire.len() * 8) {
-            println!("{}", row(field, wire, self.lang));
-        }
-    }
-
-    /// Returns the line that names a broken rule and the place in the frame that breaks it.
-    fn verdict(&self, violation: Violation) -> String {
-        let (lang, code) = (self.lang, violation.code());
-        match self.places(violation).join(", ") {
-            none if none.is_empty() => texts::DISSECT_BROKEN.with(lang, &[&violation, &code]),
-            places => texts::DISSECT_BROKEN_AT.with(lang, &[&places, &violation, &code]),
-        }
-    }
-
-    /// Returns the places that break a rule. Empty for a rule that does not concern certain bits, such as the limit for
-    /// the number of fragments.
-    fn places(&self, violation: Violation) -> Vec<String> {
-        let fields = fields(&self.header);
-        let named = |name| fields.iter().find(|field| field.name == name);
-        let field = match violation {
-            Violation::ReservedBits => {
-                let set = |field: &&Field| field.name.starts_with("RSV") && field.value == 1;
-                return fields.iter().filter(set).map(|field| self.place(field)).collect();
-            }
-            Violation::FragmentedControl => named("FIN"),
-            Violation::ReservedOpcode
-            | Violation::NothingToContinue
-            | Violation::MessageInterrupted => named("opcode"),
-            Violation::UnmaskedFrame | Violation::MaskedFrame => named("MASK"),
-            Violation::ControlTooLong => named("payload length"),
-            Violation::LengthNotMinimal | Violation::MessageTooBig => length_field(&fields),
-            Violation::LengthTopBit => {
-                let mut top = length_field(&fields).cloned();
-                top.iter_mut().for_each(|field| field.bits.end = field.bits.start + 1);
-                return top.iter().map(|field| self.place(field)).collect();
-            }
-            // The payload was shown up to the byte that breaks the rule.
-            Violation::InvalidUtf8 => {
-                return self.payload_place(self.payload.len().wrapping_sub(1), 1);
-            }
-            Violation::TruncatedCloseCode => return self.payload_place(0, 1),
-            Violation::InvalidCloseCode => return self.payload_place(0, 2),
-            Violation::InvalidCloseReason => {
-                let reason = self.payload.get(2..).unwrap_or_default();
-                let valid =
-                    str::from_utf8(reason).map_or_else(|error| error.valid_up_to(), str::len);
-                return self.payload_place(2 + valid, 1);
-            }
-            _ => None,
-        };
-        field.map(|field| self.place(field)).into_iter().collect()
-    }
-
-    /// Returns the bits and the name of a field.
-    fn place(&self, field: &Field) -> String {
-        let (first, last) = (field.bits.start, field.bits.end - 1);
-        if first == last {
-            texts::DISSECT_BIT.with(self.lang, &[&first, &field.name])
-        } else {
-            texts::DISSECT_BITS.with(self.lang, &[&first, &last, &field.name])
-        }
-    }
-
-    /// Returns the place of payload bytes, if the payload has them.
-    fn payload_place(&self, at: usize, count: usize) -> Vec<String> {
-        if at >= self.payload.len() {
-            return Vec::new();
-        }
-        vec![match count {
-            1 => texts::DISSECT_BYTE.with(self.lang, &[&at]),
-            _ => texts::DISSECT_BYTES.with(self.lang, &[&at, &(at + count - 1)]),
-        }]
-    }
-}
-
-/// Returns the field that holds the length: the last one with this name.
-fn length_field(fields: &[Field]) -> Option<&Field> {
-    fields.iter().rev().find(|field| field.name.ends_with("payload length"))
-}
-
-/// Returns the row of a field: its bits within their byte, or its bytes in hexadecimal if it has several. Two dots stand
-/// for a byte that is missing.
-fn row(field: &Field, wire: &[u8], lang: Lang) -> String {
-    let (first, last) = (field.bits.start / 8, (field.bits.end - 1) / 8);
-    let place = if first == last {
-        let bit = |at: usize| if field.bits.contains(&at) { digit(wire, at) } else { '.' };
-        (first * 8..first * 8 + 8).map(bit).collect()
-    } else {
-        let byte = |at| wire.get(at).map_or("..".to_owned(), |&byte| hex(&[byte]));
-        (first..=last).map(byte).collect::<Vec<_>>().join(" ")
     };
-    let value = match field.name {
-        _ if last >= wire.len() => String::new(),
-        "opcode" => {
-            let opcodes = [
-                Opcode::Continuation,
-                Opcode::Text,
-                Opcode::Binary,
-                Opcode::Close,
-                Opcode::Ping,
-                Opcode::Pong,
-            ];
-            let opcode = opcodes.iter().find(|&&opcode| opcode as u64 == field.value);
-            let name = opcode.map_or(texts::DISSECT_RESERVED.get(lang), |opcode| opcode.name());
-            format!("{:X} ({name})", field.value)
-        }
-        "masking key" => String::new(),
-        _ => field.value.to_string(),
-    };
-    let byte = if field.bits.start.is_multiple_of(8) {
-        format!("{:02x}", wire[first])
-    } else {
-        String::new()
-    };
-    let byte = if first == last { byte } else { String::new() };
-    format!("{byte:2}  {place:24} {:24} {value:16} §{}", field.name, field.section)
-        .trim_end()
-        .to_owned()
-}
-
-fn digit(wire: &[u8], bit: usize) -> char {
-    if wire[bit / 8] >> (7 - bit % 8) & 1 == 1 { '1' } else { '0' }
-}
-
-/// Prints payload data, the key below it, and their XOR (§5.3).
-fn payload(header: &Header, at: u64, wire: &[u8], clear: &[u8], lang: Lang) {
-    for (n, (wire, clear)) in wire.chunks(ROW).zip(clear.chunks(ROW)).enumerate() {
-        let start = at as usize + n * ROW;
-        println!("    {:<24} {}", texts::TRACE_PAYLOAD.get(lang), hex(wire));
-        let Some(key) = header.key else { continue };
-        let key: Vec<u8> = (start..start + wire.len()).map(|i| key[i % 4]).collect();
-        println!("    {:<24} {}", texts::DISSECT_KEY.get(lang), hex(&key));
-        println!("    {:<24} {}", texts::DISSECT_CLEAR.get(lang), hex(clear));
-    }
-    match header.opcode {
-        Opcode::Binary => {}
-        Opcode::Close if clear.len() >= 2 => {
-            let code = u16::from_be_bytes([clear[0], clear[1]]);
-            let reason = escaped(&String::from_utf8_lossy(&clear[2..]));
-            println!("    {:<24} {code} '{reason}'", "");
-        }
-        _ => println!("    {:<24} '{}'", "", escaped(&String::from_utf8_lossy(clear))),
-    }
+    labeller.feed(&bytes, &mut show);
+    labeller.finish(&mut show);
+    exit(exit_code);
 }
 
 /// Returns the role with this name. Ends the program if there is none.

@@ -108,7 +108,9 @@
 //! dispatcher.rs                  the application: the trait, Echo, Broadcast
 //! observe.rs                     watching a server without slowing it down
 //! log.rs                         events for the `tracing` crate, an optional feature
+//! labels.rs                      a label for every bit
 //! trace.rs                       the lines of `--trace`
+//! rows.rs                        the rows of `dissect` and `framewise explain`
 //! net/process.rs                 the limits of the process: file descriptors and memory
 //! net/timers.rs                  deadlines in constant time
 //! net/admission.rs               the connection limits
@@ -190,6 +192,9 @@ pub mod config;
 mod dispatcher;
 mod flow;
 mod groups;
+/// A label for every bit, which the examples and tools share. Not stable.
+#[doc(hidden)]
+pub mod labels;
 pub mod lang;
 #[cfg(feature = "tracing")]
 mod log;
@@ -198,6 +203,9 @@ pub mod observe;
 mod outbox;
 mod peers;
 pub mod protocol;
+/// The rows of `dissect` and `framewise explain`. Not stable.
+#[doc(hidden)]
+pub mod rows;
 mod switchboard;
 mod texts;
 /// The lines of `--trace`, which the examples and tools share. Not stable.

@@ -52,6 +52,30 @@ table! {
     RESPONSE_EXTENSION: "the server chose an extension that was not offered", "o servidor escolheu uma extensão que não foi oferecida";
     RESPONSE_SUBPROTOCOL: "the server chose a subprotocol that was not offered", "o servidor escolheu um subprotocolo que não foi oferecido";
 
+    // The rows of labels.
+    ROW_KEY: "masking key, repeated", "masking key, repetida";
+    ROW_CLEAR: "XOR: payload unmasked", "XOR: payload sem máscara";
+    ROW_VALID: "=> valid", "=> válido";
+    ROW_BROKEN: "=> broken: {} (close code {})", "=> violação: {} (código de fechamento {})";
+    ROW_BROKEN_AT: "=> broken at {}: {} (close code {})", "=> violação {}: {} (código de fechamento {})";
+    ROW_BIT: "bit {} ({})", "no bit {} ({})";
+    ROW_BITS: "bits {} to {} ({})", "nos bits {} a {} ({})";
+    ROW_BYTE: "payload byte {}", "no byte {} dos dados (payload)";
+    ROW_BYTES: "payload bytes {} to {}", "nos bytes {} a {} dos dados (payload)";
+    ROW_RESERVED: "reserved", "reservado";
+    ROW_NOT_READ: "not read: {}", "não lido: {}";
+    ROW_HEADER_ENDS: "=> incomplete: the input ends before bit {} ({})", "=> incompleto: a entrada termina antes do bit {} ({})";
+    ROW_PAYLOAD_ENDS: "=> incomplete: the input ends after {} of {} payload bytes", "=> incompleto: a entrada termina depois de {} de {} bytes dos dados (payload)";
+    ROW_REQUEST_LINE: "request line", "linha de requisição";
+    ROW_STATUS_LINE: "status line", "linha de status";
+    ROW_HEAD_END: "empty line: end of the head", "linha vazia: fim do cabeçalho";
+    ROW_EMPTY_LINE: "empty line, skipped", "linha vazia, ignorada";
+    ROW_BODY: "body", "corpo";
+    ROW_HEAD_ENDS: "=> incomplete: the input ends before the empty line that ends the head", "=> incompleto: a entrada termina antes da linha vazia que encerra o cabeçalho";
+    ROW_REFUSED: "=> refused with {}: {} ({})", "=> recusado com {}: {} ({})";
+    ROW_FOUND: "   found: {}", "   encontrado: {}";
+    ROW_OUR_LIMIT: "   This is a limit of the server, which it may choose (RFC 6455 10.4).", "   Este é um limite do servidor, que ele pode escolher (RFC 6455 10.4).";
+
     // The trace.
     TRACE_KEY: "key + GUID: {}", "chave + GUID: {}";
     TRACE_PAYLOAD: "payload data", "dados (payload)";

@@ -196,7 +196,7 @@ impl Lane {
                 show(&Part::Payload { header: *header, wire: &[], clear: &[] });
             }
             Finding::Broken(fault) => show(&Part::Broken(fault)),
-            Finding::Valid(_) | Finding::NotRead(_) | Finding::Incomplete(_) => {}
+            _ => {}
         });
     }
 }
@@ -308,7 +308,7 @@ fn payload(header: Header, wire: &[u8], clear: &[u8], lang: Lang) -> String {
 }
 
 /// Returns the lines that show how `Sec-WebSocket-Accept` is computed from a key (§4.2.2 step 5).
-fn accept_computed(value: &str, lang: Lang) -> [Line; 3] {
+pub(crate) fn accept_computed(value: &str, lang: Lang) -> [Line; 3] {
     let joined = format!("{}{}", printable(value), key::GUID);
     let computed = |text| Line { computed: true, text };
     [

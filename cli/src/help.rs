@@ -77,6 +77,12 @@ const PAGES: &[Page] = &[
         ("reconnect", "Reconecta quando a conexão se perde ou não pode ser aberta, depois de 1 s, 2 s e assim por diante até 30 s; não depois de um Close 1000"),
         ("json", "Mostra cada evento como uma linha de JSON"),
     ]),
+    ("explain", "Explica cada bit de uma requisição, de uma resposta ou de frames", &[
+        ("input", "Um arquivo com dígitos hexadecimais ou bytes, ou os próprios dígitos; - é a entrada padrão"),
+        ("from", "Que lado enviou os bytes [padrão: conforme a requisição, a resposta ou o bit MASK]"),
+        ("hex", "A entrada são dígitos hexadecimais"),
+        ("raw", "A entrada são bytes, mesmo que pareça dígitos"),
+    ]),
     ("load", "Põe carga em um servidor seu e mostra como ele se sai", &[
         ("url", "O servidor: ws://host:porta/caminho"),
         ("peers", "Conexões"),
@@ -141,7 +147,7 @@ fn translated(mut command: Command) -> Command {
     let usage = usage.trim_start_matches("Usage: ").replace("[OPTIONS]", "[OPÇÕES]");
     let usage = usage.replace("[COMMAND]", "[COMANDO]").replace("<COMMAND>", "<COMANDO>");
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    let after = after.replace("Example:", "Exemplo:").replace("Commands:", "Comandos:");
+    let after = after.replace("Example:", "Exemplo:").replace("Commands:", "Comandos:").replace("Exit code 1: the input is incomplete. Exit code 3: it breaks a rule of the standard.", "Código de saída 1: a entrada está incompleta. Código de saída 3: ela viola uma regra do padrão.");
     let [usage, after] =
         [usage, after].map(|text| VALUES.iter().fold(text, |text, (en, pt)| text.replace(en, pt)));
     if let Some((_, about, _)) = PAGES.iter().find(|page| page.0 == name) {

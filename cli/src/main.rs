@@ -5,6 +5,7 @@
 mod clock;
 mod connect;
 mod env_file;
+mod explain;
 mod help;
 mod load;
 mod reach;
@@ -41,6 +42,7 @@ struct Cli {
 enum Command {
     Serve(Box<serve::Args>),
     Connect(connect::Args),
+    Explain(explain::Args),
     Load(load::Args),
     Relay(relay::Args),
     /// Write the completions of a shell
@@ -69,7 +71,7 @@ fn main() -> ExitCode {
     let parsed = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => return explain(error, &variables, wanted),
+        Err(error) => return usage_error(error, &variables, wanted),
     };
     let lang = cli.lang.unwrap_or(wanted);
     let injected = match check_variables(&cli.command, &variables, lang) {
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
             serve::run(*args, lang)
         }
         Command::Connect(args) => connect::run(args, lang),
+        Command::Explain(args) => explain::run(args, lang),
         Command::Load(args) => load::run(args, lang),
         Command::Relay(args) => relay::run(args, lang),
         Command::Completions { shell } => {
@@ -140,7 +143,10 @@ fn check_variables(
     match command {
         Command::Serve(_) => variables.check_file(&known, lang)?,
         Command::Connect(_) | Command::Load(_) | Command::Relay(_) => {}
-        Command::Completions { .. } | Command::Man { .. } | Command::Settings => {
+        Command::Explain(_)
+        | Command::Completions { .. }
+        | Command::Man { .. }
+        | Command::Settings => {
             return Ok(Vec::new());
         }
     }
@@ -148,7 +154,7 @@ fn check_variables(
 }
 
 /// Prints the help, the version, or a usage error.
-fn explain(mut error: clap::Error, variables: &Variables, lang: Lang) -> ExitCode {
+fn usage_error(mut error: clap::Error, variables: &Variables, lang: Lang) -> ExitCode {
     let code = ExitCode::from(error.exit_code() as u8);
     if matches!(
         error.kind(),

@@ -192,6 +192,16 @@ table! {
                    "O servidor não confirmou que leu tudo o que foi enviado.";
     BAD_HEADER: "a header is written 'Name: value', not '{}'", "um cabeçalho se escreve 'Nome: valor', não '{}'";
 
+    // The explanation of bytes.
+    EXPLAIN_CLIENT: "From the client:", "Do cliente:";
+    EXPLAIN_SERVER: "From the server:", "Do servidor:";
+    EXPLAIN_NEITHER: "'{}' is neither a file nor hexadecimal digits", "'{}' não é um arquivo nem dígitos hexadecimais";
+    EXPLAIN_EMPTY: "there is nothing to explain: the input is empty", "não há o que explicar: a entrada está vazia";
+    EXPLAIN_ODD: "{} hexadecimal digits make no whole bytes; with --raw, the input is taken as it is",
+                 "{} dígitos hexadecimais não formam bytes inteiros; com --raw, a entrada vale como está";
+    EXPLAIN_NOT_HEX: "the input has something other than hexadecimal digits", "a entrada tem algo que não é dígito hexadecimal";
+    EXPLAIN_TOO_LONG: "the input is longer than {} bytes", "a entrada tem mais de {} bytes";
+
     // The load generator.
     NOT_YOURS: "{} is not this machine: load only a server of your own, with --yes-i-own-this-server",
                "{} não é esta máquina: só ponha carga em um servidor seu, com --yes-i-own-this-server";

@@ -62,20 +62,6 @@ table! {
     CHAT_CONNECTED: "Connected to the WebSocket server!", "Conectado ao servidor WebSocket!";
     START_A_SERVER: "Start a server first, in another terminal: cargo run --example echo", "Inicie antes um servidor, em outro terminal: cargo run --example echo";
 
-    // The dissect example.
-    DISSECT_KEY: "masking key, repeated", "masking key, repetida";
-    DISSECT_CLEAR: "XOR: payload unmasked", "XOR: payload sem máscara";
-    DISSECT_VALID: "=> valid", "=> válido";
-    DISSECT_BROKEN: "=> broken: {} (close code {})", "=> violação: {} (código de fechamento {})";
-    DISSECT_BROKEN_AT: "=> broken at {}: {} (close code {})", "=> violação {}: {} (código de fechamento {})";
-    DISSECT_BIT: "bit {} ({})", "no bit {} ({})";
-    DISSECT_BITS: "bits {} to {} ({})", "nos bits {} a {} ({})";
-    DISSECT_BYTE: "payload byte {}", "no byte {} dos dados (payload)";
-    DISSECT_BYTES: "payload bytes {} to {}", "nos bytes {} a {} dos dados (payload)";
-    DISSECT_RESERVED: "reserved", "reservado";
-    DISSECT_NOT_READ: "not read: {}", "não lido: {}";
-    DISSECT_HEADER_ENDS: "=> incomplete: the input ends before bit {} ({})", "=> incompleto: a entrada termina antes do bit {} ({})";
-    DISSECT_PAYLOAD_ENDS: "=> incomplete: the input ends after {} of {} payload bytes", "=> incompleto: a entrada termina depois de {} de {} bytes dos dados (payload)";
     WANTED_HEX: "type pairs of hexadecimal digits, for example: 81 05 48 65 6c 6c 6f", "digite pares de dígitos hexadecimais, por exemplo: 81 05 48 65 6c 6c 6f";
     WANTED_ROLE: "it must be client or server", "deve ser client ou server";
 
@@ -85,7 +71,6 @@ table! {
     TRACE_LEGEND: "Trace: < from the client, > to the client, = computed here, [0.0] names the connection", "Rastro: < vindo do cliente, > enviado ao cliente, = calculado aqui, [0.0] identifica a conexão";
     TRACE_READ: "{} bytes read", "{} bytes lidos";
     TRACE_WRITTEN: "{} bytes written", "{} bytes escritos";
-    TRACE_PAYLOAD: "payload data", "dados (payload)";
 }
 }
 pub use table::*;

@@ -71,8 +71,12 @@ pub enum Finding<'a> {
     /// Bytes that a receiver does not read, because they follow a broken rule, a Close, or the last request or response of
     /// a connection that does not open a WebSocket.
     NotRead(&'a [u8]),
-    /// An incomplete head or frame header at the end of the input. Empty if payload data is missing.
-    Incomplete(&'a [u8]),
+    /// An incomplete head at the end of the input.
+    IncompleteHead(&'a [u8]),
+    /// An incomplete frame header at the end of the input.
+    IncompleteHeader(&'a [u8]),
+    /// No bytes: the input ends in the middle of a payload.
+    IncompletePayload,
 }
 
 /// The broken rule of a [`Finding::Broken`], as a [`Dissector`] reports it.
@@ -97,10 +101,11 @@ impl<'a> Finding<'a> {
             | Finding::BadHead(wire)
             | Finding::BadHeader(wire)
             | Finding::NotRead(wire)
-            | Finding::Incomplete(wire)
+            | Finding::IncompleteHead(wire)
+            | Finding::IncompleteHeader(wire)
             | Finding::Header { wire, .. }
             | Finding::Payload { wire, .. } => wire,
-            Finding::Valid(_) | Finding::Broken(_) => &[],
+            Finding::Valid(_) | Finding::Broken(_) | Finding::IncompletePayload => &[],
         }
     }
 }
@@ -221,8 +226,12 @@ impl Dissector {
 
     /// Ends the input. Calls `show` with the incomplete head or frame, if there is one.
     pub fn finish(&mut self, show: &mut impl FnMut(&Finding<'_>)) {
-        if !self.kept.is_empty() || matches!(self.reading, Reading::Payload { .. }) {
-            show(&Finding::Incomplete(&mem::take(&mut self.kept)));
+        let kept = mem::take(&mut self.kept);
+        match self.reading {
+            Reading::Head(_) if !kept.is_empty() => show(&Finding::IncompleteHead(&kept)),
+            Reading::Header if !kept.is_empty() => show(&Finding::IncompleteHeader(&kept)),
+            Reading::Payload { .. } => show(&Finding::IncompletePayload),
+            _ => {}
         }
     }
 
@@ -491,8 +500,8 @@ mod tests {
             frames(b"\x88\x80\0\0\0\0\x81"),
             ["Header(close)", "Valid(close)", "NotRead([129])"]
         );
-        assert_eq!(frames(b"\x81\xfe\x01"), ["Incomplete([129, 254, 1])"]);
-        assert_eq!(frames(b"\x81\x82\0\0\0\0h")[1..], ["Payload(h)", "Incomplete([])"]);
+        assert_eq!(frames(b"\x81\xfe\x01"), ["IncompleteHeader([129, 254, 1])"]);
+        assert_eq!(frames(b"\x81\x82\0\0\0\0h")[1..], ["Payload(h)", "IncompletePayload"]);
     }
 
     /// A server skips empty lines before a request, and a client skips interim responses before the 101.

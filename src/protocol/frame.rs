@@ -61,6 +61,16 @@ pub enum Opcode {
 }
 
 impl Opcode {
+    /// Every opcode that the standard defines.
+    pub const ALL: &'static [Opcode] = &[
+        Opcode::Continuation,
+        Opcode::Text,
+        Opcode::Binary,
+        Opcode::Close,
+        Opcode::Ping,
+        Opcode::Pong,
+    ];
+
     /// Reports whether this is a control frame. The others carry messages (§5.5).
     #[inline]
     pub fn is_control(self) -> bool {

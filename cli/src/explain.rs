@@ -1,0 +1,210 @@
+//! `framewise explain`: the meaning of every bit of a request, a response or frames, and the verdict on each frame.
+//!
+//! Rules of this file: the library decides what the bytes mean. This file only finds out what was meant by the input:
+//! digits or raw bytes, a head or frames, a client or a server.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use framewise::Config;
+use framewise::config::OriginPolicy;
+use framewise::labels::{Item, Labeller};
+use framewise::lang::Lang;
+use framewise::protocol::frame::Role;
+use framewise::rows::rows;
+
+use crate::texts::{self, complain};
+
+/// The longest input in bytes.
+const MAX_INPUT: u64 = 64 << 20;
+
+/// The exit codes besides 0: the input ends too early, it cannot be read, it breaks a rule.
+const INCOMPLETE: u8 = 1;
+const UNREADABLE: u8 = 2;
+const BROKEN: u8 = 3;
+
+/// Explain every bit of a request, a response or frames
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Example: framewise explain 818537fa213d7f9f4d5158
+         framewise explain --from server capture.bin
+
+Exit code 1: the input is incomplete. Exit code 3: it breaks a rule of the standard.")]
+pub struct Args {
+    /// A file with hexadecimal digits or raw bytes, or the digits themselves; - is the standard input
+    #[arg(value_name = "FILE|HEX", default_value = "-")]
+    pub input: Vec<String>,
+    /// Which side sent the bytes [default: from the request, the response or the MASK bit]
+    #[arg(long, value_enum)]
+    pub from: Option<Side>,
+    /// The input is hexadecimal digits
+    #[arg(long, conflicts_with = "raw")]
+    pub hex: bool,
+    /// The input is raw bytes, also if it looks like digits
+    #[arg(long)]
+    pub raw: bool,
+}
+
+/// One side of a connection.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Side {
+    Client,
+    Server,
+}
+
+/// Explains the input and returns the exit code.
+pub fn run(args: Args, lang: Lang) -> ExitCode {
+    match bytes(&args, lang) {
+        Ok(bytes) => {
+            let mut out = BufWriter::new(io::stdout().lock());
+            // The reader may have gone.
+            let code = explain(&bytes, args.from, lang, &mut out).unwrap_or_default();
+            ExitCode::from(if out.flush().is_ok() { code } else { 0 })
+        }
+        Err(fault) => {
+            complain(lang, fault);
+            ExitCode::from(UNREADABLE)
+        }
+    }
+}
+
+/// Writes the rows of all bytes. Returns the exit code.
+fn explain(bytes: &[u8], from: Option<Side>, lang: Lang, out: &mut impl Write) -> io::Result<u8> {
+    // The rules of the standard apply, and limits with their defaults. Who may connect is a matter of each server.
+    let config = Config::default().handshake(|handshake| handshake.origins = OriginPolicy::Any);
+    let config = config.validate().expect("the defaults are valid");
+    let (sender, has_head) = sender_of(bytes, from);
+    let (mut labeller, sender_text) = match (sender, has_head) {
+        (Role::Client, true) => (Labeller::new(sender, config), texts::EXPLAIN_CLIENT),
+        (Role::Server, true) => (Labeller::new(sender, config), texts::EXPLAIN_SERVER),
+        (Role::Client, false) => (Labeller::of_frames(sender, config), texts::EXPLAIN_CLIENT),
+        (Role::Server, false) => (Labeller::of_frames(sender, config), texts::EXPLAIN_SERVER),
+    };
+    writeln!(out, "{}\n", sender_text.get(lang))?;
+    let (mut code, mut result) = (0, Ok(()));
+    let mut show = |item: &Item<'_>| {
+        let end = if matches!(item, Item::Valid(_)) { "\n" } else { "" };
+        for row in rows(item, lang) {
+            if result.is_ok() {
+                result = writeln!(out, "{row}{end}");
+            }
+        }
+        match item {
+            Item::Broken { .. } => code = BROKEN,
+            Item::HeadEnds | Item::HeaderEnds { .. } | Item::PayloadEnds { .. } => {
+                code = INCOMPLETE
+            }
+            _ => {}
+        }
+    };
+    labeller.feed(bytes, &mut show);
+    labeller.finish(&mut show);
+    result.map(|()| code)
+}
+
+/// Returns which side has sent the bytes, and whether they begin with a head.
+fn sender_of(bytes: &[u8], from: Option<Side>) -> (Role, bool) {
+    let start = bytes.trim_ascii_start();
+    let word = start.split(|&byte| byte == b' ').next().unwrap_or_default();
+    let is_method =
+        word.len() < start.len() && !word.is_empty() && word.iter().all(u8::is_ascii_uppercase);
+    let is_response = start.starts_with(b"HTTP/");
+    let is_masked = bytes.get(1).is_some_and(|second| second & 0x80 != 0);
+    let sender = match from {
+        Some(Side::Client) => Role::Client,
+        Some(Side::Server) => Role::Server,
+        None if is_response => Role::Server,
+        // RFC 6455 §5.1: clients mask, servers do not.
+        None if is_method || is_masked => Role::Client,
+        None => Role::Server,
+    };
+    (sender, is_method || is_response)
+}
+
+/// Reads the input and decodes its digits.
+fn bytes(args: &Args, lang: Lang) -> Result<Vec<u8>, String> {
+    let input = match &args.input[..] {
+        [only] if only == "-" => read(io::stdin().lock(), "-", lang)?,
+        [only] if Path::new(only).exists() => {
+            let file = File::open(only).map_err(|error| format!("{only}: {error}"))?;
+            read(file, only, lang)?
+        }
+        words => {
+            let words = words.join(" ");
+            if digits(words.as_bytes()).is_none() {
+                return Err(texts::EXPLAIN_NEITHER.with(lang, &[&words]));
+            }
+            words.into_bytes()
+        }
+    };
+    if input.is_empty() {
+        return Err(texts::EXPLAIN_EMPTY.get(lang).to_owned());
+    }
+    if args.raw {
+        return Ok(input);
+    }
+    match digits(&input) {
+        Some(digits) if digits.len() % 2 == 0 => Ok(pairs(&digits)),
+        Some(digits) => Err(texts::EXPLAIN_ODD.with(lang, &[&digits.len()])),
+        None if args.hex => Err(texts::EXPLAIN_NOT_HEX.get(lang).to_owned()),
+        None => Ok(input),
+    }
+}
+
+fn read(input: impl Read, name: &str, lang: Lang) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let mut limited = input.take(MAX_INPUT + 1);
+    limited.read_to_end(&mut bytes).map_err(|error| format!("{name}: {error}"))?;
+    if bytes.len() as u64 > MAX_INPUT {
+        return Err(texts::EXPLAIN_TOO_LONG.with(lang, &[&MAX_INPUT]));
+    }
+    Ok(bytes)
+}
+
+/// Returns the values of hexadecimal digits, without white space and `0x`. `None` means that there are none, or something
+/// else.
+fn digits(text: &[u8]) -> Option<Vec<u8>> {
+    let mut digits = Vec::new();
+    for word in text.split(u8::is_ascii_whitespace) {
+        let word = word.strip_prefix(b"0x").unwrap_or(word);
+        for &digit in word {
+            digits.push(char::from(digit).to_digit(16)? as u8);
+        }
+    }
+    Some(digits).filter(|digits| !digits.is_empty())
+}
+
+fn pairs(digits: &[u8]) -> Vec<u8> {
+    digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_may_have_spaces_and_prefixes() {
+        assert_eq!(digits(b" 0x81 85\n37fA "), Some(vec![8, 1, 8, 5, 3, 7, 15, 10]));
+        assert_eq!(digits(b"8"), Some(vec![8]));
+        for other in [&b""[..], b" \n", b"0x", b"GET /", b"81 zz", b"\x81\x85"] {
+            assert_eq!(digits(other), None);
+        }
+    }
+
+    #[test]
+    fn the_sender_follows_from_the_bytes() {
+        for (bytes, expected) in [
+            (&b"GET / HTTP/1.1\r\n"[..], (Role::Client, true)),
+            (b"\r\nPOST x", (Role::Client, true)),
+            (b"HTTP/1.1 101 x", (Role::Server, true)),
+            (b"\x81\x85", (Role::Client, false)),
+            (b"\x81\x05", (Role::Server, false)),
+            (b"G", (Role::Server, false)),
+        ] {
+            assert_eq!(sender_of(bytes, None), expected, "{bytes:?}");
+        }
+        assert_eq!(sender_of(b"\x81\x05", Some(Side::Client)), (Role::Client, false));
+    }
+}
