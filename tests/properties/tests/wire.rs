@@ -1,9 +1,12 @@
 //! Arbitrary bytes: their meaning does not depend on how they are split, and each byte has exactly one label.
 
 use framewise::config::{Config, OriginPolicy};
+use framewise::labels::{Item, Labeller, What};
 use framewise::protocol::connection::{Connection, Event, State};
-use framewise::protocol::dissect::{Dissector, Finding};
+use framewise::protocol::dissect::{Dissector, Fault, Finding};
 use framewise::protocol::frame::Role;
+use framewise::protocol::handshake::server::Outcome;
+use framewise::{Cause, Closed, Decision, Response};
 use framewise_properties::{cases, cuts, frame, open, pieces, small, text};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -88,6 +91,57 @@ fn labels(mut dissector: Dissector, wire: &[u8], cuts: &[usize]) -> (Vec<u8>, Ve
     (covered, told)
 }
 
+/// Returns the position of each labelled bit, in order, and the first broken rule.
+fn bits(mut labeller: Labeller, wire: &[u8], cuts: &[usize]) -> (Vec<u64>, Option<Fault>) {
+    let (mut labelled, mut broken) = (Vec::new(), None);
+    let mut show = |item: &Item<'_>| match item {
+        Item::Label(label) => {
+            let end = (label.at as usize + label.wire.len()).min(wire.len());
+            assert_eq!(&wire[label.at as usize..end], label.wire);
+            let bits = match &label.what {
+                // Bits of a frame are counted from its first one, and the label begins in the byte of its first bit.
+                What::Bits { field, header } => {
+                    let start = label.at * 8 + field.bits.start as u64 % 8;
+                    let read = field.bits.end.min(header.len() * 8) - field.bits.start;
+                    start..start + read as u64
+                }
+                _ => label.at * 8..end as u64 * 8,
+            };
+            labelled.extend(bits);
+        }
+        Item::Broken { fault, .. } if broken.is_none() => broken = Some(fault.clone()),
+        _ => {}
+    };
+    pieces(wire, cuts).into_iter().for_each(|piece| labeller.feed(piece, &mut show));
+    labeller.finish(&mut show);
+    (labelled, broken)
+}
+
+/// Returns the first rule that a connection finds broken.
+fn refused(mut end: Connection, wire: &[u8]) -> Option<Fault> {
+    let mut bytes = wire.to_vec();
+    let mut unread = bytes.as_mut_slice();
+    while let Some(event) = end.next(&mut unread) {
+        match event {
+            Event::Request(head) => {
+                // A request that asks for no WebSocket breaks no rule, and another one may follow.
+                let outcome = end.decide(&head, None, |request| match request.is_handshake() {
+                    true => Decision::ACCEPT,
+                    false => Decision::Respond(Response::new(200, "text/plain", "")),
+                });
+                if let Outcome::Refused(refusal) = outcome {
+                    return Some(Fault::Refusal(refusal));
+                }
+            }
+            Event::Closed(Closed { cause: Cause::Violation(rule), .. }) => {
+                return Some(Fault::Violation(rule));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
 proptest! {
     #![proptest_config(cases(600))]
 
@@ -127,5 +181,27 @@ proptest! {
         let (covered, told) = labels(dissector(), &wire, &[usize::MAX]);
         prop_assert_eq!(&covered, &wire);
         prop_assert_eq!(labels(dissector(), &wire, &cuts), (covered, told));
+    }
+
+    /// Every bit has one label, and a rule is reported as broken exactly if a connection refuses the bytes because of it.
+    #[test]
+    fn labels_agree_with_the_connection(
+        role in select(vec![Role::Client, Role::Server]), wire in frames(), cuts in cuts(),
+    ) {
+        let config = small();
+        let labeller = Labeller::of_frames(role.other(), config.clone());
+        let (labelled, broken) = bits(labeller, &wire, &cuts);
+        prop_assert!(labelled.into_iter().eq(0..wire.len() as u64 * 8));
+        prop_assert_eq!(broken, refused(open(role, &config), &wire));
+    }
+
+    /// The same for a request and the frames after it.
+    #[test]
+    fn labels_agree_about_a_request(wire in heads(), cuts in cuts()) {
+        let config = Config::default().limits(|limits| limits.max_message = 300).validate().expect("valid");
+        let labeller = Labeller::new(Role::Client, config.clone());
+        let (labelled, broken) = bits(labeller, &wire, &cuts);
+        prop_assert!(labelled.into_iter().eq(0..wire.len() as u64 * 8));
+        prop_assert_eq!(broken, refused(Connection::server(config), &wire));
     }
 }

@@ -1,0 +1,167 @@
+//! `framewise explain`: what it prints for digits, raw bytes and files, and its exit codes.
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use support::framewise;
+
+/// Runs `framewise explain` with some bytes as its input.
+fn explain(arguments: &[&str], input: &[u8]) -> Output {
+    let mut command = framewise(&["explain"]);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    // A program that has refused its arguments reads nothing.
+    let _ = child.stdin.take().expect("piped").write_all(input);
+    child.wait_with_output().expect("it ends")
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+const HELLO: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+
+/// RFC 6455 §5.7: the masked "Hello", as digits and as bytes, from the standard input, a file and the command line.
+#[test]
+fn the_example_of_the_standard_is_explained_bit_by_bit() {
+    let expected = "From the client:
+
+81  1.......                 FIN                      1                §5.2
+    .0......                 RSV1                     0                §5.2
+    ..0.....                 RSV2                     0                §5.2
+    ...0....                 RSV3                     0                §5.2
+    ....0001                 opcode                   1 (text)         §5.2
+85  1.......                 MASK                     1                §5.2
+    .0000101                 payload length           5                §5.2
+    37 fa 21 3d              masking key                               §5.3
+    payload data             7f 9f 4d 51 58
+    masking key, repeated    37 fa 21 3d 37
+    XOR: payload unmasked    48 65 6c 6c 6f
+                             'Hello'
+=> valid
+
+";
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hello.bin");
+    fs::write(&file, HELLO).expect("written");
+    let file = file.to_str().expect("text");
+    let digits = b"0x81 85\n37fa213d 7F9F4D51 58\n";
+    for (arguments, input) in [
+        (&[][..], HELLO),
+        (&[], digits),
+        (&["-", "--hex"], digits),
+        (&["--raw"], HELLO),
+        (&[file], b""),
+        (&["8185", "37fa213d7f9f4d5158"], b""),
+        (&["--from", "client", "818537fa213d7f9f4d5158"], b""),
+    ] {
+        let output = explain(arguments, input);
+        assert_eq!((printed(&output).as_str(), output.status.code()), (expected, Some(0)));
+    }
+}
+
+/// A broken frame: the bit, the rule, its section and the close code. The rest is not read.
+#[test]
+fn a_broken_frame_is_explained_up_to_the_bit_that_breaks_the_rule() {
+    let output = explain(&["--from", "client", "810548656c6c6f"], b"");
+    assert!(printed(&output).ends_with(
+        "05  0.......                 MASK                     0                §5.2
+    .0000101                 payload length           5                §5.2
+=> broken at bit 8 (MASK): RFC 6455 5.1: a client must mask every frame (close code 1002)
+not read: 48 65 6c 6c 6f
+"
+    ));
+    assert_eq!(output.status.code(), Some(3));
+    let output = explain(&["--lang", "pt", "--from", "server", "8885"], b"");
+    assert!(printed(&output).starts_with("Do servidor:\n"));
+    assert_eq!(output.status.code(), Some(3));
+    // A limit is the choice of a server.
+    let output = explain(&["827f0000000010000000"], b"");
+    assert!(printed(&output).ends_with(
+        "message larger than the limit (close code 1009)
+   This is a limit of the server, which it may choose (RFC 6455 10.4).
+"
+    ));
+}
+
+/// A request with the computation of the Accept value, a request that is refused, and a response with frames after it.
+#[test]
+fn heads_are_explained() {
+    let request =
+        b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let output = explain(&[], request);
+    let text = printed(&output);
+    assert!(
+        text.starts_with("From the client:\n\n    request line             GET /ws HTTP/1.1\n")
+    );
+    assert!(text.contains("                             base64: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\n"));
+    assert_eq!(output.status.code(), Some(0));
+
+    let output = explain(&[], b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n\x81\x80");
+    assert!(printed(&output).ends_with(
+        "=> refused with 400: Connection contains Upgrade (RFC 6455 4.2.1)
+   found: nothing
+not read: 81 80
+"
+    ));
+    assert_eq!(output.status.code(), Some(3));
+
+    let output =
+        explain(&[], b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x8a\0");
+    assert!(
+        printed(&output)
+            .contains("    status line              HTTP/1.1 101 Switching Protocols\n")
+    );
+    assert!(printed(&output).ends_with("=> valid\n\n"));
+
+    let output = explain(&[], b"GET / HTTP/1.1\r\nHost: h\r\n");
+    assert!(
+        printed(&output).ends_with("the input ends before the empty line that ends the head\n")
+    );
+    assert_eq!(output.status.code(), Some(1));
+}
+
+/// Input that ends in the middle of a frame is shown as far as it goes.
+#[test]
+fn incomplete_input_is_explained_as_far_as_it_goes() {
+    for (digits, end) in [
+        ("81", "=> incomplete: the input ends before bit 8 (MASK)\n"),
+        ("818537", "=> incomplete: the input ends before bit 24 (masking key)\n"),
+        (
+            "818500000000ff",
+            "=> broken at payload byte 0: RFC 6455 8.1: text must be valid UTF-8 (close code 1007)\n",
+        ),
+        ("81850000000048", "=> incomplete: the input ends after 1 of 5 payload bytes\n"),
+    ] {
+        let output = explain(&["--from", "client", digits], b"");
+        assert!(printed(&output).ends_with(end), "{}", printed(&output));
+        assert_ne!(output.status.code(), Some(0));
+    }
+}
+
+/// Input that cannot be what was meant is refused with exit code 2.
+#[test]
+fn unusable_input_is_a_clear_error() {
+    for (arguments, input, error) in [
+        (&[][..], &b""[..], "error: there is nothing to explain: the input is empty\n"),
+        (
+            &[],
+            b"818",
+            "error: 3 hexadecimal digits make no whole bytes; with --raw, the input is taken as it is\n",
+        ),
+        (&["--hex"], b"81 zz", "error: the input has something other than hexadecimal digits\n"),
+        (
+            &["no such file"],
+            b"",
+            "error: 'no such file' is neither a file nor hexadecimal digits\n",
+        ),
+    ] {
+        let output = explain(arguments, input);
+        assert_eq!(String::from_utf8_lossy(&output.stderr), error);
+        assert_eq!((printed(&output).as_str(), output.status.code()), ("", Some(2)));
+    }
+}
