@@ -26,6 +26,11 @@ pub enum Item<'a> {
     Label(Label<'a>),
     /// The frame before is complete and breaks no rule.
     Valid(Header),
+    /// The head before is complete and breaks no rule.
+    ValidHead {
+        /// Whether it is part of an opening handshake. Other heads are plain HTTP.
+        handshake: bool,
+    },
     /// The bytes before break a rule.
     Broken {
         /// The rule.
@@ -35,6 +40,8 @@ pub enum Item<'a> {
     },
     /// The input ends in the middle of a head.
     HeadEnds,
+    /// The input ends in the middle of the body of a response.
+    BodyEnds,
     /// The input ends in the middle of a frame header, before this bit.
     HeaderEnds {
         /// The first bit of the frame that is missing.
@@ -194,6 +201,8 @@ impl Frame {
                 self.show(wire, What::Payload { header: *header, at: *at, clear }, show);
             }
             Finding::Valid(header) => show(&Item::Valid(*header)),
+            Finding::ValidHead { handshake } => show(&Item::ValidHead { handshake: *handshake }),
+            Finding::IncompleteBody => show(&Item::BodyEnds),
             Finding::Broken(fault) => {
                 let places = match fault {
                     Fault::Violation(violation) => self.places(*violation),

@@ -48,6 +48,9 @@ pub fn rows(item: &Item<'_>, lang: Lang) -> Vec<String> {
             broken(*violation, places, lang)
         }
         Item::Broken { fault: Fault::Refusal(refusal), .. } => refused(refusal, lang),
+        Item::ValidHead { handshake: true } => vec![texts::ROW_OPENS.get(lang).to_owned()],
+        Item::ValidHead { handshake: false } => vec![texts::ROW_PLAIN.get(lang).to_owned()],
+        Item::BodyEnds => vec![texts::ROW_BODY_ENDS.get(lang).to_owned()],
         Item::HeadEnds => vec![texts::ROW_HEAD_ENDS.get(lang).to_owned()],
         Item::HeaderEnds { bit, field } => vec![texts::ROW_HEADER_ENDS.with(lang, &[bit, field])],
         Item::PayloadEnds { arrived, length } => {
@@ -95,12 +98,29 @@ fn lines(wire: &[u8]) -> impl Iterator<Item = String> {
 /// Returns the row of a header field of HTTP. Below a key stands how the server computes its response to it.
 fn head_field(line: &str, lang: Lang) -> Vec<String> {
     let Some((name, value)) = line.split_once(':') else { return vec![named("", line)] };
-    let mut rows = vec![named(&format!("{name}:"), value.trim())];
+    let row = format!("    {:<24} {:<41} {}", format!("{name}:"), value.trim(), section(name));
+    let mut rows = vec![row.trim_end().to_owned()];
     if name.eq_ignore_ascii_case("sec-websocket-key") {
         let computed = accept_computed(value.trim(), lang);
         rows.extend(computed.into_iter().map(|line| named("", &line.text)));
     }
     rows
+}
+
+/// Returns the section that describes a header field of the opening handshake, or nothing for other fields.
+fn section(name: &str) -> &'static str {
+    let sections = [
+        ("host", "§4.1"),
+        ("upgrade", "§4.1"),
+        ("connection", "§4.1"),
+        ("origin", "§10.2"),
+        ("sec-websocket-key", "§11.3.1"),
+        ("sec-websocket-extensions", "§11.3.2"),
+        ("sec-websocket-accept", "§11.3.3"),
+        ("sec-websocket-protocol", "§11.3.4"),
+        ("sec-websocket-version", "§11.3.5"),
+    ];
+    sections.iter().find(|entry| name.eq_ignore_ascii_case(entry.0)).map_or("", |entry| entry.1)
 }
 
 /// Returns the row of a field of a frame header: its bits within their byte, or its bytes in hexadecimal if it has several.

@@ -71,6 +71,9 @@ table! {
     ROW_HEAD_END: "empty line: end of the head", "linha vazia: fim do cabeçalho";
     ROW_EMPTY_LINE: "empty line, skipped", "linha vazia, ignorada";
     ROW_BODY: "body", "corpo";
+    ROW_OPENS: "=> valid: part of an opening handshake", "=> válido: parte de um handshake de abertura";
+    ROW_PLAIN: "=> valid: plain HTTP", "=> válido: HTTP comum";
+    ROW_BODY_ENDS: "=> incomplete: the input ends in the middle of the body", "=> incompleto: a entrada termina no meio do corpo";
     ROW_HEAD_ENDS: "=> incomplete: the input ends before the empty line that ends the head", "=> incompleto: a entrada termina antes da linha vazia que encerra o cabeçalho";
     ROW_REFUSED: "=> refused with {}: {} ({})", "=> recusado com {}: {} ({})";
     ROW_FOUND: "   found: {}", "   encontrado: {}";

@@ -85,7 +85,7 @@ fn explain(bytes: &[u8], from: Option<Side>, lang: Lang, out: &mut impl Write) -
     writeln!(out, "{}\n", sender_text.get(lang))?;
     let (mut code, mut result) = (0, Ok(()));
     let mut show = |item: &Item<'_>| {
-        let end = if matches!(item, Item::Valid(_)) { "\n" } else { "" };
+        let end = if matches!(item, Item::Valid(_) | Item::ValidHead { .. }) { "\n" } else { "" };
         for row in rows(item, lang) {
             if result.is_ok() {
                 result = writeln!(out, "{row}{end}");
@@ -93,9 +93,10 @@ fn explain(bytes: &[u8], from: Option<Side>, lang: Lang, out: &mut impl Write) -
         }
         match item {
             Item::Broken { .. } => code = BROKEN,
-            Item::HeadEnds | Item::HeaderEnds { .. } | Item::PayloadEnds { .. } => {
-                code = INCOMPLETE
-            }
+            Item::HeadEnds
+            | Item::BodyEnds
+            | Item::HeaderEnds { .. }
+            | Item::PayloadEnds { .. } => code = INCOMPLETE,
             _ => {}
         }
     };

@@ -99,6 +99,7 @@ fn heads_are_explained() {
         text.starts_with("From the client:\n\n    request line             GET /ws HTTP/1.1\n")
     );
     assert!(text.contains("                             base64: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\n"));
+    assert!(text.ends_with("=> valid: part of an opening handshake\n\n"), "{text}");
     assert_eq!(output.status.code(), Some(0));
 
     let output = explain(&[], b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n\x81\x80");
@@ -117,6 +118,15 @@ not read: 81 80
             .contains("    status line              HTTP/1.1 101 Switching Protocols\n")
     );
     assert!(printed(&output).ends_with("=> valid\n\n"));
+
+    let output = explain(&[], b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    assert!(
+        printed(&output).ends_with("=> valid: plain HTTP\n\n    body                     hello\n")
+    );
+    assert_eq!(output.status.code(), Some(0));
+    let output = explain(&[], b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel");
+    assert!(printed(&output).ends_with("the input ends in the middle of the body\n"));
+    assert_eq!(output.status.code(), Some(1));
 
     let output = explain(&[], b"GET / HTTP/1.1\r\nHost: h\r\n");
     assert!(

@@ -62,6 +62,12 @@ pub enum Finding<'a> {
     },
     /// No bytes: the frame with this header is complete and breaks no rule.
     Valid(Header),
+    /// No bytes: the head is complete and breaks no rule. A `handshake` opens a WebSocket, other heads are plain HTTP. Whether
+    /// a response fits its request is not checked.
+    ValidHead {
+        /// Whether it is part of an opening handshake.
+        handshake: bool,
+    },
     /// A head, up to and including the byte that breaks a rule.
     BadHead(&'a [u8]),
     /// A frame header, up to and including the byte that breaks a rule.
@@ -77,6 +83,8 @@ pub enum Finding<'a> {
     IncompleteHeader(&'a [u8]),
     /// No bytes: the input ends in the middle of a payload.
     IncompletePayload,
+    /// No bytes: the input ends in the middle of the body of a response.
+    IncompleteBody,
 }
 
 /// The broken rule of a [`Finding::Broken`], as a [`Dissector`] reports it.
@@ -105,7 +113,11 @@ impl<'a> Finding<'a> {
             | Finding::IncompleteHeader(wire)
             | Finding::Header { wire, .. }
             | Finding::Payload { wire, .. } => wire,
-            Finding::Valid(_) | Finding::Broken(_) | Finding::IncompletePayload => &[],
+            Finding::Valid(_)
+            | Finding::ValidHead { .. }
+            | Finding::Broken(_)
+            | Finding::IncompletePayload
+            | Finding::IncompleteBody => &[],
         }
     }
 }
@@ -231,6 +243,7 @@ impl Dissector {
             Reading::Head(_) if !kept.is_empty() => show(&Finding::IncompleteHead(&kept)),
             Reading::Header if !kept.is_empty() => show(&Finding::IncompleteHeader(&kept)),
             Reading::Payload { .. } => show(&Finding::IncompletePayload),
+            Reading::Body { left: Some(_), .. } => show(&Finding::IncompleteBody),
             _ => {}
         }
     }
@@ -252,9 +265,7 @@ impl Dissector {
                 show_lines(&head, show);
                 self.reading = match self.sender {
                     Role::Client => self.check_request(&head, show),
-                    Role::Server if is_interim(&head) => Reading::Head(HeadReader::default()),
-                    Role::Server if head.starts_with(b"HTTP/1.1 101") => Reading::Header,
-                    Role::Server => self.after_response(&head),
+                    Role::Server => self.check_response(&head, show),
                 };
             }
             Err(refusal) => {
@@ -271,8 +282,12 @@ impl Dissector {
             false => Ok(request),
         });
         match request {
-            Ok(request) if request.is_handshake() => Reading::Header,
+            Ok(request) if request.is_handshake() => {
+                show(&Finding::ValidHead { handshake: true });
+                Reading::Header
+            }
             Ok(request) => {
+                show(&Finding::ValidHead { handshake: false });
                 self.requests += 1;
                 self.unanswered.push_back(request.method() == "HEAD");
                 match request.keeps_alive() && self.requests < self.config.limits.max_requests {
@@ -284,6 +299,16 @@ impl Dissector {
                 show(&Finding::Broken(Fault::Refusal(refusal)));
                 Reading::Nothing
             }
+        }
+    }
+
+    fn check_response(&mut self, head: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> Reading {
+        let handshake = head.starts_with(b"HTTP/1.1 101");
+        show(&Finding::ValidHead { handshake });
+        match handshake {
+            true => Reading::Header,
+            false if is_interim(head) => Reading::Head(HeadReader::default()),
+            false => self.after_response(head),
         }
     }
 
@@ -449,6 +474,8 @@ mod tests {
             told.push(match finding {
                 Finding::Header { header, .. } => format!("Header({})", header.opcode.name()),
                 Finding::Payload { clear, .. } => format!("Payload({})", clear.escape_ascii()),
+                Finding::ValidHead { handshake: true } => "Handshake".to_owned(),
+                Finding::ValidHead { handshake: false } => "Plain".to_owned(),
                 Finding::Valid(header) => format!("Valid({})", header.opcode.name()),
                 Finding::Broken(Fault::Violation(violation)) => format!("Broken({violation:?})"),
                 Finding::Broken(Fault::Refusal(refusal)) => format!("Broken({:?})", refusal.rule),
@@ -515,11 +542,14 @@ mod tests {
             labels.into_iter().map(name).collect::<Vec<_>>().join(" ")
         };
         let request = b"\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n";
-        assert_eq!(labels(Role::Client, request), "EmptyLine EmptyLine StartLine Field HeadEnd");
+        assert_eq!(
+            labels(Role::Client, request),
+            "EmptyLine EmptyLine StartLine Field HeadEnd Plain"
+        );
         let response = b"HTTP/1.1 103 x\r\nA: b\r\n\r\nHTTP/1.1 101 x\r\nA: b\r\n\r\n\x89\x00";
         assert_eq!(
             labels(Role::Server, response),
-            "StartLine Field HeadEnd StartLine Field HeadEnd Header Valid"
+            "StartLine Field HeadEnd Plain StartLine Field HeadEnd Handshake Header Valid"
         );
     }
 
@@ -552,7 +582,7 @@ mod tests {
     /// RFC 9112 9.3: after a plain request comes the next one, and after a response of the announced length too.
     #[test]
     fn labels_several_requests_and_their_responses() {
-        let head = "StartLine Field HeadEnd";
+        let head = "StartLine Field HeadEnd ValidHead";
         let get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
         let ok = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
         let [requests, responses] = exchange(
@@ -577,7 +607,7 @@ mod tests {
     /// RFC 9112 6.3, 9.3: what has no body, and what comes last on a connection.
     #[test]
     fn labels_the_end_of_a_response() {
-        let head = "StartLine Field HeadEnd";
+        let head = "StartLine Field HeadEnd ValidHead";
         for (lines, body, then) in [
             ("200 OK\r\nContent-Length: 0", "", format!(" {head}")),
             ("304 \r\nContent-Length: 5", "", format!(" {head}")),
@@ -592,12 +622,12 @@ mod tests {
         }
         let last = b"HTTP/1.1 404 x\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno more";
         let labels = &exchange(b"", last)[1];
-        assert_eq!(*labels, "StartLine Field HeadEnd Body NotRead");
+        assert_eq!(*labels, "StartLine Field HeadEnd ValidHead Body NotRead");
         for last in
             ["GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "GET / HTTP/1.0\r\n\r\n"]
         {
             let labels = &exchange([last, "more"].concat().as_bytes(), b"")[0];
-            assert!(labels.ends_with("HeadEnd NotRead"), "{labels}");
+            assert!(labels.ends_with("HeadEnd ValidHead NotRead"), "{labels}");
         }
     }
 
@@ -608,8 +638,8 @@ mod tests {
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         let wire = [&head[..], b"\x89\x80\0\0\0\0"].concat();
         let (_, whole) = dissected(Dissector::new(Role::Client, config.clone()), &[&wire]);
-        assert_eq!(whole.len(), 9);
-        assert_eq!(whole[6..], ["HeadEnd([13, 10])", "Header(ping)", "Valid(ping)"]);
+        assert_eq!(whole.len(), 10);
+        assert_eq!(whole[6..], ["HeadEnd([13, 10])", "Handshake", "Header(ping)", "Valid(ping)"]);
         for cut in 0..wire.len() {
             let dissector = Dissector::new(Role::Client, config.clone());
             let (covered, told) = dissected(dissector, &[&wire[..cut], &wire[cut..]]);
