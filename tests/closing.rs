@@ -132,15 +132,25 @@ impl Dispatcher for Closer {
     }
 }
 
-/// C6. RFC 6455 §5.5.1-10: both sides close at the same time, and each sends one Close.
+/// C6. RFC 6455 §5.5.1-10, §7.1.2-2, §7.3-1: both sides close at the same time, and each sends one Close.
 #[test]
 fn both_sides_close_at_once() {
     let server = TestServer::start(any_origin(), Closer);
     let mut client = Client::open(server.address);
-    client.send(&[frame(0x81, b"go"), frame(0x89, b"?"), frame(0x88, b"\x03\xe8")].concat());
+    client.send(&[frame(0x81, b"go"), frame(0x88, b"\x03\xe8")].concat());
     client.expect_end(&failure(4001, "enough"));
     drop(client);
     server.is_back_to_baseline();
+}
+
+/// RFC 6455 §5.5.2-2: a ping gets its pong until the peer's Close has arrived, also after the server has sent its own Close.
+#[test]
+fn a_ping_that_crosses_the_close_is_answered() {
+    let server = TestServer::start(any_origin(), Closer);
+    let pings = [frame(0x81, b"go"), frame(0x89, b"1"), frame(0x89, b"2")].concat();
+    let input = [pings, frame(0x88, b"\x03\xe8"), frame(0x89, b"3")].concat();
+    let output = [&failure(4001, "enough")[..], b"\x8a\x011\x8a\x012"].concat();
+    ends_with(&server, &input, &output);
 }
 
 /// C7: if a peer does not answer the server's Close, the file descriptor is closed at the deadline.

@@ -112,6 +112,21 @@ fn the_closing_handshake() {
     drop(client);
 }
 
+/// RFC 6455 §5.5.2-2: a side that has sent its Close still responds to pings, until the other Close arrives.
+#[test]
+fn a_closing_side_answers_pings() {
+    let (mut client, mut server) = open();
+    client.close(CloseCode::NORMAL, "").expect("valid");
+    let close = client.output_mut().take();
+    server.output_mut().ping(b"?");
+    assert_eq!(events(&mut server, &mut client), ["Ping([63])"]);
+    server.receive(&mut close.clone(), |_, _| {});
+    let pong = client.output_mut().take();
+    assert_eq!((pong[0], pong.len()), (0x8a, 7));
+    assert_eq!(events(&mut server, &mut client), ["Closed(1000, \"\", Local)"]);
+    assert!(!client.output_mut().pong(b"too late") && client.output().is_empty());
+}
+
 /// Messages that arrive after a side has sent its Close are read, but not passed to the application.
 #[test]
 fn messages_that_arrive_after_the_own_close_are_dropped() {

@@ -8,7 +8,7 @@
 //!                                                               after a plain request, if another one may follow
 //! Open              frames                    everything        Closing when we send a Close,
 //!                                                               Closed when the peer sends one
-//! Closing           frames, messages dropped  nothing           Closed when the peer's Close arrives
+//! Closing           frames, messages dropped  pongs             Closed when the peer's Close arrives
 //! Closed            discarded                 nothing           none: flush, shut down, read until end of file
 //! ```
 //!

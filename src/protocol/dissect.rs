@@ -408,7 +408,7 @@ impl Dissector {
             Err(violation) => self.end(Fault::Violation(violation), show),
             Ok(closes) if last => {
                 show(&Finding::Valid(header));
-                // RFC 6455 §5.5.1-5: a Close is the last frame that a peer sends.
+                // RFC 6455 §5.5.1-5: no data follows a Close, and the receiver ignores whatever else does.
                 self.reading = if closes { Reading::Nothing } else { Reading::Header };
             }
             Ok(_) => {}

@@ -8,7 +8,7 @@
 //!
 //! Rules of this file:
 //!
-//! - Nothing follows a Close frame.
+//! - Only pongs follow a Close frame, and only until the peer's Close has arrived.
 //! - Queued bytes are written in order and without a gap.
 //! - Limits apply to the capacity of the buffers, not only to the bytes in them. Therefore the bytes of a blocked
 //!   output are kept in buffers that fit them.
@@ -80,7 +80,9 @@ enum Gate {
     Open,
     /// No longer, because the socket accepts no more output. Input that has arrived can still be read.
     Failed,
-    /// No longer, because a Close frame was queued or the connection closed.
+    /// Only pongs, because a Close frame was queued and the peer's Close has not arrived.
+    Closing,
+    /// No longer, because the connection closed.
     Closed,
 }
 
@@ -188,10 +190,11 @@ impl Output {
         self.blocked
     }
 
-    /// Reports whether a Close frame was queued or the connection closed. No more frames may be queued then.
+    /// Reports whether a Close frame was queued or the connection closed. No more frames may be queued then, except for
+    /// the pongs that respond to pings before the peer's Close.
     #[inline]
     pub fn is_closed(&self) -> bool {
-        self.gate == Gate::Closed
+        matches!(self.gate, Gate::Closing | Gate::Closed)
     }
 
     /// Reports whether frames may be queued.
@@ -321,10 +324,10 @@ impl Output {
         payload.len() <= MAX_CONTROL && self.frame(Opcode::Ping, Rsv::NONE, payload)
     }
 
-    /// Queues a pong (§5.5.3). While the output is blocked, a new pong replaces the previous one. Returns false if the
-    /// payload is longer than 125 bytes, after a Close, or if memory ran out.
+    /// Queues a pong (§5.5.3-2). While the output is blocked, a new pong replaces the previous one. Returns false if the
+    /// payload is longer than 125 bytes, once the connection has closed, or if memory ran out.
     pub fn pong(&mut self, payload: &[u8]) -> bool {
-        if payload.len() > MAX_CONTROL || self.gate != Gate::Open {
+        if payload.len() > MAX_CONTROL || !self.accepts(Opcode::Pong) {
             return false;
         }
         if self.blocked {
@@ -366,12 +369,19 @@ impl Output {
     }
 
     fn close_frame(&mut self, body: &[u8]) -> bool {
-        if self.gate == Gate::Opening {
-            return false;
+        match self.gate {
+            Gate::Open => {}
+            Gate::Opening | Gate::Closing | Gate::Closed => return false,
+            Gate::Failed => {
+                self.end();
+                return false;
+            }
         }
         self.release_pong();
+        // RFC 6455 §5.5.1-8: it comes after the messages that are queued already.
         let queued = self.frame(Opcode::Close, Rsv::NONE, body);
-        self.end();
+        self.gate = if queued { Gate::Closing } else { Gate::Closed };
+        self.check_fast_path();
         queued
     }
 
@@ -381,13 +391,25 @@ impl Output {
         self.check_fast_path();
     }
 
+    /// Reports whether a frame with this opcode may be queued.
+    #[inline]
+    fn accepts(&self, opcode: Opcode) -> bool {
+        match self.gate {
+            Gate::Open => true,
+            // RFC 6455 §5.5.2-2: a ping gets its pong until the peer's Close arrives.
+            Gate::Closing => opcode == Opcode::Pong,
+            // RFC 6455 §4.1-40, §5.1-7
+            Gate::Opening | Gate::Failed | Gate::Closed => false,
+        }
+    }
+
     #[inline]
     fn frame(&mut self, opcode: Opcode, rsv: Rsv, payload: &[u8]) -> bool {
-        // RFC 6455 §5.5.1-5, §6.1-2
-        if self.gate != Gate::Open {
+        // RFC 6455 §5.5.1-5, §6.1-2, §6.1-3
+        if !self.accepts(opcode) {
             return false;
         }
-        // RFC 6455 §5.1-1, §5.3-2: a fresh key for each frame.
+        // RFC 6455 §5.1-1, §5.3-2, §6.1-8: a fresh key for each frame.
         let key = self.keys.as_mut().map(|next_key| next_key());
         let mut appended = Ok(());
         let has_room = self.append(MAX_HEADER + payload.len(), |tail| {
@@ -658,17 +680,27 @@ mod tests {
         Output::new(None)
     }
 
-    /// RFC 6455 §5.5.1-5: nothing after Close, and no second Close.
+    /// RFC 6455 §5.5.1-5, §5.5.2-2, §6.1-3: no data after a Close, and no second Close, but pongs until the connection has
+    /// closed.
     #[test]
-    fn nothing_follows_a_close() {
+    fn only_pongs_follow_a_close() {
         let mut output = server();
         assert!(output.send("a"));
         assert_eq!(output.close(CloseCode::NORMAL, "bye"), Ok(true));
-        assert!(!output.send("b") && !output.ping(b"") && !output.pong(b""));
+        assert!(!output.send("b") && !output.ping(b""));
         assert!(!output.send_encoded(&EncodedFrame::new("c".into()).expect("memory")));
         assert_eq!(output.close(CloseCode::NORMAL, ""), Ok(false));
         assert!(!output.close_without_code());
         assert_eq!(output.take(), b"\x81\x01a\x88\x05\x03\xe8bye");
+        assert!(output.is_closed() && output.pong(b"?"));
+        assert_eq!(output.take(), b"\x8a\x01?");
+        output.block();
+        assert!(output.pong(b"1") && output.pong(b"2"));
+        output.unblock();
+        assert_eq!(output.take(), b"\x8a\x012");
+        output.end();
+        assert!(output.is_closed() && !output.pong(b"!"));
+        assert!(output.is_empty());
     }
 
     /// RFC 6455 §5.1-1, §5.3: a client masks with the keys that it was given.

@@ -36,10 +36,11 @@ pub fn failure(code: u16, reason: &str) -> Vec<u8> {
     server_frame(0x88, &[&code.to_be_bytes(), reason.as_bytes()].concat())
 }
 
-/// Checks invariant I6: there is at most one Close frame, and nothing after it.
+/// Checks invariant I6: there is at most one Close frame, and only pongs after it.
 #[track_caller]
 pub fn at_most_one_close(bytes: &[u8]) {
     let mut rest = bytes;
+    let mut is_closed = false;
     while let [first, second, after @ ..] = rest {
         let (length, header) = match second & 0x7f {
             126 => (usize::from(u16::from_be_bytes([after[0], after[1]])), 2),
@@ -47,7 +48,8 @@ pub fn at_most_one_close(bytes: &[u8]) {
             short => (usize::from(short), 0),
         };
         rest = &after[header + length..];
-        assert!(*first != 0x88 || rest.is_empty(), "bytes after a Close: {}", show(rest));
+        assert!(!is_closed || *first == 0x8a, "a frame after a Close: {first:#x} {}", show(rest));
+        is_closed |= *first == 0x88;
     }
     assert!(rest.is_empty(), "the last frame is incomplete");
 }
