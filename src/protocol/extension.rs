@@ -16,7 +16,7 @@
 
 use crate::config::HandshakePolicy;
 use crate::protocol::frame::Rsv;
-use crate::protocol::http::fields::Fields;
+use crate::protocol::http::fields::{Fields, is_extension_list};
 use crate::protocol::violation::Violation;
 
 /// The header field in which the client offers extensions and the server accepts them (§11.3.2).
@@ -61,7 +61,7 @@ impl Decoder {
         }
     }
 
-    /// Decodes the next piece of a message whose first frame has RSV1 set, and calls `emit` with the decoded data.
+    /// Decodes the next piece of a message (§6.2-6) whose first frame has RSV1 set, and calls `emit` with the decoded data.
     /// `last` marks the last piece.
     ///
     /// # Errors
@@ -138,7 +138,7 @@ impl Encoder {
     }
 }
 
-/// Returns the client's offers as the value of the header field, or `None` if it offers nothing.
+/// Returns the client's offers (§9-1) as the value of the header field, or `None` if it offers nothing.
 pub(crate) fn offer(policy: &HandshakePolicy) -> Option<String> {
     #[cfg(test)]
     if policy.reverse {
@@ -148,7 +148,7 @@ pub(crate) fn offer(policy: &HandshakePolicy) -> Option<String> {
     None
 }
 
-/// Accepts the first of a client's offers that the server supports (§9.1). Returns the extension and the value of the
+/// Accepts the first of a client's offers that the server supports (§9-2, §4.2.2-10). Returns the extension and the value of the
 /// response's header field.
 pub(crate) fn accept(fields: &Fields<'_>, policy: &HandshakePolicy) -> Option<(Extension, String)> {
     #[cfg(test)]
@@ -162,16 +162,18 @@ pub(crate) fn accept(fields: &Fields<'_>, policy: &HandshakePolicy) -> Option<(E
 /// Checks the server's choice against the client's offers. Returns the extension and the value of the response's header
 /// field.
 ///
-/// Returns `None` if the response contains an extension or a parameter that the client did not offer (§4.1-45).
+/// Returns `None` if the response contains an extension or a parameter that the client did not offer (§4.1-45), or if its
+/// field is malformed.
 pub(crate) fn confirm(
     fields: &Fields<'_>,
     policy: &HandshakePolicy,
 ) -> Option<(Extension, Option<String>)> {
-    let mut values = fields.all(FIELD).filter(|value| !value.is_empty());
-    let Some(value) = values.next() else { return Some((Extension::default(), None)) };
-    if values.next().is_some() {
-        return None;
-    }
+    let value = match fields.only(FIELD) {
+        Ok(None) => return Some((Extension::default(), None)),
+        Ok(Some(value)) if is_extension_list(value) => value,
+        // RFC 6455 §11.3.2-2, §9.1-1: more than one field, or a malformed one. An empty field is malformed.
+        _ => return None,
+    };
     #[cfg(test)]
     if policy.reverse {
         let (extension, value) = reverse::accept(value)?;
@@ -252,5 +254,27 @@ mod reverse {
             };
             Some((extension, offer.to_owned()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6455 §9.1-1, §11.3.2-2: a response has at most one field, and it is well-formed.
+    #[test]
+    fn a_response_has_one_well_formed_field() {
+        let policy = HandshakePolicy { reverse: true, ..HandshakePolicy::default() };
+        let agreed = |lines: &str| {
+            let fields = Fields::parse(lines.as_bytes()).expect("well-formed lines");
+            confirm(&fields, &policy).map(|(_, value)| value)
+        };
+        assert_eq!(agreed("\r\n"), Some(None));
+        let one = "Sec-WebSocket-Extensions: reverse\r\n";
+        assert_eq!(agreed(one), Some(Some("reverse".to_owned())));
+        assert_eq!(agreed(&format!("{one}{one}")), None);
+        assert_eq!(agreed(&format!("{one}Sec-WebSocket-Extensions:\r\n")), None);
+        assert_eq!(agreed("Sec-WebSocket-Extensions:\r\n"), None);
+        assert_eq!(agreed("Sec-WebSocket-Extensions: reverse, a;\r\n"), None);
     }
 }

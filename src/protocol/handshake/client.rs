@@ -334,6 +334,12 @@ mod tests {
         assert_eq!(with("Sec-WebSocket-Protocol: other"), Err(Rejection::Subprotocol));
         assert_eq!(with("Sec-WebSocket-Extensions: permessage-deflate"), Err(Rejection::Extension));
         assert_eq!(with("Sec-WebSocket-Accept: again"), Err(Rejection::Accept));
+        let twice = "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: chat";
+        assert_eq!(with(twice), Err(Rejection::Subprotocol));
+        for malformed in ["", ",", "a;"] {
+            let line = format!("Sec-WebSocket-Extensions: {malformed}");
+            assert_eq!(with(&line), Err(Rejection::Extension), "{malformed:?}");
+        }
         let without = |name: &str| {
             let kept: String =
                 GOOD.split_inclusive("\r\n").filter(|line| !line.starts_with(name)).collect();
