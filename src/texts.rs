@@ -40,7 +40,7 @@ table! {
     INVALID_ORIGIN: "an origin is like https://example.org or http://localhost:3000, without a path and without *", "uma origem é como https://exemplo.org ou http://localhost:3000, sem caminho e sem *";
     URL_AUTHORITY: "the host or the port of the URL is malformed (RFC 6455 3)", "o host ou a porta da URL é inválido (RFC 6455 3)";
     URL_FRAGMENT: "a WebSocket URL has no #fragment (RFC 6455 3)", "uma URL WebSocket não tem #fragmento (RFC 6455 3)";
-    URL_RESOURCE: "the path or the query has a space or a control character: percent-encode it", "o caminho ou a query tem um espaço ou caractere de controle: codifique-o com %";
+    URL_RESOURCE: "the path or the query has a control character: percent-encode it", "o caminho ou a query tem um caractere de controle: codifique-o com %";
     RESPONSE_REJECTED: "the response does not open a WebSocket (RFC 6455 4.1): {}", "a resposta não abre um WebSocket (RFC 6455 4.1): {}";
     RESPONSE_STATUS_LINE: "the first line is not a status line of HTTP/1.1", "a primeira linha não é uma linha de status HTTP/1.1";
     RESPONSE_STATUS: "the status is {}, not 101", "o status é {}, e não 101";

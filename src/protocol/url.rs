@@ -41,7 +41,7 @@ pub enum InvalidUrl {
     Authority,
     /// It has a fragment (`#...`), which a WebSocket URL must not have. Write `%23` for the character `#`.
     Fragment,
-    /// The path or query has a space or a control character.
+    /// The path or query has a control character.
     Resource,
 }
 
@@ -67,13 +67,14 @@ impl fmt::Display for InvalidUrl {
 impl std::error::Error for InvalidUrl {}
 
 impl Url {
-    /// Parses a URL (§3). Non-ASCII characters in path and query are percent-encoded (§11.1.1-2). A non-ASCII host name
-    /// is an error: the caller encodes it, as `xn--...`.
+    /// Parses a URL (§3). Characters that a URL does not allow, such as a space or `é`, are percent-encoded in path and
+    /// query (§11.1.1-2, §11.1.2-2). A non-ASCII host name is an error: the caller encodes it, as `xn--...`.
     ///
     /// # Errors
     ///
     /// The text is not a WebSocket URL.
     pub fn parse(text: &str) -> Result<Url, InvalidUrl> {
+        // RFC 6455 §4.1-3
         let (scheme, rest) = text.split_once("://").ok_or(InvalidUrl::Scheme)?;
         let secure = match scheme.to_ascii_lowercase().as_str() {
             "ws" => false,
@@ -93,9 +94,9 @@ impl Url {
         }
         for byte in path.bytes() {
             match byte {
-                b'!'..=b'~' => resource.push(char::from(byte)),
-                0x80.. => write!(resource, "%{byte:02X}").expect("writing to a String cannot fail"),
-                _ => return Err(InvalidUrl::Resource),
+                _ if byte.is_ascii_control() => return Err(InvalidUrl::Resource),
+                _ if may_stand_in_resource(byte) => resource.push(char::from(byte)),
+                _ => write!(resource, "%{byte:02X}").expect("writing to a String cannot fail"),
             }
         }
         // RFC 6455 §3-1
@@ -130,10 +131,17 @@ impl Url {
     }
 }
 
+/// Reports whether a byte may stand in path and query as it is (RFC 3986 §3.3, §3.4). A percent sign is taken for the
+/// beginning of an escape.
+fn may_stand_in_resource(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// RFC 6455 §3-1: the port and its defaults.
     #[test]
     fn parses_urls() {
         let url = Url::parse("ws://localhost:8765/chat?room=7a").expect("valid");
@@ -142,11 +150,27 @@ mod tests {
         let url = Url::parse("WSS://[::1]?a").expect("valid");
         assert_eq!((url.host(), url.port(), url.is_secure()), ("::1", 443, true));
         assert_eq!(url.resource(), "/?a");
-        assert_eq!(Url::parse("ws://h/é").expect("valid").resource(), "/%C3%A9");
         assert_eq!(Url::parse("ws://[::1]:9/").expect("valid").port(), 9);
+        assert_eq!(Url::parse("ws://h").expect("valid").port(), 80);
+        assert_eq!(Url::parse("ws://h:/").expect("valid").port(), 80);
     }
 
-    /// RFC 6455 §3-2, §4.1-3
+    /// RFC 6455 §11.1.1-2, §11.1.2-2
+    #[test]
+    fn percent_encodes_what_a_url_does_not_allow() {
+        for scheme in ["ws", "wss"] {
+            let resource = |rest: &str| {
+                Url::parse(&format!("{scheme}://h{rest}")).expect("valid").resource().to_owned()
+            };
+            assert_eq!(resource("/é"), "/%C3%A9");
+            assert_eq!(resource("/a b?c d"), "/a%20b?c%20d");
+            assert_eq!(resource("/\"<>?[\\]^`{|}"), "/%22%3C%3E?%5B%5C%5D%5E%60%7B%7C%7D");
+            let allowed = "/aZ09-._~!$&'()*+,;=:@/%20?/?%41";
+            assert_eq!(resource(allowed), allowed);
+        }
+    }
+
+    /// RFC 6455 §3-2, §3-3, §4.1-3
     #[test]
     fn rejects_malformed_urls() {
         assert_eq!(Url::parse("http://h/"), Err(InvalidUrl::Scheme));
@@ -155,7 +179,8 @@ mod tests {
         assert_eq!(Url::parse("ws://user@h/"), Err(InvalidUrl::Authority));
         assert_eq!(Url::parse("ws://h:99999/"), Err(InvalidUrl::Authority));
         assert_eq!(Url::parse("ws://h/#top"), Err(InvalidUrl::Fragment));
-        assert_eq!(Url::parse("ws://h/a b"), Err(InvalidUrl::Resource));
+        assert_eq!(Url::parse("ws://h/%23").expect("valid").resource(), "/%23");
+        assert_eq!(Url::parse("ws://h/\x7f"), Err(InvalidUrl::Resource));
         assert_eq!(Url::parse("ws://h/a\r\nX: y"), Err(InvalidUrl::Resource));
     }
 }
