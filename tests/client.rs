@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use framewise::protocol::handshake::client::Rejection;
-use framewise::protocol::handshake::key::accept_key;
+use framewise::protocol::handshake::key::{accept_key, decode_key};
 use framewise::protocol::violation::Violation;
 use framewise::{
     Application, Broadcast, Cause, Client as WsClient, ClientRequest, CloseCode, Config,
@@ -77,15 +77,7 @@ fn odd_server(
     let url = format!("ws://{}/", listener.local_addr().expect("bound"));
     let thread = thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a client");
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).expect("a request");
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8(head).expect("text");
-        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
-        let accept = accept_key(key.expect("a key"));
+        let accept = accept_key(key(&read_request(&mut stream)));
         stream.write_all(response.replace("ACCEPT", &accept).as_bytes()).expect("it reads");
         then(stream);
     });
@@ -309,6 +301,62 @@ fn a_failed_connect_says_why() {
     server.join().expect("no panic");
     assert!(matches!(WsClient::connect("wss://localhost"), Err(ConnectError::Secure)));
     assert!(matches!(WsClient::connect("http://localhost"), Err(ConnectError::Url(_))));
+}
+
+/// Reads a request byte by byte, so that nothing after it is lost. Returns it as text.
+fn read_request(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a request");
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).expect("text")
+}
+
+/// Returns the key of a request.
+fn key(request: &str) -> &str {
+    request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key")
+}
+
+/// RFC 6455 §4.1-5 to §4.1-7: clients that connect to one address at the same time do so one after the other. §4.1-29,
+/// §4.1-30: each of them has a key of its own, of 16 bytes.
+#[test]
+fn clients_open_one_connection_to_an_address_at_a_time() {
+    const CLIENTS: usize = 8;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("ws://{}/", listener.local_addr().expect("bound"));
+    let server = thread::spawn(move || {
+        let (mut keys, mut streams) = (std::collections::HashSet::new(), Vec::new());
+        for _ in 0..CLIENTS {
+            listener.set_nonblocking(false).expect("a socket");
+            let (mut stream, _) = listener.accept().expect("a client");
+            let request = read_request(&mut stream);
+            let key = key(&request).to_owned();
+            assert_eq!(decode_key(key.as_bytes()).map(|bytes| bytes.len()), Some(16));
+            // This client has no response yet, so no other one has connected.
+            listener.set_nonblocking(true).expect("a socket");
+            let another = listener.accept().expect_err("nobody else connects");
+            assert_eq!(another.kind(), std::io::ErrorKind::WouldBlock);
+            stream.set_nonblocking(false).expect("a socket");
+            let response = OPENS.replace("ACCEPT", &accept_key(&key));
+            stream.write_all(response.as_bytes()).expect("it reads");
+            keys.insert(key);
+            streams.push(stream);
+        }
+        assert_eq!(keys.len(), CLIENTS);
+    });
+    let connect = || {
+        thread::spawn({
+            let url = url.clone();
+            move || WsClient::connect(&url).map(drop)
+        })
+    };
+    let clients: Vec<_> = (0..CLIENTS).map(|_| connect()).collect();
+    for client in clients {
+        client.join().expect("no panic").expect("it opens");
+    }
+    server.join().expect("the server saw what it should");
 }
 
 /// RFC 6455 §7.1.5: the code is 1006 if TCP is closed without a Close, and if the server does not answer the client's

@@ -125,7 +125,8 @@ impl Client {
     /// Connects with subprotocols, header fields, limits and time-outs of your own.
     ///
     /// The [handshake time-out](crate::config::Timeouts::handshake) applies to connecting and the opening handshake
-    /// together.
+    /// together. While another client of this process is opening a connection to the same IP address and port, this one
+    /// waits, as §4.1 requires.
     ///
     /// # Errors
     ///
@@ -153,7 +154,9 @@ impl<T: Stream, O: Observer> Client<T, O> {
         }
         let config = config.validate()?;
         let deadline = Instant::now() + config.timeouts.handshake;
-        let mut stream = reach(request.url(), deadline)?;
+        // RFC 6455 §4.1-2. The turn ends with this call, when the connection is open or has failed.
+        let (mut stream, _turn) = reach(request.url(), deadline)?;
+        // RFC 6455 §4.1-29, §4.1-30
         let mut nonce = [0; 16];
         SysRng.try_fill_bytes(&mut nonce).map_err(|_| ConnectError::NoRandomness)?;
         let keys = mask::random_keys().map_err(|_| ConnectError::NoRandomness)?;

@@ -1,8 +1,11 @@
 //! Connecting a client to a server over TCP, and every error that can occur before the WebSocket is open.
+//!
+//! Rule of this file: the clients of a process take turns. At most one of them is opening a connection to an address.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use mio::net::TcpStream;
@@ -115,12 +118,56 @@ impl From<io::Error> for ConnectError {
     }
 }
 
-/// Tries the addresses of a host one after the other until one accepts the connection.
+/// The addresses to which a client of this process is opening a connection.
+static OPENING: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
+
+/// Wakes the clients that wait for their turn.
+static TURN_ENDED: Condvar = Condvar::new();
+
+/// The turn of one client to open a connection to an address. Dropping it lets another client begin.
+///
+/// Without turns, a program that is told which addresses to connect to could be used to flood one of them with connections
+/// that are never opened.
+#[derive(Debug)]
+pub(crate) struct Turn(SocketAddr);
+
+impl Turn {
+    /// Waits until no other client of this process is opening a connection to the address. Returns `None` if the
+    /// deadline comes first.
+    fn take(address: SocketAddr, deadline: Instant) -> Option<Turn> {
+        let mut opening = Turn::opening();
+        // RFC 6455 §4.1-5 to §4.1-7
+        while opening.contains(&address) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let woken = TURN_ENDED.wait_timeout(opening, left);
+            opening = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        opening.push(address);
+        Some(Turn(address))
+    }
+
+    fn opening() -> MutexGuard<'static, Vec<SocketAddr>> {
+        OPENING.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        Turn::opening().retain(|address| *address != self.0);
+        TURN_ENDED.notify_all();
+    }
+}
+
+/// Tries the addresses of a host one after the other until one accepts the connection. The turn must be kept until the
+/// opening handshake is over.
 ///
 /// # Errors
 ///
 /// Returns the error of the last address that was tried.
-pub(crate) fn reach(url: &Url, deadline: Instant) -> Result<TcpStream, ConnectError> {
+pub(crate) fn reach(url: &Url, deadline: Instant) -> Result<(TcpStream, Turn), ConnectError> {
     let unreachable = |source| ConnectError::Unreachable {
         address: format!("{}:{}", url.host(), url.port()),
         source,
@@ -128,21 +175,49 @@ pub(crate) fn reach(url: &Url, deadline: Instant) -> Result<TcpStream, ConnectEr
     let addresses = (url.host(), url.port()).to_socket_addrs().map_err(unreachable)?;
     let mut result = Err(ErrorKind::NotFound.into());
     for address in addresses {
+        let turn = Turn::take(address, deadline).ok_or(ConnectError::TimedOut)?;
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ConnectError::TimedOut);
         }
-        result = std::net::TcpStream::connect_timeout(&address, left);
+        // RFC 6455 §4.1-11
+        result = std::net::TcpStream::connect_timeout(&address, left).map(|stream| (stream, turn));
         if result.is_ok() {
             break;
         }
     }
-    let stream = result.map_err(|error: io::Error| match error.kind() {
+    // RFC 6455 §4.1-13
+    let (stream, turn) = result.map_err(|error: io::Error| match error.kind() {
         ErrorKind::TimedOut => ConnectError::TimedOut,
         _ => unreachable(error),
     })?;
     stream.set_nonblocking(true).map_err(ConnectError::Io)?;
     // Nagle's algorithm would delay small frames.
     let _ = stream.set_nodelay(true);
-    Ok(TcpStream::from_std(stream))
+    Ok((TcpStream::from_std(stream), turn))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// RFC 6455 §4.1-5 to §4.1-7: one turn per address at a time.
+    #[test]
+    fn a_turn_belongs_to_one_client() {
+        // No other test connects to these addresses, which are reserved for documentation.
+        let [first, second] =
+            ["192.0.2.1:80", "192.0.2.1:81"].map(|text| text.parse().expect("an address"));
+        let take = |address, wait| Turn::take(address, Instant::now() + wait);
+        let turn = take(first, Duration::ZERO).expect("it is free");
+        assert!(take(first, Duration::ZERO).is_none());
+        assert!(take(second, Duration::ZERO).is_some());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| take(first, Duration::from_secs(600)).is_some());
+            drop(turn);
+            assert!(waits.join().expect("no panic"));
+        });
+        assert!(take(first, Duration::ZERO).is_some(), "an unused turn has ended");
+    }
 }
