@@ -63,13 +63,16 @@ impl Mistake {
     }
 }
 
-/// Reads a line that somebody typed. `key` is the masking key of frames that are built here.
-pub fn parse(line: &[u8], binary: bool, hex: bool, key: [u8; 4]) -> Result<Action, Mistake> {
+/// Produces masking keys.
+type Keys<'k> = &'k mut dyn FnMut() -> [u8; 4];
+
+/// Parses a line that was typed. `keys` produces a masking key for each frame that is built here.
+pub fn parse(line: &[u8], binary: bool, hex: bool, keys: Keys<'_>) -> Result<Action, Mistake> {
     match line {
         [] => Ok(Action::Nothing),
         // Two slashes send what begins with one.
         [b'/', rest @ ..] if rest.first() == Some(&b'/') => data(rest, binary, hex),
-        [b'/', command @ ..] => command_of(text(command)?, key),
+        [b'/', command @ ..] => command_of(text(command)?, keys),
         _ => data(line, binary, hex),
     }
 }
@@ -88,16 +91,16 @@ fn text(line: &[u8]) -> Result<&str, Mistake> {
     str::from_utf8(line).map_err(|_| Mistake::NotText)
 }
 
-/// What follows a slash.
-fn command_of(command: &str, key: [u8; 4]) -> Result<Action, Mistake> {
+/// Parses a command without its slash.
+fn command_of(command: &str, keys: Keys<'_>) -> Result<Action, Mistake> {
     let (name, rest) = command.split_once(' ').unwrap_or((command, ""));
     match name {
         "ping" if rest.len() > MAX_CONTROL => Err(Mistake::TooLong),
         "ping" => Ok(Action::Ping(rest.as_bytes().to_vec())),
         "pong" if rest.len() > MAX_CONTROL => Err(Mistake::TooLong),
-        "pong" => Ok(Action::Raw(frame(true, Opcode::Pong, rest.as_bytes(), key))),
+        "pong" => Ok(Action::Raw(frame(true, Opcode::Pong, rest.as_bytes(), keys()))),
         "close" => close_of(rest).map(|(code, reason)| Action::Close(code, reason)),
-        "frag" => fragments(rest, key).map(Action::Frames),
+        "frag" => fragments(rest, keys).map(Action::Frames),
         "hex" => bytes(rest).map(Action::Binary),
         "raw" => bytes(rest).map(Action::Raw),
         "help" | "ajuda" => Ok(Action::Help),
@@ -135,8 +138,8 @@ pub fn bytes(text: &str) -> Result<Vec<u8>, Mistake> {
     pairs.collect::<Result<_, _>>().map_err(|_| Mistake::Hex)
 }
 
-/// One message in as many frames as asked for, cut between bytes.
-fn fragments(rest: &str, key: [u8; 4]) -> Result<Vec<u8>, Mistake> {
+/// Encodes one message as the given number of frames, cut between bytes.
+fn fragments(rest: &str, keys: Keys<'_>) -> Result<Vec<u8>, Mistake> {
     let (count, text) = rest.split_once(' ').ok_or(Mistake::Frag)?;
     let count: usize = count.parse().ok().filter(|&count| count > 0).ok_or(Mistake::Frag)?;
     let mut left = text.as_bytes();
@@ -146,7 +149,8 @@ fn fragments(rest: &str, key: [u8; 4]) -> Result<Vec<u8>, Mistake> {
         let (piece, rest) = left.split_at(left.len() / (count - n));
         left = rest;
         let opcode = if n == 0 { Opcode::Text } else { Opcode::Continuation };
-        wire.extend(frame(n + 1 == count, opcode, piece, key));
+        // RFC 6455 §5.4-6, §6.1-5. §5.3-2, §10.3-1: a fresh key for each frame.
+        wire.extend(frame(n + 1 == count, opcode, piece, keys()));
     }
     Ok(wire)
 }
@@ -165,15 +169,19 @@ fn frame(fin: bool, opcode: Opcode, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn no_mask() -> [u8; 4] {
+        [0; 4]
+    }
+
     fn read(line: &str) -> Result<Action, Mistake> {
-        parse(line.as_bytes(), false, false, [0; 4])
+        parse(line.as_bytes(), false, false, &mut no_mask)
     }
 
     #[test]
     fn lines_are_text_unless_told_otherwise() {
         assert_eq!(read("olá"), Ok(Action::Text("olá".to_owned())));
         assert_eq!(read("//help"), Ok(Action::Text("/help".to_owned())));
-        assert_eq!(parse(b"//a", true, false, [0; 4]), Ok(Action::Binary("/a".into())));
+        assert_eq!(parse(b"//a", true, false, &mut no_mask), Ok(Action::Binary("/a".into())));
         assert_eq!(data(b"/a", false, true), Err(Mistake::Hex));
         assert_eq!(read(""), Ok(Action::Nothing));
         assert_eq!(data(b"", false, false), Ok(Action::Text(String::new())));
@@ -181,9 +189,10 @@ mod tests {
         assert_eq!(data(b" ", false, true), Ok(Action::Binary(vec![])));
         assert_eq!(data(b"\xff", true, false), Ok(Action::Binary(vec![255])));
         assert_eq!(data(b"\xff", false, false), Err(Mistake::NotText));
-        assert_eq!(parse("olá".as_bytes(), true, false, [0; 4]), Ok(Action::Binary("olá".into())));
-        assert_eq!(parse(b"00 ff", false, true, [0; 4]), Ok(Action::Binary(vec![0, 255])));
-        assert_eq!(parse(b"0", false, true, [0; 4]), Err(Mistake::Hex));
+        let parse = |line: &[u8], binary, hex| parse(line, binary, hex, &mut no_mask);
+        assert_eq!(parse("olá".as_bytes(), true, false), Ok(Action::Binary("olá".into())));
+        assert_eq!(parse(b"00 ff", false, true), Ok(Action::Binary(vec![0, 255])));
+        assert_eq!(parse(b"0", false, true), Err(Mistake::Hex));
     }
 
     #[test]
@@ -203,6 +212,19 @@ mod tests {
         assert_eq!(read("/help"), Ok(Action::Help));
     }
 
+    /// RFC 6455 §5.3-2, §10.3-1: each fragment has a masking key of its own.
+    #[test]
+    fn each_fragment_has_a_key_of_its_own() {
+        let mut next = 0;
+        let mut keys = || {
+            next += 1;
+            [next, 0, 0, 0]
+        };
+        let wire = b"\x01\x81\x01\0\0\0\x60\x80\x81\x02\0\0\0\x60".to_vec();
+        assert_eq!(parse(b"/frag 2 ab", false, false, &mut keys), Ok(Action::Frames(wire)));
+    }
+
+    /// RFC 6455 §5.4-6, §6.1-5
     #[test]
     fn fragments_carry_the_text_in_order() {
         let wire = b"\x01\x81\0\0\0\0a\x00\x81\0\0\0\0b\x80\x82\0\0\0\0cd";

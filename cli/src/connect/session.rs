@@ -385,7 +385,7 @@ impl Session {
         let is_terminal = self.show.above.is_there();
         // Lines of a pipe are data. Only a person has commands.
         let action = if is_terminal {
-            commands::parse(&line, self.args.binary, self.args.hex, (self.keys)())
+            commands::parse(&line, self.args.binary, self.args.hex, &mut *self.keys)
         } else {
             commands::data(&line, self.args.binary, self.args.hex)
         };
