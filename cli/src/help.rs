@@ -74,7 +74,7 @@ const PAGES: &[Page] = &[
         ("trace", "Explica cada byte do handshake e dos frames"),
         ("ts", "Põe a hora na frente de cada linha"),
         ("rtt", "Diz quanto tempo cada resposta levou"),
-        ("reconnect", "Reconecta quando a conexão se perde ou não pode ser aberta, depois de 1 s, 2 s e assim por diante até 30 s; não depois de um Close 1000"),
+        ("reconnect", "Reconecta quando a conexão se perde ou não pode ser aberta, depois de 1 s, 2 s e assim por diante até 30 s, e até um segundo a mais; não depois de um Close 1000"),
         ("json", "Mostra cada evento como uma linha de JSON"),
     ]),
     ("explain", "Explica cada bit de uma requisição, de uma resposta ou de frames", &[

@@ -88,7 +88,7 @@ pub struct Args {
     /// Say how long each answer took
     #[arg(long)]
     pub rtt: bool,
-    /// Connect again when the connection is lost or cannot be opened, after 1 s, 2 s and so on up to 30 s; not after a Close 1000
+    /// Connect again when the connection is lost or cannot be opened, after 1 s, 2 s and so on up to 30 s, and up to a second more; not after a Close 1000
     #[arg(long)]
     pub reconnect: bool,
     /// Print every event as a line of JSON

@@ -28,6 +28,9 @@ use crate::texts;
 /// The first pause before connecting again, and the longest. A connection that lasted for the longest begins anew.
 const AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
+/// The random part of each pause is shorter than this.
+const MOST_EXTRA: Duration = Duration::from_secs(1);
+
 /// The payload of the ping after the last line of a pipe.
 const LAST: &[u8] = b"framewise: that was all";
 
@@ -215,7 +218,9 @@ impl Session {
     fn again(&mut self) -> Option<Client<Tcp, Watched>> {
         loop {
             self.show.note(texts::AGAIN_IN, &[&self.pause.as_secs()]);
-            if !self.rest(self.pause) {
+            // RFC 6455 §7.2.3-1 to §7.2.3-4: a class that lost its server does not come back all at once.
+            let extra = fraction_of(MOST_EXTRA, (self.keys)());
+            if !self.rest(self.pause + extra) {
                 return None;
             }
             // A server that accepts and closes at once is also asked less and less often.
@@ -440,6 +445,12 @@ impl Session {
     }
 }
 
+/// Returns a random part of `most`, less than all of it.
+fn fraction_of(most: Duration, random: [u8; 4]) -> Duration {
+    let nanos = (most.as_nanos() * u128::from(u32::from_be_bytes(random))) >> 32;
+    Duration::from_nanos(nanos as u64)
+}
+
 fn close(client: &mut Client<Tcp, Watched>, code: CloseCode, reason: &str) -> Closing {
     client.close(code, reason).expect("checked when it was read").into()
 }
@@ -453,4 +464,18 @@ fn may_succeed_later(error: &ConnectError) -> bool {
             | ConnectError::Config(_)
             | ConnectError::NoRandomness
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6455 §7.2.3-2: the random part of a pause can be anything from nothing to almost a second.
+    #[test]
+    fn the_random_part_of_a_pause_is_less_than_a_second() {
+        let part = |random| fraction_of(MOST_EXTRA, random);
+        assert_eq!(part([0; 4]), Duration::ZERO);
+        assert_eq!(part([0x80, 0, 0, 0]), MOST_EXTRA / 2);
+        assert!(part([0xff; 4]) < MOST_EXTRA && part([0xff; 4]) > MOST_EXTRA * 9 / 10);
+    }
 }
