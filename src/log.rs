@@ -50,6 +50,7 @@ impl Observer for Tracing {
             Notice::Closed(closed) => {
                 let code = closed.code.0;
                 match &closed.cause {
+                    // RFC 6455 §7.1.7-4
                     Cause::Violation(violation) => {
                         let clause = violation.clause();
                         warn!(target: TARGET, peer, code, clause, %violation, "closed");
@@ -107,6 +108,7 @@ mod tests {
         }
     }
 
+    /// RFC 6455 §7.1.7-4
     #[test]
     fn a_violation_is_a_warning_with_its_clause_and_no_text() {
         let lines = Lines::default();

@@ -87,6 +87,7 @@ fn odd_server(
 const OPENS: &str = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Accept: ACCEPT\r\n\r\n";
 
+/// RFC 6455 §4.1-2, §4.1-18, §6.1-1, §6.1-9, §6.2-1
 #[test]
 fn messages_of_any_size_come_back() {
     let server = TestServer::echo();
@@ -133,7 +134,7 @@ fn a_request_has_subprotocols_and_headers_and_the_client_has_limits() {
     server.is_back_to_baseline();
 }
 
-/// `recv_timeout` returns when time is up, and every call that waits returns when another thread interrupts it.
+/// RFC 6455 §7.1.7-8, §7.2.1-3: a client closes nothing by itself. `recv_timeout` returns when time is up, and every call that waits returns when another thread interrupts it.
 #[test]
 fn waiting_ends_after_a_timeout_or_an_interruption() {
     let server = TestServer::echo();
@@ -154,7 +155,7 @@ fn waiting_ends_after_a_timeout_or_an_interruption() {
     server.is_back_to_baseline();
 }
 
-/// F16. RFC 6455 §5.1-5, §7.1.7-5: the client fails the connection, and its Close names the broken rule.
+/// F16. RFC 6455 §5.1-5, §5.1-6, §7.1.7-1, §7.1.7-5: the client fails the connection, and its Close names the broken rule.
 #[test]
 fn a_masked_frame_from_a_server_fails_the_connection() {
     let (url, server) = odd_server(OPENS, |mut stream| {
@@ -175,7 +176,7 @@ fn a_masked_frame_from_a_server_fails_the_connection() {
     server.join().expect("the server saw what it should");
 }
 
-/// F17. RFC 6455 §4.1-41 to §4.1-47: the error names what is wrong with the response, and contains the response.
+/// F17. RFC 6455 §4.1-41, §4.1-44 to §4.1-47, §7.1.7-2, §7.2.1-1: the error names what is wrong with the response, and contains the response.
 #[test]
 fn a_wrong_response_is_rejected() {
     let rejected = |response: &'static str| {
@@ -204,7 +205,7 @@ fn a_wrong_response_is_rejected() {
     assert!(matches!(rejected("SSH-2.0-x\r\n\r\n").0, Rejection::StatusLine));
 }
 
-/// RFC 9110 15.2, 15.3.5, 15.4.5, RFC 9112 6.3, 7.1: interim responses are skipped. A response is complete when its body
+/// RFC 6455 §10.7-2. RFC 9110 15.2, 15.3.5, 15.4.5, RFC 9112 6.3, 7.1: interim responses are skipped. A response is complete when its body
 /// is, also if the server keeps TCP open.
 #[test]
 fn a_refusal_is_reported_at_its_end() {
@@ -280,7 +281,7 @@ fn an_endless_response_is_cut() {
     server.join().expect("no panic");
 }
 
-/// `connect` fails with the reason if the server does not respond, does not exist or closes the connection in the
+/// RFC 6455 §4.1-4, §4.1-13: `connect` fails with the reason if the server does not respond, does not exist or closes the connection in the
 /// middle of its response, and if the URL is not supported.
 #[test]
 fn a_failed_connect_says_why() {
@@ -359,7 +360,7 @@ fn clients_open_one_connection_to_an_address_at_a_time() {
     server.join().expect("the server saw what it should");
 }
 
-/// RFC 6455 §7.1.5: the code is 1006 if TCP is closed without a Close, and if the server does not answer the client's
+/// RFC 6455 §7.2.1-2, §7.1.5: the code is 1006 if TCP is closed without a Close, and if the server does not answer the client's
 /// Close in time.
 #[test]
 fn a_connection_without_a_closing_handshake_is_lost() {
@@ -385,7 +386,7 @@ fn a_connection_without_a_closing_handshake_is_lost() {
     server.join().expect("no panic");
 }
 
-/// RFC 6455 §7.1.1-3, §5.5.1-6: the client answers the server's Close, and the server closes TCP.
+/// RFC 6455 §7.1.1-3, §7.1.1-6, §5.5.1-6, §5.5.1-12: the client answers the server's Close, and the server closes TCP.
 #[test]
 fn the_servers_close_is_answered() {
     let (url, server) = odd_server(OPENS, |mut stream| {
@@ -430,7 +431,7 @@ fn the_output_of_a_client_is_limited() {
     server.join().expect("no panic");
 }
 
-/// F18, CVE-2025-10148. RFC 6455 §5.3-2, §5.3-3, §10.3-1: each frame has a new masking key, which cannot be predicted
+/// F18, CVE-2025-10148. RFC 6455 §5.3-2 to §5.3-4, §10.3-1: each frame has a new masking key, which cannot be predicted
 /// from earlier ones.
 #[test]
 fn cve_2025_10148_masking_keys_are_fresh() {
@@ -462,7 +463,7 @@ fn cve_2025_10148_masking_keys_are_fresh() {
     server.join().expect("the keys are fresh");
 }
 
-/// `localhost` may resolve to ::1 first while the server only listens on 127.0.0.1, so every address is tried.
+/// RFC 6455 §4.1-11: `localhost` may resolve to ::1 first while the server only listens on 127.0.0.1, so every address is tried.
 #[test]
 fn a_client_tries_every_address_of_localhost() {
     let server = TestServer::start(any_origin(), Echo::default());
@@ -472,7 +473,8 @@ fn a_client_tries_every_address_of_localhost() {
     server.is_back_to_baseline();
 }
 
-/// A server that has sent its Close and leaves TCP open delays no call beyond its own time.
+/// RFC 6455 §5.5.1-13, §7.1.1-4: a server that has sent its Close and leaves TCP open delays no call beyond its own time.
+/// After the close time-out, the client closes TCP.
 #[test]
 fn a_server_that_keeps_tcp_open_delays_no_timed_call() {
     let (done, is_done) = std::sync::mpsc::channel::<()>();
@@ -490,6 +492,18 @@ fn a_server_that_keeps_tcp_open_delays_no_timed_call() {
     drop(done);
     expect_closed(&mut client, 1000, &Cause::Peer);
     server.join().expect("no panic");
+
+    let (url, server) = odd_server(OPENS, |mut stream| {
+        stream.write_all(b"\x88\x02\x03\xe8").expect("it reads");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("the client closes TCP");
+        assert_eq!(answer[..2], [0x88, 0x82]);
+    });
+    let hasty = Config::default().timeouts(|timeouts| timeouts.close = Duration::from_millis(50));
+    let request = ClientRequest::new(Url::parse(&url).expect("valid"));
+    let mut client = WsClient::open(&request, hasty).expect("it opens");
+    expect_closed(&mut client, 1000, &Cause::Peer);
+    server.join().expect("the server saw what it should");
 }
 
 /// What arrived before a send failed is still received: messages, and the server's Close with its code.
@@ -584,7 +598,7 @@ fn pings_to_a_server_that_does_not_read_are_limited() {
     server.join().expect("no panic");
 }
 
-/// A request for a `wss://` URL, whose query may be a secret, is never sent over a transport that does not encrypt.
+/// RFC 6455 §4.1-14: a request for a `wss://` URL, whose query may be a secret, is never sent over a transport that does not encrypt.
 #[test]
 fn a_wss_url_needs_a_transport_that_is_secure() {
     let request = ClientRequest::new(Url::parse("wss://localhost:1/?token=secret").expect("valid"));

@@ -28,7 +28,7 @@ fn a_slow_handshake_is_closed_at_its_deadline() {
     is_back_to_baseline(&stage);
 }
 
-/// RFC 6455 §5.5.2: the server pings each open connection every 20 s.
+/// RFC 6455 §5.5.2-4: the server pings each open connection every 20 s.
 #[test]
 fn a_peer_that_answers_pings_stays_connected() {
     let mut stage = stage(any_origin(), Echo::default());

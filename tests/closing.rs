@@ -40,7 +40,7 @@ fn recorded(config: Config) -> (TestServer<Recorder>, Receiver<PeerId>, Receiver
     (TestServer::start(config, Recorder { opened, closed }), opens, closes)
 }
 
-/// C1. RFC 6455 §5.5.1-6, §7.1.1-3: the server answers a Close without a body with one without a body, and closes TCP
+/// C1. RFC 6455 §5.5.1-6, §5.5.1-11, §7.1.1-3, §7.1.1-5: the server answers a Close without a body with one without a body, and closes TCP
 /// first.
 #[test]
 fn an_empty_close() {
@@ -61,7 +61,7 @@ fn an_invalid_close_fails_the_connection() {
     ends_with(&server, &frame(0x88, b"\x03\xe8\xce\xba\xe1\xbd"), &reason);
 }
 
-/// C3, C4. RFC 6455 §5.5.1-6: the server repeats the code and the reason, up to the longest reason.
+/// C3, C4. RFC 6455 §5.5.1-1, §5.5.1-6, §5.5.1-7, §7.4-1, §7.4.1-1: the server repeats the code and the reason, up to the longest reason.
 #[test]
 fn closes_are_echoed() {
     let server = TestServer::echo();
@@ -153,7 +153,7 @@ fn a_ping_that_crosses_the_close_is_answered() {
     ends_with(&server, &input, &output);
 }
 
-/// C7: if a peer does not answer the server's Close, the file descriptor is closed at the deadline.
+/// C7. RFC 6455 §7.1.1-2: if a peer does not answer the server's Close, the file descriptor is closed at the deadline.
 #[test]
 fn a_connection_with_an_unanswered_close_is_closed_at_its_deadline() {
     let config = any_origin().timeouts(|timeouts| timeouts.close = Duration::from_millis(200));

@@ -56,7 +56,7 @@ fn told(event: &Event<'_>) -> String {
     }
 }
 
-/// RFC 6455 §5.1-1, §5.1-4, §6.2-7: the frames of a client are masked, those of a server are not.
+/// RFC 6455 §5.1-1, §5.1-4, §6.1-6, §6.2-3, §6.2-4, §6.2-7: the frames of a client are masked, those of a server are not.
 #[test]
 fn messages_go_both_ways() {
     let (mut client, mut server) = open();
@@ -75,7 +75,7 @@ fn messages_go_both_ways() {
     assert_eq!(events(&mut server, &mut client), seen);
 }
 
-/// RFC 6455 §5.5.2-2: both sides answer pings without the application.
+/// RFC 6455 §5.5.2-2, §6.2-2: both sides answer pings without the application.
 #[test]
 fn both_sides_answer_pings() {
     let (mut client, mut server) = open();
@@ -87,7 +87,7 @@ fn both_sides_answer_pings() {
     assert!(!client.output_mut().ping(&[0; 126]), "a control frame has at most 125 bytes");
 }
 
-/// RFC 6455 §5.5.1-6, §7.1.2-1: the closing handshake, started by one side and by both at the same time.
+/// RFC 6455 §5.5.1-6, §6.1-2, §7.1.2-1, §7.3-1: the closing handshake, started by one side and by both at the same time.
 #[test]
 fn the_closing_handshake() {
     let (mut client, mut server) = open();
@@ -149,7 +149,7 @@ fn a_masked_frame_fails_the_connection_of_a_client() {
     assert_eq!(events(&mut client, &mut server), [format!("Closed(1002, {reason:?}, Peer)")]);
 }
 
-/// RFC 6455 §4.1-41 to §4.1-47: a response that does not match the request never opens the connection.
+/// RFC 6455 §4.1-41, §4.1-44, §4.1-47: a response that does not match the request never opens the connection.
 #[test]
 fn a_client_rejects_a_wrong_response() {
     let cause = |text: &str| {
@@ -204,7 +204,7 @@ fn random_messages_arrive_however_their_bytes_are_split() {
     }
 }
 
-/// RFC 6455 §5.3-3: with random masking keys, the same message looks different each time.
+/// RFC 6455 §5.3-1, §5.3-3: with random masking keys, the same message looks different each time.
 #[test]
 fn random_keys_mask_the_frames_of_a_client() {
     let config = Config::default().validate().expect("valid");
@@ -223,7 +223,7 @@ fn random_keys_mask_the_frames_of_a_client() {
     assert!(wires.iter().all(|wire| wire[1] == 0x80 | 13));
 }
 
-/// RFC 6455 §4.1, §7.1.2: no frame is sent before the opening handshake is complete, and the handshake is decided once.
+/// RFC 6455 §4.1-40, §5.1-7, §6.1-2, §7.1.2: no frame is sent before the opening handshake is complete, and the handshake is decided once.
 #[test]
 fn a_connection_sends_no_frame_before_it_is_open() {
     let (mut client, mut server) = ends();

@@ -10,14 +10,14 @@ fn broken(violation: Violation) -> Vec<u8> {
     failure(violation.code(), &violation.reason())
 }
 
-/// Each row breaks a rule: the server closes with 1002 and a reason that names the section.
+/// RFC 6455 §5.1-3, §7.1.7-3, §7.1.7-5, §10.7-1, §10.7-3: each row breaks a rule, and the server closes with 1002 and a reason that names the section.
 #[test]
 fn the_close_reason_names_the_section_of_the_broken_rule() {
     let server = TestServer::echo();
     let rows: &[(&str, &[u8], &str)] = &[
         // F1. RFC 6455 §5.1-2
         ("unmasked", b"\x81\x02Hi", "RFC 6455 5.1: a client must mask every frame"),
-        // F2. RFC 6455 §5.2-3
+        // F2. RFC 6455 §5.2-3, §5.2-9 to §5.2-11
         ("RSV1", b"\xc1\x80\0\0\0\0", "RFC 6455 5.2: RSV bits must be 0 without an extension"),
         ("RSV2", b"\xa1\x80\0\0\0\0", "RFC 6455 5.2: RSV bits must be 0 without an extension"),
         ("RSV3", b"\x91\x80\0\0\0\0", "RFC 6455 5.2: RSV bits must be 0 without an extension"),
@@ -53,7 +53,7 @@ fn the_close_reason_names_the_section_of_the_broken_rule() {
             b"\x89\xff\0\0\0\0\0\x01\0\0\0\0\0\0",
             "RFC 6455 5.5: a control frame has at most 125 bytes",
         ),
-        // F10. RFC 6455 §5.5-2
+        // F10. RFC 6455 §5.4-2, §5.5-2
         (
             "fragmented ping",
             b"\x09\x80\0\0\0\0",
@@ -135,7 +135,7 @@ fn a_header_with_a_huge_length_fails_at_once() {
     ends_with(&server, wraps, &close);
 }
 
-/// F7. RFC 6455 §10.4-1: a message as long as the limit is accepted, one byte more is not.
+/// F7. RFC 6455 §10.4-1, §10.4-2: a message as long as the limit is accepted, one byte more is not.
 #[test]
 fn the_message_limit_is_exact() {
     let server =
@@ -170,7 +170,7 @@ fn a_peer_that_keeps_writing_reads_the_close() {
     server.is_back_to_baseline();
 }
 
-/// F9. RFC 6455 §5.5.2-2: the pong has the payload of the ping.
+/// F9. RFC 6455 §5.5.2-1, §5.5.2-2: the pong has the payload of the ping.
 #[test]
 fn pings_of_every_length_are_answered() {
     let server = TestServer::echo();
@@ -180,7 +180,7 @@ fn pings_of_every_length_are_answered() {
     }
 }
 
-/// F12. RFC 6455 §5.4-5, §5.4-7: the pong is sent before the message around the ping is complete.
+/// F12. RFC 6455 §5.4-3, §5.4-5, §5.4-7, §5.5.2-3: the pong is sent before the message around the ping is complete.
 #[test]
 fn a_ping_inside_a_message_is_answered_at_once() {
     let server = TestServer::echo();
@@ -205,7 +205,7 @@ fn cve_2014_9374_and_cve_2018_7287_empty_messages() {
     answers_with(&server, &fragments, b"\x81\0");
 }
 
-/// F14. RFC 6455 §5.2-6: lengths around the borders of the three forms, with a masking key that is not zero.
+/// F14. RFC 6455 §5.2-6, §6.2-1, §6.2-7: lengths around the borders of the three forms, with a masking key that is not zero.
 #[test]
 fn messages_of_every_form_of_length_are_echoed() {
     let server = TestServer::echo();
@@ -277,7 +277,7 @@ fn cve_2026_48779_and_cve_2026_12151_the_number_of_fragments_is_limited() {
     server.is_back_to_baseline();
 }
 
-/// The replies to messages before a violation are sent before the Close.
+/// RFC 6455 §5.5.1-8: the replies to messages before a violation are sent before the Close.
 #[test]
 fn earlier_replies_are_sent_before_the_close() {
     let server = TestServer::echo();

@@ -135,8 +135,8 @@ impl Dispatcher for Recorder {
     }
 }
 
-/// T4: messages that wait for a peer that does not read count against that peer, not against their senders. It is
-/// closed with 1008.
+/// T4. RFC 6455 §7.1.7-6: messages that wait for a peer that does not read count against that peer, not against their
+/// senders. It is closed with 1008, which it could not receive.
 #[test]
 fn t4_a_member_that_others_fill_goes_first() {
     const LIMIT: usize = 512 * KIB;

@@ -84,7 +84,7 @@ fn accepted<A: Application + Send + 'static>(server: &TestServer<A>, input: &[u8
     last.expect("three ways")
 }
 
-/// H1. RFC 6455 §4.2.2-12: the response, byte for byte.
+/// H1. RFC 6455 §4.2.2-1, §4.2.2-12: the response, byte for byte.
 #[test]
 fn the_example_of_the_standard() {
     let server = TestServer::echo();
@@ -97,7 +97,7 @@ fn the_example_of_the_standard() {
     server.is_back_to_baseline();
 }
 
-/// H2. RFC 6455 §4.1-20
+/// H2. RFC 6455 §4.1-20, §4.2.1-1, §7.2.2-1, §10.7-4
 #[test]
 fn methods() {
     let server = TestServer::echo();
@@ -120,7 +120,7 @@ fn versions_of_http() {
     refused(&server, &first_line("GET /"), 400);
 }
 
-/// H4, H5. RFC 6455 §4.2.1, §4.1-22, §4.1-23
+/// H4, H5. RFC 6455 §4.2.1-1, §4.1-22, §4.1-23
 #[test]
 fn hosts_and_targets() {
     let server = TestServer::echo();
@@ -253,7 +253,7 @@ fn a_426_names_the_host_and_the_path_of_the_request() {
     assert_eq!(long, format!("{command} ws://h/{}...", "x".repeat(70)));
 }
 
-/// H7. RFC 6455 §4.1-25, §4.1-27
+/// H7. RFC 6455 §4.1-24 to §4.1-27
 #[test]
 fn upgrade_and_connection_are_lists() {
     let server = TestServer::echo();
@@ -266,7 +266,7 @@ fn upgrade_and_connection_are_lists() {
     refused(&server, &with("Upgrade", ""), 400);
 }
 
-/// H8. RFC 6455 §4.4-1, §4.2.2-6, §11.3.5-2
+/// H8. RFC 6455 §4.1-33, §4.1-34, §4.4-1, §4.2.2-6, §11.3.5-2
 #[test]
 fn versions_of_websocket() {
     let server = TestServer::echo();
@@ -283,7 +283,7 @@ fn versions_of_websocket() {
     refused(&server, &with("Sec-WebSocket-Version", twice), 400);
 }
 
-/// H9. RFC 6455 §4.1-29, §11.3.1-1
+/// H9. RFC 6455 §4.1-28, §4.1-29, §11.3.1-1
 #[test]
 fn keys() {
     let server = TestServer::echo();
@@ -442,8 +442,8 @@ fn ws_rs_47_frames_that_arrive_with_the_request() {
     server.is_back_to_baseline();
 }
 
-/// H17, CVE-2021-32640, CVE-2020-7662. RFC 6455 §9.1-1, §9.1-2, §4.1-36, §4.1-37: lists are parsed in linear time.
-/// Well-formed offers of unknown extensions are ignored, malformed ones refused.
+/// H17, CVE-2021-32640, CVE-2020-7662. RFC 6455 §9.1-1 to §9.1-3, §4.1-36, §4.1-37, §11.3.2-1: lists are parsed in linear
+/// time. Well-formed offers of unknown extensions are ignored (§4.2.2-11, §9-3), malformed ones refused.
 #[test]
 fn cve_2021_32640_and_cve_2020_7662_lists_in_headers() {
     let server = TestServer::echo();
@@ -454,6 +454,9 @@ fn cve_2021_32640_and_cve_2020_7662_lists_in_headers() {
         let answer = accepted(&server, &request(&format!("Sec-WebSocket-Extensions: {offer}\r\n")));
         assert_eq!(answer.headers("Sec-WebSocket-Extensions").count(), 0);
     }
+    let two = "Sec-WebSocket-Extensions: a\r\nSec-WebSocket-Extensions: b; c\r\n";
+    accepted(&server, &request(two));
+    refused(&server, &request(&two.replace("; c", ";")), 400);
     let commas = ",".repeat(5000);
     let unended = format!("a; b=\"{}", "\\c".repeat(3000));
     for offer in [",;x", "a; b=\"", &commas, &unended] {
@@ -465,7 +468,7 @@ fn cve_2021_32640_and_cve_2020_7662_lists_in_headers() {
     }
 }
 
-/// H18. RFC 6455 §4.2.2-8, §4.2.2-9: the server chooses the first offer that it supports, and none if it supports none.
+/// H18. RFC 6455 §4.2.2-8, §4.2.2-9, §11.3.4-1: the server chooses the first offer that it supports, and none if it supports none.
 #[test]
 fn subprotocols() {
     let subprotocols = vec!["chat".to_owned(), "superchat".to_owned()];
@@ -483,7 +486,7 @@ fn subprotocols() {
     assert_eq!(chosen(""), [""; 0]);
 }
 
-/// H20. RFC 6455 §10.2-1, §10.2-2, §4.2.2-5
+/// H20. RFC 6455 §10.2-1, §10.2-2, §4.2.1-2, §4.2.2-4, §4.2.2-5
 #[test]
 fn origins() {
     let origin = |origin: &str| request(&format!("Origin: {origin}\r\n"));
@@ -611,7 +614,7 @@ impl Dispatcher for Site {
     }
 }
 
-/// RFC 6455 §4.2.2-7: the dispatcher decides about each request.
+/// RFC 6455 §4.2.2-3, §4.2.2-7: the dispatcher decides about each request.
 #[test]
 fn the_dispatcher_decides() {
     let server = TestServer::start(any_origin(), Site);

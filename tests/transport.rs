@@ -64,6 +64,7 @@ fn tcp_is_the_default() {
     Client::open(TestServer::echo().address).leave();
 }
 
+/// RFC 6455 §4.2.2-2
 #[test]
 fn messages_pass_through_the_transport() {
     let server = server();
@@ -108,7 +109,7 @@ fn the_goodbye_comes_after_the_close_and_before_the_end_of_tcp() {
     is_back_to_baseline(&server);
 }
 
-/// A refusal is sent through the transport, for a refused request and for an excess connection.
+/// RFC 6455 §4.2.2-2: a refusal is sent through the transport, for a refused request and for an excess connection.
 #[test]
 fn refusals_pass_through_the_transport() {
     let server = server();
@@ -330,7 +331,7 @@ fn connect_client<A>(server: &TestServer<A>, config: Config) -> WaitingClient<Fr
         .expect("the server is there")
 }
 
-/// The client supports the same trait: here both sides use the transport.
+/// RFC 6455 §4.1-16: the client supports the same trait, here both sides use the transport.
 #[test]
 fn a_client_uses_the_same_transport() {
     let server = server();
@@ -566,7 +567,7 @@ impl Stream for Mute {
     }
 }
 
-/// If a client cannot send its request, connecting fails at once.
+/// RFC 6455 §4.1-15: if a client cannot send its request, for example because TLS has failed, connecting fails at once.
 #[test]
 fn a_request_that_cannot_be_sent_is_an_error_at_once() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");

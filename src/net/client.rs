@@ -118,6 +118,7 @@ impl Client {
     ///
     /// The URL is malformed, no server listens there, or its response does not open a WebSocket.
     pub fn connect(url: &str) -> Result<Client, ConnectError> {
+        // RFC 6455 §4.1-4
         let config = Config::default().limits(|limits| limits.max_message = MAX_REPLY);
         Client::open(&ClientRequest::new(Url::parse(url)?), config)
     }
@@ -149,6 +150,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
         transport: T,
         observer: O,
     ) -> Result<Client<T, O>, ConnectError> {
+        // RFC 6455 §4.1-14: the transport performs the TLS handshake.
         if request.url().is_secure() && !transport.is_secure() {
             return Err(ConnectError::Secure);
         }
@@ -362,6 +364,8 @@ impl<T: Stream, O: Observer> Client<T, O> {
     /// Closes the connection (§7.1.2): sends a Close, and waits until the server has sent its Close and closed TCP, for
     /// at most the [close time-out](crate::config::Timeouts::close). Messages that arrive in the meantime are dropped.
     ///
+    /// Until this is called, a client keeps an intact connection open (§7.1.7-8, §7.2.1-3).
+    ///
     /// # Errors
     ///
     /// The code must not be sent, or the reason is longer than 123 bytes. Nothing was sent.
@@ -378,7 +382,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
         }
     }
 
-    /// Sends the request and waits for the response.
+    /// Sends the request and waits for the response. An error drops the client, which closes TCP (RFC 6455 §7.2.1-1).
     fn shake_hands(&mut self, deadline: Instant) -> Result<(), ConnectError> {
         let mut response = Vec::new();
         loop {
@@ -388,11 +392,13 @@ impl<T: Stream, O: Observer> Client<T, O> {
                 let kept = new.len().min(MAX_REFUSAL.saturating_sub(response.len()));
                 response.extend_from_slice(&self.buffer[new.start..new.start + kept]);
                 remove_interim(&mut response);
+                // RFC 6455 §10.7-2
                 if !may_be_http(&response) {
                     let rejection = Rejection::StatusLine;
                     return Err(ConnectError::Rejected(Box::new(Rejected { rejection, response })));
                 }
             } else if self.output_failed {
+                // RFC 6455 §4.1-15: for example because the handshake of the transport failed.
                 return Err(ConnectError::Lost);
             } else if Instant::now() >= deadline {
                 return Err(ConnectError::TimedOut);
@@ -404,6 +410,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
                     self.negotiated = negotiated;
                     return Ok(());
                 }
+                // RFC 6455 §7.1.7-2
                 Some(Event::Closed(Closed { cause: Cause::Rejected(rejection), .. })) => {
                     // Where the body of a malformed response ends is not known.
                     if !matches!(rejection, Rejection::Malformed(_)) {
@@ -411,6 +418,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
                     }
                     return Err(ConnectError::Rejected(Box::new(Rejected { rejection, response })));
                 }
+                // RFC 6455 §4.1-15
                 _ if self.connection.closed().is_some() => return Err(ConnectError::Lost),
                 _ => {}
             }
@@ -484,7 +492,8 @@ impl<T: Stream, O: Observer> Client<T, O> {
         let mut is_first = true;
         while !self.link.has_ended() && discarded <= max_discard {
             self.flush();
-            // RFC 6455 §7.1.1-3: the server closes TCP first. If the connection failed, the server may never do so.
+            // RFC 6455 §7.1.1-3, §7.1.1-6, §5.5.1-12: the server closes TCP first. If the connection failed, the server may
+            // never do so.
             let failed = !matches!(
                 self.connection.closed().map(|closed| &closed.cause),
                 Some(Cause::Peer | Cause::Local)
@@ -504,6 +513,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
                 break;
             }
         }
+        // RFC 6455 §5.5.1-10, §7.1.2-2, §7.1.7-1. After the close time-out, §5.5.1-13, §7.1.1-4.
         self.link.give_up();
         let _ = self.link.socket().shutdown(Shutdown::Both);
         Ok(true)
@@ -547,7 +557,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
         self.unread.clone()
     }
 
-    /// Writes the queued output until it is empty or the socket is full.
+    /// Writes the queued output until it is empty or the socket is full (§6.1-9).
     fn flush(&mut self) {
         let Client { connection, link, observer, output_failed, .. } = self;
         while !*output_failed

@@ -235,7 +235,7 @@ impl<S: Socket, L: Stream> Link<S, L> {
         (self.readable, self.ended, self.broken) = (false, true, true);
     }
 
-    /// Reads once.
+    /// Reads once. Everything that is received passes through the stream (RFC 6455 §4.1-16, §4.2.2-2).
     #[inline]
     pub(crate) fn read(&mut self, into: &mut [u8]) -> Received {
         if self.fails {
@@ -287,7 +287,7 @@ impl<S: Socket, L: Stream> Link<S, L> {
     }
 
     /// Writes slices, one after the other, as far as the socket accepts them. Calls `taken` for each part that was
-    /// accepted.
+    /// accepted. Everything that is sent passes through the stream (RFC 6455 §4.1-16, §4.2.2-2).
     #[inline]
     pub(crate) fn write(&mut self, slices: &[&[u8]], mut taken: impl FnMut(&[u8])) -> Written {
         let mut vector = [IoSlice::new(&[]); MAX_SLICES];

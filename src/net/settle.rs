@@ -199,7 +199,8 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         if input >= output {
             own.fail(Violation::MessageMemory);
         } else {
-            // The socket is full, so a Close could not be written. It is dropped with the rest of the output.
+            // RFC 6455 §7.1.7-6: the socket is full, so a Close could not be written. It is dropped with the rest of the
+            // output.
             own.fail(Violation::OutputMemory);
             own.broken();
             socket.link.give_up();
@@ -231,7 +232,8 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         }
         let Some(socket) = self.sockets.get(id) else { return };
         if own.output().is_empty() && !socket.link.is_broken() && socket.stage == Stage::Ending {
-            // RFC 6455 §7.1.1-3, §5.5.1-11: the server closes TCP first, and §7.1.1-1: cleanly.
+            // RFC 6455 §5.5.1-10, §5.5.1-11, §7.1.1-3, §7.1.1-5, §7.1.2-2, §7.1.7-3, §7.2.2-1: the server closes TCP first
+            // and at once, and §7.1.1-1: cleanly.
             if socket.link.end_output() == OutputEnd::Done {
                 socket.stage = Stage::Lingering;
             }
@@ -255,7 +257,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
     }
 
     /// Closes a connection at once, without a closing handshake, because a deadline has passed or another connection
-    /// needs its place.
+    /// needs its place (RFC 6455 §7.1.1-2).
     pub(super) fn abandon(&mut self, id: PeerId) {
         if let (Some(socket), Some(mut own)) = (self.sockets.get(id), self.board.peers.take(id)) {
             socket.link.give_up();

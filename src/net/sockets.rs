@@ -267,7 +267,7 @@ impl<S: Socket, L: Stream, O: Observer> Sockets<S, L, O> {
         written
     }
 
-    /// Writes the queued output until it is empty or the socket is full.
+    /// Writes the queued output until it is empty or the socket is full (RFC 6455 §6.1-9).
     #[inline]
     pub(crate) fn flush(&mut self, peer: PeerId, connection: &mut Connection) {
         while !connection.output().is_empty() && !connection.output().is_blocked() {

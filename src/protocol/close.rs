@@ -17,7 +17,7 @@ pub const MAX_REASON: usize = MAX_CONTROL - 2;
 /// The maximum length of the body of a Close frame in bytes: a [`CloseCode`] and a reason.
 pub const MAX_BODY: usize = MAX_CONTROL;
 
-/// A status code of the closing handshake (§7.4).
+/// A status code of the closing handshake (§7.4). The constants are codes of the standard (§7.4.1-1).
 ///
 /// ```
 /// use framewise::CloseCode;
@@ -150,6 +150,7 @@ pub fn encode(
     if reason.len() > MAX_REASON {
         return Err(InvalidClose::ReasonTooLong(reason.len()));
     }
+    // RFC 6455 §5.5.1-1 to §5.5.1-3, §7.4-1
     let length = 2 + reason.len();
     into[..2].copy_from_slice(&code.0.to_be_bytes());
     into[2..length].copy_from_slice(reason.as_bytes());

@@ -201,6 +201,7 @@ struct Opening {
 impl Connection {
     /// Creates the server's side of a TCP connection that was just accepted.
     pub fn server(config: ValidConfig) -> Connection {
+        // RFC 6455 §5.1-4: without masking keys, the output masks nothing.
         Connection::new(config, Role::Server, Output::opening(None), Opening::default())
     }
 
@@ -215,6 +216,7 @@ impl Connection {
         keys: MaskingKeys,
     ) -> Connection {
         let mut output = Output::opening(Some(keys));
+        // RFC 6455 §4.1-18
         output.raw(&request.encode(nonce, extension::offer(&config.handshake)));
         let opening = Opening { expected: Some(request.expected(nonce)), ..Opening::default() };
         Connection::new(config, Role::Client, output, opening)
@@ -313,6 +315,7 @@ impl Connection {
         if self.opening.is_some() {
             return self.next_of_handshake(unread);
         }
+        // RFC 6455 §6.2-2
         match self.reader.next_piece(unread, &self.config) {
             Ok(None) => None,
             Ok(Some(Incoming::Message(_))) if self.output.is_closed() => Some(Event::Fragment),
@@ -325,6 +328,7 @@ impl Connection {
                 }
                 Some(Event::Ping(payload))
             }
+            // RFC 6455 §5.5.3-2: a pong needs no response.
             Ok(Some(Incoming::Pong(payload))) => Some(Event::Pong(payload)),
             Ok(Some(Incoming::Close(body))) => Some(self.peer_closes(&body)),
             Err(violation) => Some(Event::Closed(self.fail(violation))),
@@ -394,7 +398,7 @@ impl Connection {
         match reply.outcome {
             Outcome::Opened(..) => self.open(reply.extension),
             Outcome::Responded(_) if reply.keeps_alive => self.await_next_request(),
-            // RFC 6455 §4.2.1-1, §7.2.2-1
+            // RFC 6455 §4.2.1-1, §4.2.2-7, §7.2.2-1
             _ => self.end_requests(),
         }
         reply.outcome
@@ -421,6 +425,7 @@ impl Connection {
 
     fn open(&mut self, Extension { decoder, encoder }: Extension) {
         self.opening = None;
+        // RFC 6455 §5.8-1, §9.1-6: the only place that sets an extension.
         self.reader.set_decoder(decoder);
         self.output.open(encoder);
     }
@@ -441,7 +446,7 @@ impl Connection {
 
     // Closing and failing.
 
-    /// Starts the closing handshake. Returns false if the connection is not open or we have already sent a Close.
+    /// Starts the closing handshake, which either side may do at any time (§7.3-1). Returns false if the connection is not open or we have already sent a Close.
     ///
     /// # Errors
     ///
@@ -473,7 +478,7 @@ impl Connection {
             return closed.clone();
         }
         if self.opening.is_none() {
-            // RFC 6455 §7.1.7-5. The output ignores a second Close.
+            // RFC 6455 §7.1.7-5, §10.7-3, and §5.1-3, §5.1-6 for frames with the wrong mask. The output ignores a second Close.
             self.output.close(code, reason).expect("codes and reasons of failures may be sent");
         }
         self.end(code, reason, cause)
@@ -488,7 +493,7 @@ impl Connection {
         };
         let cause = if self.output.is_closed() { Cause::Local } else { Cause::Peer };
         let (code, reason) = match received {
-            // RFC 6455 §5.5.1-6: the response repeats code and reason.
+            // RFC 6455 §5.5.1-6, §5.5.1-7: the response repeats code and reason, and is queued at once.
             Some((code, reason)) => {
                 self.output.close(code, reason).expect("a received Close may be sent back");
                 (code, reason)
@@ -533,6 +538,7 @@ impl Connection {
             opening.head = HeadReader::default();
             return self.next_of_handshake(unread);
         }
+        // RFC 6455 §4.1-41
         let expected = mem::take(&mut opening.expected)?;
         let verified =
             head.map_err(Rejection::Malformed).and_then(|head| match is_interim(&head) {
@@ -618,8 +624,8 @@ mod tests {
         seen
     }
 
-    /// §9.1: both sides agree on the first offer that the server supports. One side encodes a message and the other
-    /// decodes it, no matter how the bytes are split.
+    /// RFC 6455 §4.1-38, §4.2.2-10, §5.8-1, §6.2-6, §9-1, §9-2: both sides agree on the first offer that the server supports.
+    /// One side encodes a message and the other decodes it, no matter how the bytes are split.
     #[test]
     fn an_extension_changes_whole_messages() {
         for step in [1, 2, 5, 1000] {
@@ -635,6 +641,29 @@ mod tests {
             assert_eq!(wire, b"\xc1\x04\xa1\xc3lo");
             assert_eq!(seen(&mut client, &wire, step), ["Text(\"oláoláolá\")"]);
         }
+    }
+
+    /// RFC 6455 §9.1-6: a client that has offered an extension does not use it unless the server accepts it.
+    #[test]
+    fn an_offer_that_is_not_accepted_is_not_used() {
+        let plain = Config::default().validate().expect("valid");
+        let offers = Config::default().handshake(|handshake| handshake.reverse = true);
+        let request = ClientRequest::new(Url::parse("ws://h/").expect("valid"));
+        let keys: MaskingKeys = Box::new(|| [0; 4]);
+        let mut client =
+            Connection::client(offers.validate().expect("valid"), &request, [7; 16], keys);
+        let mut server = Connection::server(plain);
+        let head = client.output_mut().take();
+        assert!(head.windows(24).any(|part| part == b"Sec-WebSocket-Extensions"), "it is offered");
+        server.receive(&mut head.clone(), |_, _| {});
+        client.receive(&mut server.output_mut().take(), |event, _| {
+            assert!(matches!(event, Event::Opened(negotiated) if negotiated.extensions.is_none()));
+        });
+        client.output_mut().send("abc");
+        assert_eq!(client.output_mut().take(), b"\x81\x83\0\0\0\0abc");
+        assert_eq!(seen(&mut client, b"\x81\x03abc", 1000), ["Text(\"abc\")"]);
+        let refused = seen(&mut client, b"\xc1\x03abc", 1000);
+        assert_eq!(refused, ["Violation(ReservedBits)"]);
     }
 
     /// RFC 6455 §5.4-1: fragments are decoded together, with control frames in between. A message without RSV1 is not

@@ -122,13 +122,13 @@ pub(crate) fn header(
     key: Option<[u8; 4]>,
 ) -> ([u8; MAX_HEADER], usize) {
     let mut bytes = [0; MAX_HEADER];
-    // RFC 6455 §6.1-7: the only frame of a message is also its last one, so FIN is set.
+    // RFC 6455 §6.1-7, §5.2-1: the only frame of a message is also its last one, so FIN is set.
     let header = Header { fin: true, rsv, opcode, key, length: length as u64 };
     let taken = header.encode(&mut bytes);
     (bytes, taken)
 }
 
-/// Appends one whole frame: header, then payload, masked if there is a key (§5.3, §6.1-8).
+/// Appends one whole frame (§6.1-4): header, then payload, masked if there is a key (§5.3, §6.1-8).
 ///
 /// # Errors
 ///
@@ -167,7 +167,8 @@ pub(crate) fn append_short_frame(into: &mut Vec<u8>, opcode: Opcode, payload: &[
 mod tests {
     use super::*;
 
-    /// RFC 6455 §5.7: the examples of the standard.
+    /// RFC 6455 §5.7: the examples of the standard. §5.2-1, §5.2-2, §5.2-9 to §5.2-11, §6.1-4, §6.1-7: one frame with FIN and
+    /// without reserved bits.
     #[test]
     fn encodes_the_examples_of_the_standard() {
         assert_eq!(EncodedFrame::new("Hello".into()).expect("memory").bytes(), b"\x81\x05Hello");

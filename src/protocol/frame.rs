@@ -235,6 +235,7 @@ impl Header {
     #[inline]
     pub fn encode(self, into: &mut [u8; MAX_HEADER]) -> usize {
         into[0] = u8::from(self.fin) << 7 | self.rsv.bits() << 4 | self.opcode as u8;
+        // RFC 6455 §5.3-1
         let mask = u8::from(self.key.is_some()) << 7;
         // RFC 6455 §5.2-6: the shortest form that holds the length.
         let at = if self.length < 126 {
@@ -343,7 +344,7 @@ mod tests {
         }
     }
 
-    /// RFC 6455 §5.2-4, §5.2-3, §5.5-2: these frames are refused at their first byte.
+    /// RFC 6455 §5.2-4, §5.2-3, §5.4-2, §5.5-2: these frames are refused at their first byte.
     #[test]
     fn refuses_at_the_first_byte() {
         for opcode in [3, 4, 5, 6, 7, 0xb, 0xc, 0xd, 0xe, 0xf] {

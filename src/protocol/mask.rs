@@ -159,7 +159,7 @@ fn apply_to_lanes(bytes: &mut [u8], key: [u8; 4], seen: &mut [u32; 4]) {
 ///
 /// The operating system cannot provide random bytes.
 pub fn random_keys() -> Result<MaskingKeys, NoRandomness> {
-    // RFC 6455 §5.3-3, §10.3-1: unpredictable, and a fresh key for each frame.
+    // RFC 6455 §5.3-3, §5.3-4, §10.3-1: unpredictable, and a fresh key for each frame.
     let mut generator = StdRng::try_from_rng(&mut SysRng).map_err(NoRandomness)?;
     Ok(Box::new(move || generator.next_u32().to_ne_bytes()))
 }

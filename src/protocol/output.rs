@@ -225,7 +225,7 @@ impl Output {
 
     // Queueing.
 
-    /// Queues a message as one frame (§6.1). Returns false after a Close, or if memory ran out.
+    /// Queues a message as one frame (§6.1-1). Returns false after a Close, or if memory ran out.
     #[inline]
     pub fn send(&mut self, message: impl Payload) -> bool {
         let message = message.as_message();
@@ -248,6 +248,7 @@ impl Output {
 
     #[inline(never)]
     fn send_checked(&mut self, opcode: Opcode, payload: &[u8]) -> bool {
+        // RFC 6455 §5.2-2, §5.2-9 to §5.2-11: without an extension, no reserved bit is set.
         if self.gate != Gate::Open || self.encoder.is_none() {
             return self.frame(opcode, Rsv::NONE, payload);
         }
@@ -265,7 +266,7 @@ impl Output {
     #[inline]
     pub fn send_encoded(&mut self, frame: &EncodedFrame) -> bool {
         assert!(self.keys.is_none(), "a client masks every frame with a key of its own");
-        // RFC 6455 §5.5.1-5
+        // RFC 6455 §5.5.1-5, §6.1-3
         if self.gate != Gate::Open {
             return false;
         }
@@ -318,7 +319,7 @@ impl Output {
         self.encoder.is_none()
     }
 
-    /// Queues a ping (§5.5.2). Returns false if the payload is longer than 125 bytes, after a Close, or if memory ran
+    /// Queues a ping (§5.5.2-1, §5.5.2-4). Returns false if the payload is longer than 125 bytes, after a Close, or if memory ran
     /// out.
     pub fn ping(&mut self, payload: &[u8]) -> bool {
         payload.len() <= MAX_CONTROL && self.frame(Opcode::Ping, Rsv::NONE, payload)
@@ -703,7 +704,7 @@ mod tests {
         assert!(output.is_empty());
     }
 
-    /// RFC 6455 §5.1-1, §5.3: a client masks with the keys that it was given.
+    /// RFC 6455 §5.1-1, §5.3-1, §5.3-2, §6.1-8: a client masks with the keys that it was given.
     #[test]
     fn a_client_masks_each_frame_with_its_own_key() {
         let mut next = 0;

@@ -184,7 +184,7 @@ impl MessageReader {
         whole_message(header.opcode, header.key, &mut frame[at..]).map(Some)
     }
 
-    /// Slow path of [`next`](MessageReader::next): reads control frames, fragments and incomplete frames.
+    /// Slow path of [`next`](MessageReader::next): reads control frames, fragments and incomplete frames (§6.2-1, §10.7-1).
     pub(crate) fn next_piece<'b>(
         &mut self,
         unread: &mut &'b mut [u8],
@@ -215,6 +215,7 @@ impl MessageReader {
         let assembly = self.assembly.as_mut().expect("the first header created it");
         let ends = is_last && header.fin;
         assembly.push(payload, is_ascii, ends, &mut self.decoder, config)?;
+        // RFC 6455 §6.2-4: the next data frame begins a new message.
         if ends {
             let assembly = self.assembly.take().expect("the first header created it");
             return assembly.finish().map(|message| Some(Incoming::Message(message)));
@@ -276,6 +277,7 @@ impl MessageReader {
             // RFC 6455 §5.4-1, §5.4-5: control frames may come between fragments.
             return Ok(());
         }
+        // RFC 6455 §5.4-7: every other combination is valid.
         match (&self.assembly, header.opcode) {
             // RFC 6455 §5.4-4, §5.4-12
             (None, Opcode::Continuation) => return Err(Violation::NothingToContinue),
@@ -283,7 +285,7 @@ impl MessageReader {
             _ => {}
         }
         let assembly = self.assembly.get_or_insert_with(|| Box::new(Assembly::new(header)));
-        // RFC 6455 §10.4-1: the subtraction cannot wrap, because `on_wire` never exceeds the limit.
+        // RFC 6455 §10.4-1, §10.4-2: the subtraction cannot wrap, because `on_wire` never exceeds the limit.
         if header.length > config.limits.max_message as u64 - assembly.on_wire {
             return Err(Violation::MessageTooBig);
         }
@@ -367,6 +369,7 @@ struct Assembly {
 impl Assembly {
     fn new(first: &Header) -> Assembly {
         Assembly {
+            // RFC 6455 §6.2-3
             is_text: first.opcode == Opcode::Text,
             is_encoded: !first.rsv.is_empty(),
             bytes: Vec::new(),
@@ -404,6 +407,7 @@ impl Assembly {
         if self.bytes.try_reserve(piece.len()).is_err() {
             return Err(Violation::MessageMemory);
         }
+        // RFC 6455 §5.4-3
         self.bytes.extend_from_slice(piece);
         Ok(())
     }

@@ -63,6 +63,7 @@ impl ClassLog {
         let name = member.name.as_deref();
         let room = (member.path != Path::Echo).then_some(member.room.as_str());
         match &closed.cause {
+            // RFC 6455 §7.1.7-4
             Cause::Violation(violation) => {
                 let (clause, text) = (violation.clause(), texts::LOG_BROKEN.get(lang));
                 warn!(%peer, %address, name, room, code, clause, "{text}: {}", violation.text());

@@ -72,7 +72,7 @@ impl ClientRequest {
         Ok(self)
     }
 
-    /// Adds a header field such as `Origin`, `Cookie` or `Authorization` (§4.1-39).
+    /// Adds a header field such as `Origin`, `Cookie` or `Authorization` (§4.1-32, §4.1-39).
     ///
     /// # Errors
     ///
@@ -99,6 +99,7 @@ impl ClientRequest {
     /// Encodes the request. `nonce` becomes its `Sec-WebSocket-Key` and must be random for each connection (§4.1-30).
     /// `extensions` is the value of `Sec-WebSocket-Extensions`.
     pub(crate) fn encode(&self, nonce: [u8; 16], extensions: Option<String>) -> Vec<u8> {
+        // RFC 6455 §4.1-19 to §4.1-28, §4.1-33, §4.1-34
         let mut text = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: {}\r\nSec-WebSocket-Version: 13\r\n",
@@ -106,6 +107,7 @@ impl ClientRequest {
             self.url.authority(),
             encode_key(nonce)
         );
+        // RFC 6455 §4.1-35
         if !self.subprotocols.is_empty() {
             text += &format!("Sec-WebSocket-Protocol: {}\r\n", self.subprotocols.join(", "));
         }
@@ -301,7 +303,7 @@ mod tests {
     const GOOD: &str = "upgrade: WebSocket\r\nCONNECTION: keep-alive, upgrade\r\n\
         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
 
-    /// RFC 6455 §4.1-19 to §4.1-34
+    /// RFC 6455 §4.1-19 to §4.1-29, §4.1-32 to §4.1-35, §4.1-39
     #[test]
     fn encodes_the_request() {
         let request =
@@ -325,7 +327,7 @@ mod tests {
         assert!(request().header("A", "x\r\nB: y").is_err());
     }
 
-    /// RFC 6455 §4.1-41 to §4.1-46
+    /// RFC 6455 §4.1-41 to §4.1-47, §9.1-1, §11.3.2-2, §11.3.3-1, §11.3.4-2
     #[test]
     fn verifies_the_response() {
         assert_eq!(verified(LINE, GOOD), Ok(None));

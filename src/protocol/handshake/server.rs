@@ -155,8 +155,10 @@ fn examine<'h, T>(
             Decision::Accept(_) | Decision::AcceptAs(..) => Err(upgrade_required(&request)),
         };
     }
+    // RFC 6455 §4.2.2-1
     let handshake = validate(&request, config)?;
     let (subprotocol, ticket) = match decide(&request) {
+        // RFC 6455 §4.2.2-3, §4.2.2-7
         Decision::Respond(response) => return Ok(Examined::Respond(response, false)),
         Decision::Refuse(refusal) => return Err(refusal),
         Decision::Fail => return Err(Refusal::measured(Rule::Internal, Found::Nothing)),
@@ -167,7 +169,7 @@ fn examine<'h, T>(
         }
         Decision::AcceptAs(name, _) => return Err(Refusal::of(Rule::Internal, name.as_bytes())),
     };
-    // RFC 6455 §4.2.2-11, §9.1-4: unknown offers are ignored.
+    // RFC 6455 §4.2.2-10, §4.2.2-11, §9-3: unknown offers are ignored.
     let (extension, extensions) = match extension::accept(request.fields(), &config.handshake) {
         Some((extension, value)) => (extension, Some(value)),
         None => (Extension::default(), None),
@@ -245,7 +247,7 @@ fn check_method_and_version(request: &Request<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// RFC 6455 §4.2.1 items 3 and 4; §4.1-25, §4.1-27
+/// RFC 6455 §4.2.1 items 3 and 4; §4.1-24 to §4.1-27
 fn check_has_token(
     fields: &Fields<'_>,
     name: &str,
@@ -258,7 +260,7 @@ fn check_has_token(
     Err(Refusal::of(rule, fields.first(name).unwrap_or_default()))
 }
 
-/// RFC 6455 §4.2.1 item 6; §4.4-1, §4.2.2-6, §11.3.5-2
+/// RFC 6455 §4.2.1 item 6; §4.1-33, §4.1-34, §4.4-1, §4.2.2-6, §11.3.5-2
 fn check_websocket_version(fields: &Fields<'_>) -> Result<(), Refusal> {
     match fields.only("sec-websocket-version") {
         Ok(Some(b"13")) => Ok(()),
@@ -267,7 +269,7 @@ fn check_websocket_version(fields: &Fields<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// RFC 6455 §4.2.1 item 5; §4.1-29, §11.3.1-1
+/// RFC 6455 §4.2.1 item 5; §4.1-28, §4.1-29, §11.3.1-1
 fn check_key<'a>(fields: &Fields<'a>, policy: KeyPolicy) -> Result<(&'a str, usize), Refusal> {
     let key = match fields.only("sec-websocket-key") {
         Ok(Some(key)) => key,
@@ -284,7 +286,7 @@ fn check_key<'a>(fields: &Fields<'a>, policy: KeyPolicy) -> Result<(&'a str, usi
     }
 }
 
-/// RFC 6455 §4.2.2 step 4; §4.2.2-5, §10.2-1, §10.2-2
+/// RFC 6455 §4.2.2 step 4; §4.2.2-4, §4.2.2-5, §10.2-1, §10.2-2
 fn check_origin(request: &Request<'_>, policy: &OriginPolicy) -> Result<(), Refusal> {
     let origin = match request.fields().only("origin") {
         Ok(Some(origin)) => origin,
@@ -309,7 +311,7 @@ fn check_subprotocols<'a>(fields: &Fields<'a>) -> Result<Vec<&'a str>, Refusal> 
     if repeated { Err(refused()) } else { Ok(offered) }
 }
 
-/// RFC 6455 §4.2.1 item 9; §9.1-1. Checks only the grammar of the offers; `extension.rs` chooses among them.
+/// RFC 6455 §4.2.1 item 9; §9.1-1, and §9.1-3, §11.3.2-1 for several fields. Checks only the grammar of the offers; `extension.rs` chooses among them.
 fn check_extensions(fields: &Fields<'_>) -> Result<(), Refusal> {
     match fields.all("sec-websocket-extensions").find(|value| !is_extension_list(value)) {
         Some(value) => Err(Refusal::of(Rule::Extension, value)),
@@ -328,6 +330,7 @@ fn switching_protocols(handshake: &Handshake<'_>, opened: &Opened<'_>) -> Vec<u8
     if let Some(subprotocol) = &opened.negotiated.subprotocol {
         response += &format!("Sec-WebSocket-Protocol: {subprotocol}\r\n");
     }
+    // RFC 6455 §11.3.2-2
     if let Some(extensions) = &opened.negotiated.extensions {
         response += &format!("Sec-WebSocket-Extensions: {extensions}\r\n");
     }
@@ -345,7 +348,7 @@ fn switching_protocols(handshake: &Handshake<'_>, opened: &Opened<'_>) -> Vec<u8
 /// The seconds after which a client may try again when the server is full.
 const RETRY_AFTER: &str = "5";
 
-/// Returns the response to a refused request: a status code, the header fields that HTTP requires with it, and a body
+/// Returns the response to a refused request (RFC 6455 §10.7-4): a status code, the header fields that HTTP requires with it, and a body
 /// that explains the rule.
 fn explain(refusal: &Refusal, lang: Lang) -> Response {
     let mut headers = vec![("Content-Language", lang.tag()), ("Vary", "Accept-Language")];

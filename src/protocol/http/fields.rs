@@ -168,7 +168,7 @@ fn quoted_token(bytes: &[u8]) -> Option<&[u8]> {
     let mut length = 0;
     let mut at = 0;
     loop {
-        // RFC 6455 §9.1-2: without the backslashes, the content must be a token.
+        // RFC 6455 §9.1-2, §4.3-1: without the backslashes, the content must be a token.
         match *bytes.get(at)? {
             b'"' => return (length > 0).then(|| &bytes[at + 1..]),
             b'\\' if is_token_byte(*bytes.get(at + 1)?) => at += 2,

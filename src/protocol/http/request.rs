@@ -116,7 +116,8 @@ impl<'a> Request<'a> {
             })
     }
 
-    /// Checks that there is exactly one Host and that it is well-formed, also if the target replaces it (RFC 9112 3.2).
+    /// Checks that there is exactly one Host and that it is well-formed, also if the target replaces it (RFC 6455 §4.1-23,
+    /// RFC 9112 3.2).
     fn check_host(&self) -> Result<(), Refusal> {
         match self.fields.only("host") {
             Ok(Some(host)) if Authority::parse(host).is_some() => Ok(()),
@@ -142,6 +143,7 @@ impl<'a> Request<'a> {
 }
 
 impl<'a> Target<'a> {
+    /// Parses the target of a request (RFC 6455 §4.1-22).
     fn parse(target: &'a str) -> Result<Target<'a>, Refusal> {
         let bad = || Refusal::of(Rule::Target, target.as_bytes());
         // RFC 6455 §3-2: no fragment. All other visible ASCII characters are allowed.
@@ -229,6 +231,7 @@ mod tests {
         assert_eq!((request.host(), request.path(), request.query()), ("h:1", "/", Some("q")));
     }
 
+    /// RFC 6455 §3-2, §4.1-20 to §4.1-22
     #[test]
     fn rejects_malformed_request_lines() {
         let rule = |line: &str| parse(format!("{line}\r\nHost: x\r\n\r\n").as_bytes()).map(|_| ());
