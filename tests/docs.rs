@@ -3,6 +3,7 @@
 use std::fs;
 
 use framewise::Config;
+use framewise::protocol::violation::Violation;
 
 /// Returns the rows of the table in one section of a page, each as a list of cells.
 fn rows(page: &str, section: &str) -> Vec<Vec<String>> {
@@ -62,6 +63,19 @@ fn the_page_of_limits_has_every_setting_with_its_default() {
         })
         .collect();
     assert_eq!(on_the_page, settings(), "the same settings and defaults, in the same order");
+}
+
+/// Every violation names a clause that exists, in the section that its text names.
+#[test]
+fn every_violation_names_a_clause_of_the_standard() {
+    let list = fs::read_to_string("docs/clauses.tsv").expect("a list");
+    let clauses: Vec<Vec<&str>> = list.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!((clauses[0].join(" ").as_str(), clauses.len()), ("id keyword section", 1 + 209));
+    for &violation in Violation::ALL {
+        let clause = clauses.iter().find(|clause| clause[0] == violation.clause());
+        let section = clause.unwrap_or_else(|| panic!("{violation:?}"))[2];
+        assert!(section.starts_with(violation.section()), "{violation:?}: {section}");
+    }
 }
 
 /// Evaluates an expression such as `16 << 20`.
