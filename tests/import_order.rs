@@ -123,7 +123,10 @@ fn the_protocol_is_sans_io() {
             for word in outside {
                 let named = code.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
                 assert!(
-                    !named.into_iter().any(|path| path.starts_with(word)),
+                    // A duration is a number. It needs no clock.
+                    !named
+                        .into_iter()
+                        .any(|path| path.starts_with(word) && path != "std::time::Duration"),
                     "{name} names {word}"
                 );
             }

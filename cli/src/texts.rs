@@ -62,6 +62,7 @@ table! {
     LOG_JOINED: "joined", "entrou";
     LOG_HAS_MESSAGES: "--log-messages: this log has the text of all messages, private ones included", "--log-messages: este log contém o texto de todas as mensagens, inclusive as particulares";
     LOG_REFUSED: "refused", "recusado";
+    LOG_GUESSES: "wrong tokens since the last such line; further ones are answered late", "tokens errados desde a última linha como esta; os próximos são respondidos com atraso";
     LOG_NOT_FOUND: "no such path", "caminho inexistente";
     LOG_SHORT_KEY: "opened with a Sec-WebSocket-Key of {} bytes instead of 16; --strict-key refuses it", "aberto com um Sec-WebSocket-Key de {} bytes em vez de 16; --strict-key o recusa";
     LOG_SLOWED: "over its budget (--rate, --rate-bytes): read more slowly", "acima do seu orçamento (--rate, --rate-bytes): lido mais devagar";
@@ -142,6 +143,8 @@ table! {
     TOKEN_OTHER: "another token", "um token diferente";
     TOKEN_FIX: "add ?token=… to the address, or the header Authorization: Bearer …",
                "acrescente ?token=… ao endereço, ou o cabeçalho Authorization: Bearer …";
+    GUESSES_RULE: "the number of wrong tokens from one address is limited", "o número de tokens errados vindos de um mesmo endereço é limitado";
+    GUESSES_FIX: "wait a few seconds, then use the right token", "espere alguns segundos e use o token certo";
     LOCAL_RULE: "this page is for the machine that the server runs on", "esta página é só para a máquina do servidor";
     LOCAL_FIX: "open it there, or start the server with --token", "abra-a lá, ou inicie o servidor com --token";
     PATH_RULE: "there is nothing at this path", "não há nada neste caminho";

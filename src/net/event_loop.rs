@@ -404,9 +404,20 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             }
         }
         while let Some(peer) = self.board.flow.expired(self.now) {
+            self.send_delayed(peer);
             self.queue.push(peer.slot());
         }
         self.settle_dirty();
+    }
+
+    /// Sends the response that was delayed for a peer, if there is one.
+    fn send_delayed(&mut self, id: PeerId) {
+        if let Some(connection) = self.board.peers.get_mut(id)
+            && connection.delay().is_some()
+        {
+            connection.release();
+            self.settle_peer(id);
+        }
     }
 
     // Commands.
@@ -423,7 +434,8 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
 
     /// Starts to close every connection. An open connection gets a Close with 1001 (§7.4.1), and its peer has the
     /// [close time-out](crate::config::Timeouts::close) to respond. A connection in its opening handshake is closed at
-    /// once. So is one that waits for another plain request, after the responses so far have been written.
+    /// once, and its response is not sent if it is delayed. A connection that waits for another plain request is closed
+    /// after the responses so far have been written.
     pub fn close_all(&mut self) {
         for id in self.board.peers.ids().collect::<Vec<_>>() {
             match self.board.peers.get(id).map(Connection::state) {

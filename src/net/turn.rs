@@ -14,7 +14,7 @@
 
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::dispatcher::Application;
 use crate::net::event_loop::EventLoop;
@@ -334,7 +334,9 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             }
             Outcome::Responded(status) => {
                 self.sockets.observer.notice(Some(id), &Notice::Responded(status));
-                if own.state() == State::Connecting {
+                if let Some(delay) = own.delay() {
+                    self.hold_response(id, delay);
+                } else if own.state() == State::Connecting {
                     self.keep_alive(id, own);
                 }
             }
@@ -359,6 +361,15 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         if own.output().queued() >= FLUSH_AT {
             self.sockets.flush(id, own);
         }
+    }
+
+    /// Delays a response. The client is not read meanwhile. The deadline of a handshake begins again, so that the connection
+    /// is among those that are replaced when there are too many.
+    fn hold_response(&mut self, id: PeerId, delay: Duration) {
+        self.timers.arm(id.slot(), Deadline::Handshake, self.now);
+        self.note_opening();
+        let longest = self.config.timeouts.handshake / 2;
+        self.board.flow.pause(id, self.now + delay.min(longest));
     }
 
     /// Limits the time for a head that has arrived in part, if the connection was kept for it. The head of the first

@@ -5,7 +5,8 @@
 //! Connecting        head of the handshake     the handshake     AwaitingDecision when a request is complete,
 //!                                                               Open or Closed when a response is complete
 //! AwaitingDecision  not read                  nothing           Open or Closed, according to `decide`; Connecting
-//!                                                               after a plain request, if another one may follow
+//!                                                               after a plain request, if another one may follow;
+//!                                                               Closed after `release`, if the response is delayed
 //! Open              frames                    everything        Closing when we send a Close,
 //!                                                               Closed when the peer sends one
 //! Closing           frames, messages dropped  pongs             Closed when the peer's Close arrives
@@ -25,6 +26,7 @@
 
 use std::borrow::Cow;
 use std::mem;
+use std::time::Duration;
 
 use crate::config::ValidConfig;
 use crate::protocol::close::{self, CloseCode, InvalidClose};
@@ -46,7 +48,8 @@ use crate::protocol::violation::Violation;
 pub enum State {
     /// The opening handshake is incomplete. Or a plain request was answered, and the client may send another one.
     Connecting,
-    /// A request is complete, and [`Connection::decide`] must accept or refuse it.
+    /// A request is complete, and [`Connection::decide`] must accept or refuse it. Or it has, and the response is
+    /// [delayed](Connection::delay).
     AwaitingDecision,
     /// Both sides may send messages.
     Open,
@@ -196,6 +199,8 @@ struct Opening {
     awaits_decision: bool,
     /// The plain requests that were answered, after each of which the connection was kept.
     requests: usize,
+    /// A response that is delayed, and for how long.
+    delayed: Option<(Vec<u8>, Duration)>,
 }
 
 impl Connection {
@@ -283,8 +288,12 @@ impl Connection {
     /// Returns the capacity in bytes of the connection's input and output buffers.
     #[inline]
     pub(crate) fn held(&self) -> Held {
-        let head = self.opening.as_ref().map_or(0, |opening| opening.head.held());
-        Held { input: head + self.reader.held(), output: self.output.held() }
+        let (mut input, mut output) = (self.reader.held(), self.output.held());
+        if let Some(opening) = &self.opening {
+            input += opening.head.held();
+            output += opening.delayed.as_ref().map_or(0, |(bytes, _)| bytes.capacity());
+        }
+        Held { input, output }
     }
 
     // Input.
@@ -387,13 +396,17 @@ impl Connection {
         unix_seconds: Option<u64>,
         decide: impl FnOnce(&Request<'_>) -> Decision<T>,
     ) -> Outcome<'h, T> {
-        if self.state() != State::AwaitingDecision {
+        if self.state() != State::AwaitingDecision || self.delay().is_some() {
             return Outcome::Refused(Refusal::measured(Rule::Internal, Found::Nothing));
         }
         let head = head.as_ref().map(|head| &**head);
         let answered = self.opening.as_ref().map_or(0, |opening| opening.requests);
         let is_last = answered + 1 >= self.config.limits.max_requests;
         let reply = respond(head, &self.config, unix_seconds, is_last, decide);
+        if let (false, Some(opening)) = (reply.delay.is_zero(), &mut self.opening) {
+            opening.delayed = Some((reply.bytes, reply.delay));
+            return reply.outcome;
+        }
         self.output.raw(&reply.bytes);
         match reply.outcome {
             Outcome::Opened(..) => self.open(reply.extension),
@@ -402,6 +415,42 @@ impl Connection {
             _ => self.end_requests(),
         }
         reply.outcome
+    }
+
+    /// Returns for how long the response of [`decide`](Connection::decide) is delayed, if it is. It is queued by
+    /// [`release`](Connection::release), which the caller calls after that time, because a connection has no clock.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use framewise::protocol::connection::{Connection, Event, State};
+    /// use framewise::{Config, Decision, Response};
+    ///
+    /// let mut server = Connection::server(Config::default().validate()?);
+    /// let mut request = *b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    /// let Some(Event::Request(head)) = server.next(&mut request.as_mut_slice()) else { panic!() };
+    /// server.decide(&head, None, |_| -> Decision {
+    ///     let response = Response::new(401, "text/plain", "no");
+    ///     Decision::Respond(response.delayed(Duration::from_secs(2)))
+    /// });
+    /// assert_eq!(server.delay(), Some(Duration::from_secs(2)));
+    /// assert!(server.output().is_empty());
+    ///
+    /// server.release();
+    /// assert!(server.output_mut().take().starts_with(b"HTTP/1.1 401 Unauthorized\r\n"));
+    /// assert_eq!(server.state(), State::Closed);
+    /// # Ok::<(), framewise::config::ConfigError>(())
+    /// ```
+    pub fn delay(&self) -> Option<Duration> {
+        self.opening.as_ref()?.delayed.as_ref().map(|&(_, delay)| delay)
+    }
+
+    /// Queues the response that was [delayed](Connection::delay), and closes the connection. Does nothing if there is none.
+    pub fn release(&mut self) {
+        let delayed = self.opening.as_mut().and_then(|opening| opening.delayed.take());
+        if let Some((bytes, _)) = delayed {
+            self.output.raw(&bytes);
+            self.end_requests();
+        }
     }
 
     fn await_next_request(&mut self) {

@@ -240,7 +240,9 @@ mod tests {
 
     use super::*;
     use crate::serve::forwarded::Proxies;
+    use crate::serve::guesses::Guesses;
     use crate::serve::hosts::Hosts;
+    use std::cell::RefCell;
 
     /// A classroom with a fault of its own, which shows itself after the message was acted on.
     struct Faulty(Classroom);
@@ -277,6 +279,7 @@ mod tests {
                 attempts: Rc::default(),
                 origins: OriginPolicy::SameHost,
                 token: None,
+                guesses: Rc::new(RefCell::new(Guesses::new(None))),
                 log_lang: Lang::En,
             };
             let (pages, metrics) = (Pages::new(Lang::En), Rc::new(Metrics::new()));

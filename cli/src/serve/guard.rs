@@ -4,8 +4,10 @@
 //! to the client and in the log, and names the option that would admit the request. A token is compared in constant time,
 //! and appears neither in a response nor in the log.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Instant;
 
 use framewise::config::{OriginPolicy, OriginRule};
 use framewise::lang::{Bilingual, Lang};
@@ -18,6 +20,7 @@ use tracing::warn;
 use crate::serve::attempts::{self, Attempts, Fate};
 use crate::serve::events::shortened;
 use crate::serve::forwarded::{Contradiction, Proxies, Requester};
+use crate::serve::guesses::{Guesses, LONGEST_DELAY, Verdict};
 use crate::serve::hosts::Hosts;
 use crate::serve::routes::parameter;
 use crate::texts;
@@ -35,6 +38,8 @@ pub struct Guard {
     pub origins: OriginPolicy,
     /// What WebSocket paths and private pages ask for.
     pub token: Option<String>,
+    /// The clients that have sent a wrong token.
+    pub guesses: Rc<RefCell<Guesses>>,
     pub log_lang: Lang,
 }
 
@@ -71,7 +76,7 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// The request is refused with this response.
+    /// The request is refused with this response, which is delayed if the client seems to guess the token.
     pub fn admit(
         &self,
         request: &Request<'_>,
@@ -91,6 +96,9 @@ impl Guard {
             .or_else(|| self.check_token(request, &requester, wanted, lang));
         match reason {
             None => Ok(requester.address),
+            Some(reason) if reason.status == 401 && gives_token(request) => {
+                Err(self.refuse_guess(request, requester.address, &reason, lang))
+            }
             Some(reason) => Err(self.refuse(request, requester.address, &reason, lang)),
         }
     }
@@ -205,8 +213,8 @@ impl Guard {
         match &self.token {
             Some(token) if knows(request, token) => None,
             Some(_) => {
-                let is_other = bearer(request).is_some() || parameter(request, "token").is_some();
-                let found = if is_other { texts::TOKEN_OTHER } else { texts::TOKEN_NONE };
+                let found =
+                    if gives_token(request) { texts::TOKEN_OTHER } else { texts::TOKEN_NONE };
                 Some(Reason {
                     status: 401,
                     rule: texts::TOKEN_RULE,
@@ -242,10 +250,38 @@ impl Guard {
     ) -> Response {
         self.log(address, reason);
         self.keep(attempts::attempt(request), |lang| reason.response(lang));
-        let response = reason.response(lang);
-        match reason.status {
-            401 => response.header("WWW-Authenticate", "Bearer").expect("one word"),
-            _ => response,
+        reason.response(lang)
+    }
+
+    /// Refuses a wrong token. The first ones from a client are refused as everything else, and further ones with a delay
+    /// and one line in the log for each minute.
+    fn refuse_guess(
+        &self,
+        request: &Request<'_>,
+        address: IpAddr,
+        reason: &Reason,
+        lang: Lang,
+    ) -> Response {
+        let guess = self.guesses.borrow_mut().wrong(address, Instant::now());
+        if let Some(count) = guess.report {
+            warn!(%address, count, "{}", texts::LOG_GUESSES.get(self.log_lang));
+        }
+        match guess.verdict {
+            Verdict::AtOnce => self.refuse(request, address, reason, lang),
+            Verdict::Late(delay) => {
+                self.keep(attempts::attempt(request), |lang| reason.response(lang));
+                reason.response(lang).delayed(delay)
+            }
+            Verdict::TooMany => {
+                let response = |lang| {
+                    let fix = texts::GUESSES_FIX.get(lang);
+                    teach(429, texts::GUESSES_RULE, "RFC 6585 4", &reason.found, fix, lang)
+                        .header("Retry-After", &LONGEST_DELAY.as_secs().to_string())
+                        .expect("a number")
+                };
+                self.keep(attempts::attempt(request), response);
+                response(lang)
+            }
         }
     }
 
@@ -287,14 +323,12 @@ impl Reason {
 
     fn response(&self, lang: Lang) -> Response {
         let value = shortened(&printable(&self.value), MAX_FOUND).into_owned();
-        teach(
-            self.status,
-            self.rule,
-            self.section,
-            &self.found,
-            &self.fix.with(lang, &[&value]),
-            lang,
-        )
+        let fix = self.fix.with(lang, &[&value]);
+        let response = teach(self.status, self.rule, self.section, &self.found, &fix, lang);
+        match self.status {
+            401 => response.header("WWW-Authenticate", "Bearer").expect("one word"),
+            _ => response,
+        }
     }
 }
 
@@ -347,6 +381,11 @@ fn knows(request: &Request<'_>, token: &str) -> bool {
         (None, Some(Ok(given))) => is_same(&spaced(&given), &spaced(token)),
         (None, _) => false,
     }
+}
+
+/// Reports whether a request has a token, right or wrong.
+fn gives_token(request: &Request<'_>) -> bool {
+    bearer(request).is_some() || parameter(request, "token").is_some()
 }
 
 fn bearer<'a>(request: &Request<'a>) -> Option<&'a str> {

@@ -7,7 +7,7 @@
 //!               └─ admission.rs  what becomes of a request
 //!                  ├─ routes.rs  what it asks for
 //!                  ├─ guard.rs   which requests are refused: hosts.rs (names), forwarded.rs (proxies);
-//!                  │             attempts.rs keeps the reasons for the page
+//!                  │             guesses.rs (tokens); attempts.rs keeps the reasons for the page
 //!                  └─ pages.rs   the page, health, the description of the events
 //! addresses.rs  the first lines: the addresses of the server, and a QR code
 //! watch.rs      the observer: log lines, metrics.rs
@@ -24,6 +24,7 @@ mod delivered;
 mod events;
 mod forwarded;
 mod guard;
+mod guesses;
 mod hosts;
 mod metrics;
 mod names;
@@ -33,6 +34,7 @@ mod routes;
 pub mod settings;
 mod watch;
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::process::{ExitCode, exit};
@@ -50,6 +52,7 @@ use crate::serve::addresses::Greeting;
 use crate::serve::classroom::Classroom;
 use crate::serve::forwarded::Proxies;
 use crate::serve::guard::Guard;
+use crate::serve::guesses::Guesses;
 use crate::serve::hosts::Hosts;
 use crate::serve::metrics::Metrics;
 use crate::serve::pages::Pages;
@@ -116,6 +119,7 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         attempts: Rc::default(),
         origins: args.origin_policy(),
         token: args.token.clone(),
+        guesses: Rc::new(RefCell::new(Guesses::new(args.max_per_ip))),
         log_lang: args.log_lang(lang),
     };
     let max_per_client = args.max_per_ip.filter(|_| !args.behind_proxy.is_empty());

@@ -12,6 +12,8 @@
 //! Rules of this file: each requirement of §4.2.1 is one `check_*` function, and they are called in the order of the
 //! standard. A request is accepted only after all of them have passed.
 
+use std::time::Duration;
+
 use crate::config::{Config, KeyPolicy, OriginPolicy};
 use crate::lang::Lang;
 use crate::protocol::extension::{self, Extension, Negotiated};
@@ -95,6 +97,8 @@ pub(crate) struct Reply<'h, T> {
     pub(crate) extension: Extension,
     /// The connection waits for another request.
     pub(crate) keeps_alive: bool,
+    /// For how long `bytes` are delayed.
+    pub(crate) delay: Duration,
 }
 
 /// Responds to a head.
@@ -109,14 +113,15 @@ pub(crate) fn respond<'h, T>(
     decide: impl FnOnce(&Request<'_>) -> Decision<T>,
 ) -> Reply<'h, T> {
     let head = head.map(without_empty_lines);
-    let (extension, mut keeps_alive) = (Extension::default(), false);
+    let (extension, mut keeps_alive, mut delay) = (Extension::default(), false, Duration::ZERO);
     let (bytes, outcome) = match examine(head, config, decide) {
         Ok(Examined::Open(handshake, opened, ticket, extension)) => {
             let bytes = switching_protocols(&handshake, &opened);
             let outcome = Outcome::Opened(opened, ticket);
-            return Reply { bytes, outcome, extension, keeps_alive };
+            return Reply { bytes, outcome, extension, keeps_alive, delay };
         }
         Ok(Examined::Respond(response, may_keep)) => {
+            delay = response.delay();
             keeps_alive = may_keep && response.permits_more() && !is_last;
             let bytes = response.encode_with(unix_seconds, is_head(head), keeps_alive);
             (bytes, Outcome::Responded(response.status()))
@@ -126,7 +131,7 @@ pub(crate) fn respond<'h, T>(
             (response.encode(unix_seconds, is_head(head)), Outcome::Refused(refusal))
         }
     };
-    Reply { bytes, outcome, extension, keeps_alive }
+    Reply { bytes, outcome, extension, keeps_alive, delay }
 }
 
 /// Returns the response to a client that is refused before its request is read.

@@ -1,6 +1,7 @@
 //! RFC 9110 §15: an HTTP [`Response`] to a request that does not open a WebSocket.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::config::is_token;
 use crate::protocol::http::fields::is_field_value;
@@ -26,6 +27,7 @@ pub struct Response {
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    delay: Duration,
 }
 
 /// The error of [`Response::header`]: the name is not a token, or the value has a line break or another control
@@ -61,7 +63,8 @@ impl Response {
     #[must_use]
     pub fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Response {
         assert!((200..600).contains(&status), "status {status} is not from 200 to 599");
-        let response = Response { status, headers: Vec::new(), body: body.into() };
+        let response =
+            Response { status, headers: Vec::new(), body: body.into(), delay: Duration::ZERO };
         response.header("Content-Type", content_type).expect("a content type is one line")
     }
 
@@ -80,15 +83,47 @@ impl Response {
         Ok(self)
     }
 
+    /// Delays the response, for example after several wrong passwords. The server reads nothing from the client meanwhile,
+    /// and closes the connection after the response.
+    ///
+    /// The connection keeps its place among the opening handshakes
+    /// ([`Limits::max_handshakes`](crate::config::Limits::max_handshakes)) and has the deadline of one, so a crowd of new
+    /// connections replaces it. A delay is cut to half of
+    /// [`Timeouts::handshake`](crate::config::Timeouts::handshake). An application should limit how many responses to one
+    /// client it delays at a time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use framewise::{Decision, Response};
+    ///
+    /// fn wrong_password(failures: u32) -> Decision {
+    ///     let response = Response::new(401, "text/plain", "wrong password\n");
+    ///     Decision::Respond(match failures {
+    ///         0..10 => response,
+    ///         _ => response.delayed(Duration::from_secs(2)),
+    ///     })
+    /// }
+    /// # wrong_password(10);
+    /// ```
+    #[must_use]
+    pub fn delayed(self, delay: Duration) -> Response {
+        Response { delay, ..self }
+    }
+
+    /// Returns for how long the response is delayed.
+    pub fn delay(&self) -> Duration {
+        self.delay
+    }
+
     /// Returns the status code.
     pub fn status(&self) -> u16 {
         self.status
     }
 
     /// Reports whether the connection can be kept after this response. After most errors it is closed, because the
-    /// client and the server may disagree about what comes next.
+    /// client and the server may disagree about what comes next, and after a delay, because input was dropped.
     pub(crate) fn permits_more(&self) -> bool {
-        self.status < 400 || self.status == 404
+        (self.status < 400 || self.status == 404) && self.delay.is_zero()
     }
 
     /// Encodes the response, as the last one on its connection. `unix_seconds` becomes its `Date` field, which is omitted
