@@ -64,7 +64,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         if self.may_read(id, &own) {
             self.take_in(id, &mut own);
         }
-        if socket_is_reset && self.has_long_pause(id) {
+        if socket_is_reset && self.is_paused_in_vain(id) {
             self.give_up(id, &mut own);
         }
         let goes_on = self.has_input(id) && self.may_read(id, &own);
@@ -93,14 +93,16 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         self.sockets.flush(id, own);
     }
 
-    /// Reports whether a peer is paused for longer than the closing handshake may take.
+    /// Reports whether a peer is paused for longer than the closing handshake may take, or waits for a delayed response, which
+    /// it can no longer receive.
     #[cold]
-    fn has_long_pause(&self, id: PeerId) -> bool {
+    fn is_paused_in_vain(&self, id: PeerId) -> bool {
         let latest = self.now + self.config.timeouts.close;
-        self.board.flow.pause_ends(id).is_some_and(|end| end > latest)
+        let is_opening = self.opening.contains_key(&id.slot());
+        self.board.flow.pause_ends(id).is_some_and(|end| end > latest || is_opening)
     }
 
-    /// Gives up a socket that was reset, because its peer is paused for so long that its place is worth more than its input.
+    /// Gives up a socket that was reset, because the place of its peer is worth more than its input.
     /// What arrived before the reset is dropped.
     #[cold]
     fn give_up(&mut self, id: PeerId, own: &mut Connection) {
