@@ -123,7 +123,7 @@ fn completions_and_manual_pages_know_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = framewise(&["completions", shell]).output().expect("it runs");
         let script = String::from_utf8(output.stdout).expect("text");
-        for word in ["serve", "connect", "load", "relay", "allow-origin"] {
+        for word in ["serve", "connect", "explain", "load", "relay", "allow-origin"] {
             assert!(script.contains(word), "{word} in the completions of {shell}");
         }
     }
@@ -136,7 +136,7 @@ fn completions_and_manual_pages_know_every_command() {
         let page = std::fs::read_to_string(folder.join("framewise-serve.1")).expect("a page");
         assert!(page.contains(words), "{page}");
         let pages = std::fs::read_dir(&folder).expect("a folder").count();
-        assert_eq!(pages, 7, "one for each command, and one for all");
+        assert_eq!(pages, 8, "one for each command, and one for all");
     }
     std::fs::remove_dir_all(folder).expect("the folder");
 }
