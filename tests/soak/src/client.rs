@@ -62,6 +62,8 @@ pub struct Deeds {
     pub half_closes: u64,
     /// Messages that were not completed.
     pub torn: u64,
+    /// Messages that were sent once more, with the same id.
+    pub repeated: u64,
     /// Times when a client read nothing.
     pub stalls: u64,
 }
@@ -91,6 +93,8 @@ struct Live {
     stalls_until: Option<Instant>,
     /// It has done what ends the connection, and waits for the end.
     is_leaving: bool,
+    /// The number of the last message to a room that has an id, and its event.
+    repeatable: Option<(usize, Vec<u8>)>,
     /// A Close has arrived.
     is_closed: bool,
     /// Since when an answer or the end is due.
@@ -180,21 +184,15 @@ impl Client {
             socket,
             stalls_until: None,
             is_leaving: false,
+            repeatable: None,
             is_closed: false,
             waits_since: None,
         });
-        if matches!(self.path, Path::Events { .. }) && self.rng.u8(..10) > 0
-            || self.tells_answers_by_name()
-        {
+        if matches!(self.path, Path::Events { .. }) && self.rng.u8(..10) > 0 {
             self.rename(world, None);
         }
         self.next = now + Duration::from_millis(self.rng.u64(..500));
         Ok(())
-    }
-
-    /// Reports whether it can tell answers from news only by its name, so that it must have one of its own.
-    fn tells_answers_by_name(&self) -> bool {
-        self.path == Path::Events { news: true } && !wire::NEWS_HAS_OWN_NAMES
     }
 
     fn room(&mut self) -> String {
@@ -219,33 +217,36 @@ impl Client {
                 }
             }
             400..550 if is_events => {
-                self.say_privately(world);
+                (0..self.rng.usize(1..3)).for_each(|_| self.say_privately(world));
                 // The answer shows that it was not refused.
-                if self.rng.bool() { self.ping(world) } else { self.ask(world, Request::Who) }
+                match self.rng.u8(..3) {
+                    0 => self.ping(world),
+                    1 => self.ask(world, Request::Who),
+                    _ => self.ask(world, Request::Ping),
+                }
             }
             550..650 if is_events => {
                 let room = self.room();
-                self.go(world, Some(room));
+                self.ask(world, Request::Join { room: Some(room), name: None });
             }
             650..690 if is_events => self.rename(world, None),
-            690..720 if is_events && !self.tells_answers_by_name() => {
+            690..720 if is_events => {
                 let name = self.rng.choice(CONTESTED).map(str::to_owned);
                 self.rename(world, name);
             }
-            720..740 if is_events && !self.tells_answers_by_name() => {
-                self.ask(world, Request::Leave);
-            }
+            720..740 if is_events => self.ask(world, Request::Leave),
             // Requests and messages without waiting for answers.
             740..780 if is_events => {
                 for _ in 0..self.rng.usize(2..5) {
                     let room = self.room();
                     self.say(world, Target::Room);
-                    self.go(world, Some(room));
+                    self.ask(world, Request::Join { room: Some(room), name: None });
                     self.say(world, Target::Room);
                 }
                 self.ask(world, Request::Who);
             }
-            780..800 if is_events => {
+            780..790 if is_events => self.repeat(world),
+            790..800 if is_events => {
                 let code = self.rng.choice(wire::INVALID).expect("some");
                 self.ask(world, Request::Invalid(code));
             }
@@ -264,7 +265,8 @@ impl Client {
         for _ in 0..self.rng.usize(100..400) {
             let Some(live) = &mut self.live else { return };
             let length = self.rng.usize(..60);
-            send(live, world, self.path, to.clone(), Payload::text(length), &[], false);
+            let payload = Payload { length, is_binary: false, has_id: false };
+            send(live, world, self.path, to.clone(), payload, &[], false);
         }
         self.ping(world);
     }
@@ -287,8 +289,10 @@ impl Client {
             ends.sort_unstable();
         }
         let pings = self.rng.bool();
+        let has_id = is_events && (self.rng.bool() || self.has_open_private(world));
         let Some(live) = &mut self.live else { return };
-        send(live, world, self.path, to, Payload { length, is_binary }, &ends, pings);
+        let payload = Payload { length, is_binary, has_id };
+        send(live, world, self.path, to, payload, &ends, pings);
     }
 
     /// To somebody, to itself, or to a name that nobody has.
@@ -301,10 +305,21 @@ impl Client {
                 world.names[slot].clone().unwrap_or(ABSENT.to_owned())
             }
         };
-        let is_open = self.live.as_ref().is_some_and(|live| world.model.has_open_private(live.id));
-        if !is_open {
-            self.say(world, Target::Name(name));
-        }
+        self.say(world, Target::Name(name));
+    }
+
+    /// Reports whether another private message without an id would make an error ambiguous.
+    fn has_open_private(&self, world: &World) -> bool {
+        self.live.as_ref().is_some_and(|live| world.model.has_open_private(live.id))
+    }
+
+    /// Sends the last message to the room that has an id once more, as a client does that has lost the acknowledgement.
+    fn repeat(&mut self, world: &mut World) {
+        let Some(live) = &mut self.live else { return };
+        let Some((number, event)) = live.repeatable.clone() else { return };
+        world.deeds.repeated += 1;
+        world.model.record(live.id, Event::Repeating(number));
+        live.socket.send(&event, false, &[], false);
     }
 
     fn ask(&mut self, world: &mut World, request: Request) {
@@ -312,12 +327,6 @@ impl Client {
         let text = wire::request(&request);
         world.model.record(live.id, Event::Asking(request));
         live.socket.send(text.as_bytes(), false, &[], false);
-    }
-
-    /// Goes to a room. Who can tell answers from news only by the name says it each time.
-    fn go(&mut self, world: &mut World, room: Option<String>) {
-        let name = world.names[self.slot].clone().filter(|_| self.tells_answers_by_name());
-        self.ask(world, Request::Join { room, name });
     }
 
     /// Takes a name: this one, or a new one of its own.
@@ -397,9 +406,9 @@ impl Client {
         // Longer than the 125 bytes that a header without a length of its own has.
         let text = content::text(id, 200);
         let content = content::content(text.as_bytes(), false);
-        world.model.record(live.id, Event::Sending { to: Target::Nobody, content });
+        world.model.record(live.id, Event::Sending { to: Target::Nobody, content, has_id: false });
         let text = match self.path {
-            Path::Events { .. } => wire::message(&text, &Target::Room),
+            Path::Events { .. } => wire::message(&text, &Target::Room, None),
             _ => text,
         };
         live.socket.tear(text.as_bytes());
@@ -416,7 +425,7 @@ impl Client {
     pub fn read(&mut self, now: Instant, names: &mut [Option<String>]) -> Vec<Event> {
         let Some(live) = &mut self.live else { return Vec::new() };
         let mut heard = Vec::new();
-        let (path, own) = (self.path, format!("s{}", self.slot));
+        let path = self.path;
         let mut is_over = false;
         while heard.len() < MAX_READ && !is_over {
             let Some(incoming) = live.socket.read() else { break };
@@ -429,7 +438,7 @@ impl Client {
                     Path::Events { .. } if is_binary => {
                         Event::Nonsense("a binary event".to_owned())
                     }
-                    Path::Events { news } => wire::event(&payload, &own, news),
+                    Path::Events { .. } => wire::event(&payload),
                 }],
                 Incoming::Pong => vec![Event::Ponged],
                 Incoming::Close(code) => vec![Event::Closed(code)],
@@ -451,12 +460,7 @@ impl Client {
 struct Payload {
     length: usize,
     is_binary: bool,
-}
-
-impl Payload {
-    fn text(length: usize) -> Payload {
-        Payload { length, is_binary: false }
-    }
+    has_id: bool,
 }
 
 /// Sends a message with the next number. The model knows of it before.
@@ -470,7 +474,7 @@ fn send(
     pings: bool,
 ) {
     let id = world.model.next_message(live.id);
-    let Payload { length, is_binary } = payload;
+    let Payload { length, is_binary, has_id } = payload;
     let bytes = match is_binary {
         true => content::binary(id, length),
         false => content::text(id, length).into_bytes(),
@@ -479,10 +483,14 @@ fn send(
     let bytes = match path {
         Path::Events { .. } => {
             let text = String::from_utf8(bytes).expect("text");
-            wire::message(&text, &to).into_bytes()
+            let event = wire::message(&text, &to, has_id.then_some(id.number)).into_bytes();
+            if has_id && to == Target::Room {
+                live.repeatable = Some((id.number, event.clone()));
+            }
+            event
         }
         _ => bytes,
     };
-    world.model.record(live.id, Event::Sending { to, content });
+    world.model.record(live.id, Event::Sending { to, content, has_id });
     live.socket.send(&bytes, is_binary, ends, pings);
 }

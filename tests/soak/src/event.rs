@@ -74,6 +74,10 @@ pub enum Request {
     Leave,
     /// Asks who is in the room.
     Who,
+    /// Asks whether the server answers.
+    Ping,
+    /// The message with this number has an id, and is acknowledged or refused.
+    Message(usize),
     /// An event that the server must refuse, with this code.
     Invalid(&'static str),
 }
@@ -113,7 +117,11 @@ pub enum Event {
         to: Target,
         /// What it says.
         content: Content,
+        /// It has an id, so that an acknowledgement or an error names it.
+        has_id: bool,
     },
+    /// The message to the room with this number, which has an id, is about to be written once more.
+    Repeating(usize),
     /// A request is about to be written.
     Asking(Request),
     /// A ping is about to be written.
@@ -151,8 +159,17 @@ pub enum Event {
         /// How many more are there.
         unnamed: usize,
     },
-    /// An error, with its code.
-    Refused(String),
+    /// The answer to the ping that is an event.
+    Alive,
+    /// A message was carried out.
+    Acked(usize),
+    /// An error.
+    Refused {
+        /// Its code.
+        code: String,
+        /// The number of the message that it names.
+        message: Option<usize>,
+    },
     /// The answer to a ping.
     Ponged,
     /// News about others.

@@ -82,6 +82,7 @@ fn print(outcome: &Outcome, seed: u64) {
         ("  in fragments", deeds.fragmented),
         ("  private", counts.private),
         ("  not completed", deeds.torn),
+        ("  repeated", deeds.repeated),
         ("messages received", counts.received),
         ("  certain to arrive", counts.certain),
         ("news about others", counts.news),

@@ -225,8 +225,8 @@ impl Model {
         MessageId { sender, number: self.connections[sender].sent.len() }
     }
 
-    /// Reports whether it is open what became of the private message that a connection sent last. Errors do not name their
-    /// message, so a connection may send only one at a time.
+    /// Reports whether it is open what became of the last private message without an id of a connection. An error does not
+    /// name it, so a connection may send only one at a time.
     pub fn has_open_private(&self, id: ConnectionId) -> bool {
         self.connections[id].private.is_some()
     }
@@ -323,7 +323,8 @@ impl Model {
             return self.report(id, (Kind::WrongAnswer, text, None));
         }
         match event {
-            Event::Sending { to, content } => self.sending(id, to, content),
+            Event::Sending { to, content, has_id } => self.sending(id, to, content, has_id),
+            Event::Repeating(number) => self.asking(id, Request::Message(number)),
             Event::Asking(request) => self.asking(id, request),
             Event::Pinging => connection.ping = Some((now, connection.sent.len())),
             Event::Closing(code) => {
@@ -338,13 +339,27 @@ impl Model {
                 connection.certain = None;
                 connection.is_resetting = true;
             }
-            Event::Stalling => connection.has_stalled = true,
+            Event::Stalling => {
+                // If the server closes it, its name is free before it knows.
+                connection.certain = None;
+                connection.has_stalled = true;
+            }
             Event::Said(said) => self.said(id, said),
             Event::Echoed(content) => self.echoed(id, content),
             Event::Joined { room, name } => self.joined(id, room, name),
             Event::Left { room } => self.left(id, &room),
             Event::Present { room, names, unnamed } => self.present(id, &room, &names, unnamed),
-            Event::Refused(code) => self.refused(id, &code),
+            Event::Alive => {
+                let asked = self.answer(id, "pong", |request| *request == Request::Ping);
+                if let Some(asked) = asked {
+                    self.fence(id, asked.at, asked.sent);
+                }
+            }
+            Event::Acked(number) => self.acked(id, number),
+            Event::Refused { code, message: None } => self.refused(id, &code),
+            Event::Refused { code, message: Some(number) } => {
+                self.refused_message(id, &code, number);
+            }
             Event::Ponged => match connection.ping.take() {
                 Some((at, sent)) => self.fence(id, at, sent),
                 None => self.report(id, (Kind::WrongAnswer, "a pong without a ping".into(), None)),
@@ -392,7 +407,7 @@ impl Model {
 
     // What a client does.
 
-    fn sending(&mut self, id: ConnectionId, to: Target, content: Content) {
+    fn sending(&mut self, id: ConnectionId, to: Target, content: Content, has_id: bool) {
         let message = self.next_message(id);
         let connection = &mut self.connections[id];
         let place = connection.places.len() - 1;
@@ -409,13 +424,18 @@ impl Model {
             }
             Target::Name(_) => {
                 self.counts.private += 1;
-                assert_eq!(connection.private, None, "one private message at a time");
-                connection.private = Some(message.number);
+                if !has_id {
+                    assert_eq!(connection.private, None, "one private message at a time");
+                    connection.private = Some(message.number);
+                }
                 self.privates.insert(message, Private::default());
             }
             Target::Nobody => {}
         }
         connection.sent.push(Sent { to, content, at: self.now, place });
+        if has_id {
+            self.asking(id, Request::Message(message.number));
+        }
     }
 
     fn asking(&mut self, id: ConnectionId, request: Request) {
@@ -426,7 +446,7 @@ impl Model {
                 Some(room.as_deref().unwrap_or(last).to_owned())
             }
             Request::Leave => Some(LOBBY.to_owned()),
-            Request::Who | Request::Invalid(_) => None,
+            Request::Who | Request::Ping | Request::Message(_) | Request::Invalid(_) => None,
         };
         if let Some(room) = room {
             connection.certain = None;
@@ -522,7 +542,7 @@ impl Model {
         let connection = &mut self.connections[id];
         let is_last = asked.place == connection.places.len() - 1;
         let is_leaving = connection.closing.is_some() || connection.half_closing.is_some();
-        if is_last && !is_leaving {
+        if is_last && !is_leaving && !connection.has_stalled {
             connection.certain = Some(Certain { since: now, state: Rc::clone(&found) });
         }
         if before.room != found.room {
@@ -613,6 +633,35 @@ impl Model {
             let text = "no_such_peer, and no private message was sent".to_owned();
             return self.report(id, (Kind::WrongAnswer, text, None));
         };
+        self.private_refused(id, number);
+    }
+
+    /// The message was carried out: what is to arrive has been sent.
+    fn acked(&mut self, id: ConnectionId, number: usize) {
+        let is_it = |request: &Request| *request == Request::Message(number);
+        let Some(asked) = self.answer(id, "an acknowledgement", is_it) else { return };
+        let message = MessageId { sender: id, number };
+        if matches!(self.connections[id].sent[number].to, Target::Name(_)) {
+            self.private_accepted(message);
+        }
+        self.fence(id, asked.at, asked.sent);
+    }
+
+    fn refused_message(&mut self, id: ConnectionId, code: &str, number: usize) {
+        let is_it = |request: &Request| *request == Request::Message(number);
+        let Some(asked) = self.answer(id, code, is_it) else { return };
+        let is_private = matches!(self.connections[id].sent[number].to, Target::Name(_));
+        if code == "no_such_peer" && is_private {
+            self.private_refused(id, number);
+        } else {
+            let message = MessageId { sender: id, number };
+            let text = format!("{code} for the message {message}");
+            self.report(id, (Kind::WrongAnswer, text, Some(message)));
+        }
+        self.fence(id, asked.at, asked.sent);
+    }
+
+    fn private_refused(&mut self, id: ConnectionId, number: usize) {
         let message = MessageId { sender: id, number };
         self.mark(id, number + 1);
         let sent = &self.connections[id].sent[number];
@@ -651,12 +700,16 @@ impl Model {
     /// message among them would have come before.
     fn accept(&mut self, id: ConnectionId, count: usize) {
         self.mark(id, count);
-        let now = self.now;
-        let connection = &mut self.connections[id];
         let is_accepted = |number: &mut usize| *number < count;
-        let Some(number) = connection.private.take_if(is_accepted) else { return };
-        let message = MessageId { sender: id, number };
-        let sent = &connection.sent[number];
+        if let Some(number) = self.connections[id].private.take_if(is_accepted) {
+            self.private_accepted(MessageId { sender: id, number });
+        }
+    }
+
+    /// Somebody must receive the message.
+    fn private_accepted(&mut self, message: MessageId) {
+        let now = self.now;
+        let sent = &self.connections[message.sender].sent[message.number];
         let (at, Target::Name(name)) = (sent.at, sent.to.clone()) else { return };
         let is_there =
             self.privates.get(&message).is_some_and(|private| private.received_by.is_some());

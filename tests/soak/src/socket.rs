@@ -222,11 +222,16 @@ impl Socket {
                     Incoming::Close(frame.map_or(1005, |frame| frame.code.into()))
                 }
                 Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => return None,
+                // Of a server that has sent its Close, tungstenite takes no pong any more, although the server must send pongs
+                // until it has received a Close (RFC 6455 §5.5.2-2).
                 Err(
                     Error::Io(_)
                     | Error::ConnectionClosed
                     | Error::AlreadyClosed
-                    | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake),
+                    | Error::Protocol(
+                        ProtocolError::ResetWithoutClosingHandshake
+                        | ProtocolError::ReceivedAfterClosing,
+                    ),
                 ) => Incoming::End,
                 Err(error) => Incoming::Broken(error.to_string()),
             });

@@ -5,11 +5,6 @@ use serde_json::{Value, json};
 use crate::content::{content, id_of};
 use crate::event::{Event, News, Request, Said, Target};
 
-/// Whether only `peer_joined` and `peer_left` are news about others. A server of an earlier version calls them `joined` and
-/// `left`, as the answers: a client that hears news then recognises an answer by its own name. Both are parsed while this is
-/// false, which is the only place to change.
-pub const NEWS_HAS_OWN_NAMES: bool = false;
-
 /// What stands before an echoed text.
 const ECHO: &str = "Echo: ";
 
@@ -28,21 +23,26 @@ pub fn request(request: &Request) -> String {
         }
         Request::Leave => json!({"type": "leave"}).to_string(),
         Request::Who => json!({"type": "who"}).to_string(),
+        Request::Ping => json!({"type": "ping"}).to_string(),
         Request::Invalid("unknown_type") => json!({"type": "dance"}).to_string(),
         Request::Invalid("invalid_name") => json!({"type": "join", "name": ""}).to_string(),
-        Request::Invalid(_) => json!({}).to_string(),
+        Request::Message(_) | Request::Invalid(_) => json!({}).to_string(),
     }
 }
 
 /// The errors that [`request`] can provoke.
 pub const INVALID: [&str; 3] = ["unknown_type", "invalid_name", "missing_message"];
 
-/// Returns the event that says this.
-pub fn message(text: &str, to: &Target) -> String {
-    match to {
-        Target::Name(name) => json!({"message": text, "to": name}).to_string(),
-        _ => json!({"message": text}).to_string(),
+/// Returns the event that says this, with an id or without.
+pub fn message(text: &str, to: &Target, id: Option<usize>) -> String {
+    let mut event = json!({"message": text});
+    if let Target::Name(name) = to {
+        event["to"] = name.as_str().into();
     }
+    if let Some(id) = id {
+        event["id"] = id.to_string().into();
+    }
+    event.to_string()
 }
 
 /// Parses a message of `/ws`.
@@ -63,15 +63,13 @@ pub fn echo(payload: &[u8], is_binary: bool) -> Event {
     })
 }
 
-/// Parses an event for a client that calls itself `own`, a dash and a number.
-///
-/// A client that hears no news never mistakes one for an answer: `hears_news` is false.
-pub fn event(payload: &[u8], own: &str, hears_news: bool) -> Event {
+/// Parses an event.
+pub fn event(payload: &[u8]) -> Event {
     let event = serde_json::from_slice::<Value>(payload).ok();
-    event.and_then(|event| parse(&event, own, hears_news)).unwrap_or_else(|| nonsense(payload))
+    event.and_then(|event| parse(&event)).unwrap_or_else(|| nonsense(payload))
 }
 
-fn parse(event: &Value, own: &str, hears_news: bool) -> Option<Event> {
+fn parse(event: &Value) -> Option<Event> {
     let text = |field: &str| event[field].as_str().map(str::to_owned);
     let Some(kind) = event["type"].as_str() else {
         let message = event["message"].as_str()?;
@@ -87,15 +85,14 @@ fn parse(event: &Value, own: &str, hears_news: bool) -> Option<Event> {
     let news = |has_joined| {
         Some(Event::News(News { has_joined, room: text("room")?, name: text("name") }))
     };
-    let name = text("name");
-    let is_own = name.as_ref().and_then(|name| name.strip_prefix(own));
-    let is_answer =
-        NEWS_HAS_OWN_NAMES || !hears_news || is_own.is_some_and(|rest| rest.starts_with('-'));
+    let number = |id: &Value| id.as_str()?.parse().ok();
     match kind {
-        "joined" if is_answer => Some(Event::Joined { room: text("room")?, name }),
-        "left" if is_answer => Some(Event::Left { room: text("room")? }),
-        "joined" | "peer_joined" => news(true),
-        "left" | "peer_left" => news(false),
+        "joined" => Some(Event::Joined { room: text("room")?, name: text("name") }),
+        "left" => Some(Event::Left { room: text("room")? }),
+        "peer_joined" => news(true),
+        "peer_left" => news(false),
+        "pong" => Some(Event::Alive),
+        "ack" => Some(Event::Acked(number(&event["id"])?)),
         "who" => {
             let names =
                 event["names"].as_array()?.iter().map(|name| name.as_str().map(str::to_owned));
@@ -105,7 +102,11 @@ fn parse(event: &Value, own: &str, hears_news: bool) -> Option<Event> {
                 unnamed: event["unnamed"].as_u64()? as usize,
             })
         }
-        "error" => Some(Event::Refused(event["error"]["code"].as_str()?.to_owned())),
+        "error" => {
+            let code = event["error"]["code"].as_str()?.to_owned();
+            let message = event.get("id").map(|id| number(id).ok_or(())).transpose().ok()?;
+            Some(Event::Refused { code, message })
+        }
         "slowed_down" => Some(Event::SlowedDown),
         _ => None,
     }
@@ -122,30 +123,46 @@ mod tests {
 
     #[test]
     fn answers_and_news_are_told_apart() {
-        let joined = r#"{"type":"joined","room":"7a","name":"s1-2"}"#.as_bytes();
-        let answer = Event::Joined { room: "7a".to_owned(), name: Some("s1-2".to_owned()) };
-        let news = |has_joined| {
-            let name = Some("s1-2".to_owned());
-            Event::News(News { has_joined, room: "7a".to_owned(), name })
-        };
-        assert_eq!(event(joined, "s1", true), answer);
-        assert_eq!(event(joined, "s9", false), answer);
-        if !NEWS_HAS_OWN_NAMES {
-            assert_eq!(event(joined, "s9", true), news(true));
-            assert_eq!(event(joined, "s", true), news(true));
-        }
-        for own in ["s1", "s9"] {
-            let peer_joined = r#"{"type":"peer_joined","room":"7a","name":"s1-2"}"#.as_bytes();
-            assert_eq!(event(peer_joined, own, true), news(true));
-            let peer_left = r#"{"type":"peer_left","room":"7a","name":"s1-2"}"#.as_bytes();
-            assert_eq!(event(peer_left, own, true), news(false));
+        let (room, name) = ("7a".to_owned(), Some("ana".to_owned()));
+        let news =
+            |has_joined| Event::News(News { has_joined, room: room.clone(), name: name.clone() });
+        for (kind, due) in [
+            ("joined", Event::Joined { room: room.clone(), name: name.clone() }),
+            ("left", Event::Left { room: room.clone() }),
+            ("peer_joined", news(true)),
+            ("peer_left", news(false)),
+        ] {
+            let text = format!(r#"{{"type":"{kind}","room":"7a","name":"ana"}}"#);
+            assert_eq!(event(text.as_bytes()), due);
         }
     }
 
     #[test]
+    fn answers_name_the_message() {
+        let refused = |message| Event::Refused { code: "no_such_peer".to_owned(), message };
+        for (text, due) in [
+            (r#"{"type":"ack","id":"7"}"#, Event::Acked(7)),
+            (r#"{"type":"error","id":"7","error":{"code":"no_such_peer"}}"#, refused(Some(7))),
+            (r#"{"type":"error","error":{"code":"no_such_peer"}}"#, refused(None)),
+        ] {
+            assert_eq!(event(text.as_bytes()), due);
+        }
+        let asked = message("hello", &Target::Name("ana".to_owned()), Some(7));
+        let asked: Value = serde_json::from_str(&asked).expect("JSON");
+        assert_eq!(asked, json!({"message": "hello", "to": "ana", "id": "7"}));
+    }
+
+    #[test]
     fn what_no_server_sends_is_nonsense() {
-        for text in ["", "{", "{}", r#"{"type":"dance"}"#, r#"{"message":"1.2 a"}"#] {
-            assert!(matches!(event(text.as_bytes(), "s1", true), Event::Nonsense(_)), "{text}");
+        for text in [
+            "",
+            "{",
+            "{}",
+            r#"{"type":"dance"}"#,
+            r#"{"message":"1.2 a"}"#,
+            r#"{"type":"ack","id":"x"}"#,
+        ] {
+            assert!(matches!(event(text.as_bytes()), Event::Nonsense(_)), "{text}");
         }
         assert!(matches!(raw(b"hello", false), Event::Nonsense(_)));
         assert!(matches!(echo(b"hello", false), Event::Nonsense(_)));

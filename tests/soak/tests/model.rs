@@ -34,7 +34,7 @@ enum Step {
 /// What is under way to the server.
 #[derive(Clone, Debug)]
 enum Up {
-    Message(MessageId, Target, Content),
+    Message(MessageId, Target, Content, bool),
     Request(Request),
     Ping,
     Close,
@@ -129,16 +129,17 @@ impl Class {
         let (id, is_events) = (peer.id, matches!(peer.path, Path::Events { .. }));
         let request = |request: Request| is_events.then_some(Up::Request(request));
         let next = self.model.next_message(id);
+        let is_open = self.model.has_open_private(id);
         let say = |to: Target, is_binary: bool| {
-            Some(Up::Message(next, to, content(next.number, is_binary)))
+            // Every other message to a room has an id, and private ones if there is another one without.
+            let has_id = is_events && (next.number.is_multiple_of(2) || is_open);
+            Some(Up::Message(next, to, content(next.number, is_binary), has_id))
         };
         let to_room = if peer.path == Path::Echo { Target::Echo } else { Target::Room };
         let up = match step {
             Step::Say => say(to_room, false),
             Step::SayBinary if !is_events => say(to_room, true),
-            Step::SayTo(name) if is_events && !self.model.has_open_private(id) => {
-                say(Target::Name(name.to_string()), false)
-            }
+            Step::SayTo(name) if is_events => say(Target::Name(name.to_string()), false),
             Step::Join(room) => {
                 request(Request::Join { room: Some(ROOMS[room % 2].to_owned()), name: None })
             }
@@ -163,7 +164,9 @@ impl Class {
         let Some(up) = up else { return };
         peer.is_leaving = matches!(up, Up::Close | Up::HalfClose);
         let event = match &up {
-            Up::Message(_, to, content) => Event::Sending { to: to.clone(), content: *content },
+            Up::Message(_, to, content, has_id) => {
+                Event::Sending { to: to.clone(), content: *content, has_id: *has_id }
+            }
             Up::Request(request) => Event::Asking(request.clone()),
             Up::Ping => Event::Pinging,
             Up::Close => Event::Closing(1000),
@@ -195,7 +198,7 @@ impl Class {
     fn process(&mut self, who: usize) {
         let Some(up) = self.peers[who].up.pop_front() else { return };
         match up {
-            Up::Message(id, to, content) => self.deliver(who, id, to, content),
+            Up::Message(id, to, content, has_id) => self.deliver(who, id, to, content, has_id),
             Up::Request(request) => self.answer(who, request),
             Up::Ping => self.peers[who].down.push_back(Event::Ponged),
             Up::Close | Up::HalfClose => {
@@ -211,7 +214,7 @@ impl Class {
         }
     }
 
-    fn deliver(&mut self, who: usize, id: MessageId, to: Target, content: Content) {
+    fn deliver(&mut self, who: usize, id: MessageId, to: Target, content: Content, has_id: bool) {
         let Peer { name: from, room, .. } = &self.peers[who];
         let (from, room) = (from.clone(), room.clone());
         let said = |path: Path, to: Option<String>| {
@@ -230,7 +233,9 @@ impl Class {
                 match self.peers.iter_mut().find(is_called) {
                     Some(peer) => peer.down.push_back(said(peer.path, Some(name))),
                     None => {
-                        self.peers[who].down.push_back(Event::Refused("no_such_peer".to_owned()));
+                        let message = has_id.then_some(id.number);
+                        let event = Event::Refused { code: "no_such_peer".to_owned(), message };
+                        return self.peers[who].down.push_back(event);
                     }
                 }
             }
@@ -248,6 +253,9 @@ impl Class {
             }
             Target::Nobody => {}
         }
+        if has_id {
+            self.peers[who].down.push_back(Event::Acked(id.number));
+        }
     }
 
     fn answer(&mut self, who: usize, request: Request) {
@@ -257,7 +265,9 @@ impl Class {
             Request::Join { room, name } => {
                 let is_taken = |peer: &Peer| name.is_some() && peer.name == *name && peer.id != id;
                 if self.peers.iter().any(is_taken) {
-                    return self.peers[who].down.push_back(Event::Refused("name_taken".to_owned()));
+                    let code = "name_taken".to_owned();
+                    let event = Event::Refused { code, message: None };
+                    return self.peers[who].down.push_back(event);
                 }
                 (room.clone().unwrap_or_else(|| before.clone()), name.clone().or(old.clone()))
             }
@@ -280,7 +290,9 @@ impl Class {
                 let names: Vec<_> = here.iter().filter_map(|peer| peer.name.clone()).collect();
                 Event::Present { room, unnamed: here.len() - names.len(), names }
             }
-            Request::Invalid(code) => Event::Refused(code.to_owned()),
+            Request::Ping => Event::Alive,
+            Request::Message(_) => return,
+            Request::Invalid(code) => Event::Refused { code: code.to_owned(), message: None },
         };
         self.peers[who].down.push_back(event);
     }

@@ -6,6 +6,10 @@ use super::*;
 
 const EVENTS: Path = Path::Events { news: false };
 
+fn refused(code: String, message: Option<usize>) -> Event {
+    Event::Refused { code, message }
+}
+
 /// Connections in 7a, and what happens to them.
 struct Class(Model);
 
@@ -22,6 +26,13 @@ impl Class {
         self.send(sender, Target::Room)
     }
 
+    fn send_with_id(&mut self, sender: ConnectionId, to: Target) -> MessageId {
+        let id = self.0.next_message(sender);
+        let content = Content { digest: id.number as u64, is_binary: false };
+        self.0.record(sender, Event::Sending { to, content, has_id: true });
+        id
+    }
+
     fn say_to(&mut self, sender: ConnectionId, name: &str) -> MessageId {
         self.send(sender, Target::Name(name.to_owned()))
     }
@@ -29,7 +40,7 @@ impl Class {
     fn send(&mut self, sender: ConnectionId, to: Target) -> MessageId {
         let id = self.0.next_message(sender);
         let content = Content { digest: id.number as u64, is_binary: false };
-        self.0.record(sender, Event::Sending { to, content });
+        self.0.record(sender, Event::Sending { to, content, has_id: false });
         id
     }
 
@@ -280,12 +291,12 @@ fn a_private_message_is_refused_or_arrives() {
     let mut class = Class::new(&[EVENTS, EVENTS]);
     class.name(1, "ana");
     class.say_to(0, "ana");
-    class.0.record(0, Event::Refused("no_such_peer".to_owned()));
+    class.0.record(0, refused("no_such_peer".to_owned(), None));
     class.expect(&[Kind::WrongAnswer]);
     // Refused, and it arrives.
     let mut class = Class::new(&[EVENTS, EVENTS]);
     let said = class.say_to(0, "ana");
-    class.0.record(0, Event::Refused("no_such_peer".to_owned()));
+    class.0.record(0, refused("no_such_peer".to_owned(), None));
     class.expect(&[]);
     class.name(1, "ana");
     class.hear_to(1, said, "ana");
@@ -295,7 +306,7 @@ fn a_private_message_is_refused_or_arrives() {
     class.name(1, "ana");
     class.say_to(0, "ana");
     class.0.record(1, Event::Closing(1000));
-    class.0.record(0, Event::Refused("no_such_peer".to_owned()));
+    class.0.record(0, refused("no_such_peer".to_owned(), None));
     class.end(1, 1000);
     class.expect(&[]);
 }
@@ -321,7 +332,7 @@ fn answers_are_those_of_the_requests() {
     class.ask(0, Some("7b"), None);
     class.joined(0, "7c", None);
     class.0.record(1, Event::Asking(Request::Invalid("unknown_type")));
-    class.0.record(1, Event::Refused("invalid_json".to_owned()));
+    class.0.record(1, refused("invalid_json".to_owned(), None));
     class.0.record(1, Event::Ponged);
     class.expect(&[Kind::WrongAnswer; 4]);
 }
@@ -436,4 +447,44 @@ fn a_server_that_stops_sends_everything_and_says_goodbye() {
     class.0.record(0, Event::Ended);
     class.0.stopped();
     class.expect(&[Kind::Lost]);
+}
+
+#[test]
+fn an_acknowledged_message_arrives_once() {
+    let mut class = Class::new(&[EVENTS, EVENTS]);
+    let said = class.send_with_id(0, Target::Room);
+    class.0.record(0, Event::Acked(0));
+    class.0.record(0, Event::Repeating(0));
+    class.hear(1, said);
+    class.0.record(0, Event::Acked(0));
+    class.expect(&[]);
+    class.hear(1, said);
+    class.expect(&[Kind::Duplicate]);
+    class.send_with_id(0, Target::Room);
+    class.0.record(0, Event::Acked(1));
+    class.fence(1);
+    class.expect(&[Kind::Duplicate, Kind::Missing]);
+}
+
+#[test]
+fn an_acknowledgement_names_the_oldest_message() {
+    let mut class = Class::new(&[EVENTS]);
+    class.send_with_id(0, Target::Room);
+    class.send_with_id(0, Target::Room);
+    class.0.record(0, Event::Acked(1));
+    class.0.record(0, refused("too_long".to_owned(), Some(0)));
+    class.expect(&[Kind::WrongAnswer, Kind::WrongAnswer]);
+}
+
+#[test]
+fn private_messages_with_ids_are_told_apart() {
+    let mut class = Class::new(&[EVENTS, EVENTS]);
+    class.name(1, "ana");
+    class.send_with_id(0, Target::Name("nobody".to_owned()));
+    class.send_with_id(0, Target::Name("ana".to_owned()));
+    class.0.record(0, refused("no_such_peer".to_owned(), Some(0)));
+    class.0.record(0, Event::Acked(1));
+    class.expect(&[]);
+    class.fence(1);
+    class.expect(&[Kind::Missing]);
 }
