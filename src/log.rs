@@ -36,6 +36,8 @@ impl Observer for Tracing {
                 let extensions = negotiated.extensions.as_deref();
                 info!(target: TARGET, peer, key_bytes, subprotocol, extensions, "opened");
             }
+            // `Refused` follows.
+            Notice::RefusedRequest { .. } => {}
             Notice::Refused(refusal) => {
                 let (status, rule) = (refusal.rule.status(), refusal.rule);
                 warn!(target: TARGET, peer, status, ?rule, "handshake refused");
