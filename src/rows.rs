@@ -167,7 +167,7 @@ fn payload(header: &Header, at: u64, wire: &[u8], clear: &[u8], lang: Lang) -> V
     }
     match (header.opcode, clear) {
         (Opcode::Binary, _) => {}
-        (Opcode::Close, [high, low, reason @ ..]) => {
+        (Opcode::Close, [high, low, reason @ ..]) if at == 0 => {
             let code = u16::from_be_bytes([*high, *low]);
             let reason = escaped(&String::from_utf8_lossy(reason));
             rows.push(named("", &format!("{code} '{reason}'")));

@@ -147,6 +147,8 @@ table! {
     GUESSES_FIX: "wait a few seconds, then use the right token", "espere alguns segundos e use o token certo";
     LOCAL_RULE: "this page is for the machine that the server runs on", "esta página é só para a máquina do servidor";
     LOCAL_FIX: "open it there, or start the server with --token", "abra-a lá, ou inicie o servidor com --token";
+    OWN_PAGE_FIX: "open the address itself, and not from a page of another site", "abra o próprio endereço, e não a partir de uma página de outro site";
+    FORWARDED: "{}, forwarded by a proxy", "{}, encaminhado por um proxy";
     PATH_RULE: "there is nothing at this path", "não há nada neste caminho";
     PATH_FIX: "WebSocket: /, /echo, /ws, /ws/events; pages: /, /docs, /health, /metrics",
               "WebSocket: /, /echo, /ws, /ws/events; páginas: /, /docs, /health, /metrics";

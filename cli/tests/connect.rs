@@ -530,3 +530,37 @@ fn lines_without_a_connection_are_reported() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("the rest of the input, at least 2 lines"));
 }
+
+/// Lines that were sent may be lost together with the connection. Nobody knows, so the client says so and fails.
+#[test]
+fn lines_that_nobody_has_confirmed_are_reported() {
+    for options in [&[][..], &["--reconnect"]] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let mut child = start(&[&[address.as_str(), "--lang", "en"], options].concat());
+        child.stdin.take().expect("piped").write_all(b"um\ndois\n").expect("it reads");
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("a request");
+            request.push(byte[0]);
+        }
+        let request = String::from_utf8(request).expect("text");
+        let key = request.split("Sec-WebSocket-Key: ").nth(1).expect("a key");
+        let accept = framewise::protocol::handshake::key::accept_key(&key[..24]);
+        let response = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        stream.write_all(response.as_bytes()).expect("a client");
+        // Both lines and the ping after them, of which the server takes no notice.
+        let mut lines = [0; 8 + 10 + 29];
+        stream.read_exact(&mut lines).expect("two lines and a ping");
+        drop(stream);
+        let output = child.wait_with_output().expect("it ends");
+        let said = stderr(&output);
+        assert!(said.contains("The server has not confirmed that it read everything"), "{said}");
+        assert_eq!(output.status.code(), Some(3), "{said}");
+    }
+}

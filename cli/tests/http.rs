@@ -250,7 +250,11 @@ fn a_trusted_proxy_names_the_client() {
     // The cap counts clients, not connections of the proxy.
     let one = serve.connect_as("/ws", from("203.0.113.9"));
     let _other = serve.connect_as("/ws", from("203.0.113.10"));
-    assert_eq!(status(&refused(&serve, "/ws", from("203.0.113.9"))), "429");
+    let excess = refused(&serve, "/ws", from("203.0.113.9"));
+    assert_eq!(status(&excess), "429");
+    assert!(excess.contains("\r\nRetry-After: 10\r\n"), "{excess}");
+    let line = line_with(&log, "status=429");
+    assert!(line.contains("address=203.0.113.9"), "{line}");
     drop(one);
     // Origin and Host as the proxy has seen them.
     let serve =
@@ -267,7 +271,8 @@ fn a_trusted_proxy_names_the_client() {
 fn a_silent_proxy_does_not_open_private_pages() {
     let serve = Serve::start(&["--public-url", "https://school.example/class"]);
     let get = |path: &str, host: &str| {
-        let answer = serve.raw(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let answer =
+            serve.raw(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
         status(&answer).to_owned()
     };
     assert_eq!(get("/health", "school.example"), "200");
@@ -276,6 +281,49 @@ fn a_silent_proxy_does_not_open_private_pages() {
 }
 
 /// A proxy that speaks HTTP/1.0 is named, to the page as well.
+/// Every refusal is in the log, and names something that helps.
+#[test]
+fn a_hint_can_be_followed() {
+    let (serve, log) = Serve::start_logged(&[]);
+    for (path, found) in [("/ws?room=%01", "status=400"), ("/ws/events?client=x", "found=\"x\"")] {
+        assert_eq!(status(&serve.http(path, "")), "400", "{path}");
+        line_with(&log, found);
+    }
+    for (start, flag) in [
+        ("GET / HTTP/1.1\r\nHost: [2001:db8::1]:80", "--allow-host 2001:db8::1"),
+        ("GET / HTTP/1.0\r\nAccept: */*", "--allow-host NAME"),
+    ] {
+        let answer = serve.raw(&format!("{start}\r\n\r\n"));
+        assert_eq!(status(&answer), "403", "{start}");
+        line_with(&log, &format!("{flag} "));
+    }
+    // A private page is for the machine itself, and not for a proxy on it.
+    for request in [
+        "GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n",
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Server: a\r\n\r\n",
+    ] {
+        let answer = serve.raw(request);
+        assert_eq!(status(&answer), "403", "{request}");
+        assert!(answer.contains("127.0.0.1, forwarded by a proxy"), "{answer}");
+    }
+    // A token does not open it to a page of another site.
+    let serve = Serve::start(&["--token", "segredo"]);
+    let answer = serve.http("/metrics?token=segredo", "Origin: null\r\n");
+    assert!(answer.contains("open the address itself") && !answer.contains("--token"), "{answer}");
+}
+
+#[test]
+fn a_limit_of_zero_connections_is_an_error() {
+    for behind_proxy in [&[][..], &["--behind-proxy", "127.0.0.1"]] {
+        let output =
+            framewise(&["serve", "--port", "0", "--max-per-ip", "0"]).args(behind_proxy).output();
+        let output = output.expect("it runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains("--max-per-ip"), "{error}");
+        assert_ne!(output.status.code(), Some(0));
+    }
+}
+
 #[test]
 fn an_old_proxy_is_named() {
     let (serve, log) = Serve::start_logged(&[]);

@@ -5,7 +5,8 @@
 //! were sent, or none for a while (a server may answer pings before messages that it has read). Many lines may take a
 //! server long to read, so the client waits for that pong as long as the server shows that it is there. It takes no line while
 //! much still waits to be sent, so that receiving never waits for sending. With `--reconnect`, lines that could not be sent
-//! wait for the next connection. Lines that are never sent are counted at the end.
+//! wait for the next connection. Lines that are never sent are counted at the end. If a connection is lost before the server has
+//! confirmed the lines of a pipe, the client says so and fails.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -277,7 +278,11 @@ impl Session {
             let mut has_moved = false;
             let wait = talk.wait(client.queued() > MUCH).unwrap_or(Duration::MAX);
             match client.recv_timeout(wait) {
-                Ok(Some(Event::Closed(closed))) => return End::Lost(closed.into()),
+                Ok(Some(Event::Closed(closed))) => {
+                    let closed = closed.into();
+                    self.note_unconfirmed(&talk, &closed);
+                    return End::Lost(closed);
+                }
                 Ok(Some(Event::Pong(payload))) if *payload == *LAST => {
                     talk.all_is_read();
                     has_moved = true;
@@ -302,7 +307,9 @@ impl Session {
                 }
                 Ok(None) if talk.is_lost(self.traffic(client)) => {
                     self.show.note(texts::NO_PONG, &[&self.args.pong_timeout.as_secs_f64()]);
-                    return End::Lost(Closing { code: CloseCode::ABNORMAL, reason: String::new() });
+                    let closed = Closing { code: CloseCode::ABNORMAL, reason: String::new() };
+                    self.note_unconfirmed(&talk, &closed);
+                    return End::Lost(closed);
                 }
                 Ok(None) => {}
                 Err(error) => {
@@ -312,8 +319,8 @@ impl Session {
             }
             if talk.has_ended(Instant::now(), has_moved, self.traffic(client)) {
                 let closed = self.leave(client);
-                if talk.is_unconfirmed() && closed.code == CloseCode::ABNORMAL {
-                    self.show.note(texts::NOT_CONFIRMED, &[]);
+                if self.args.wait.is_none() {
+                    self.note_unconfirmed(&talk, &closed);
                 }
                 return End::Left(closed);
             }
@@ -321,6 +328,15 @@ impl Session {
                 talk.time_ping(b"");
                 client.ping(b"");
             }
+        }
+    }
+
+    /// Reports that lines of a pipe may be lost with the connection. A person sees what was answered.
+    fn note_unconfirmed(&mut self, talk: &Talk, closed: &Closing) {
+        let is_lost = closed.code == CloseCode::ABNORMAL;
+        if is_lost && talk.is_unconfirmed() && !self.show.above.is_there() {
+            self.show.note(texts::NOT_CONFIRMED, &[]);
+            self.failure.get_or_insert(CLOSED_OTHERWISE);
         }
     }
 
@@ -396,15 +412,15 @@ impl Session {
         };
         let is_open = match action {
             Ok(Action::Text(text)) => {
-                talk.sent();
+                talk.sent(text.len());
                 client.send(&text)?
             }
             Ok(Action::Binary(bytes)) => {
-                talk.sent();
+                talk.sent(bytes.len());
                 client.send(&bytes)?
             }
             Ok(Action::Frames(bytes)) => {
-                talk.sent();
+                talk.sent(bytes.len());
                 client.send_raw(&bytes)?
             }
             Ok(Action::Raw(bytes)) => client.send_raw(&bytes)?,

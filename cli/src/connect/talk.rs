@@ -1,6 +1,6 @@
 //! What one connection waits for: answers that are timed, the next ping, the end.
 //!
-//! Rules of this file: nothing here sends or reads; times are taken when they are asked for.
+//! Rule of this file: nothing here sends or reads. The session does, and reports it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,8 +13,10 @@ const MAX_TIMED: usize = 10_000;
 /// How long nothing may move before the client stops waiting for the answers that are still missing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A server that limits its clients reads more than this many messages slowly. `framewise serve` does so.
+/// A server that limits its clients reads more than this many messages, or bytes of messages, slowly. `framewise serve` does
+/// so.
 const MANY: u64 = 100;
+const MANY_BYTES: u64 = 64 * 1024;
 
 /// How long nothing may arrive, not even a ping, while a server reads many messages. `framewise serve` sends a ping every
 /// 20 s.
@@ -46,6 +48,8 @@ pub struct Talk {
     /// Messages that went out, and that came.
     messages_out: u64,
     messages_in: u64,
+    /// The bytes of the messages that went out.
+    bytes_out: u64,
     /// Answers are timed.
     times: bool,
 }
@@ -95,32 +99,34 @@ impl Talk {
             ending: None,
             messages_out: 0,
             messages_in: 0,
+            bytes_out: 0,
             times: args.rtt,
         }
     }
 
-    /// A message goes out, which may be answered.
-    pub fn sent(&mut self) {
+    /// Records that a message of so many bytes goes out, which may be answered.
+    pub fn sent(&mut self, bytes: usize) {
         self.messages_out += 1;
+        self.bytes_out += bytes as u64;
         if self.times {
             push(&mut self.messages, Instant::now());
         }
     }
 
-    /// A ping goes out.
+    /// Records that a ping goes out.
     pub fn time_ping(&mut self, payload: &[u8]) {
         if self.times {
             push(&mut self.pings, (payload.to_vec(), Instant::now()));
         }
     }
 
-    /// A message came: how long ago the one was sent that it answers, if that was timed.
+    /// Records that a message has arrived. Returns how long ago the message that it answers was sent, if that was timed.
     pub fn received(&mut self) -> Option<Duration> {
         self.messages_in += 1;
         self.messages.pop_front().map(|at| at.elapsed())
     }
 
-    /// How long ago a ping with this payload was sent. A pong may answer several pings (RFC 6455 §5.5.3-1).
+    /// Returns how long ago a ping with this payload was sent. A pong may answer several pings (RFC 6455 §5.5.3-1).
     pub fn ponged(&mut self, payload: &[u8]) -> Option<Duration> {
         let at = self.pings.iter().position(|(sent, _)| sent == payload)?;
         self.pings.drain(..=at).next_back().map(|(_, at)| at.elapsed())
@@ -156,7 +162,7 @@ impl Talk {
     /// Begins the end: nothing more will be sent. The connection ends after `wait` or, without it, when nothing has moved for
     /// a while.
     pub fn end(&mut self, now: Instant, wait: Option<Duration>, traffic: Traffic) {
-        let has_many = self.messages_out > MANY;
+        let has_many = self.messages_out > MANY || self.bytes_out > MANY_BYTES;
         let patience = if has_many { LONG_PATIENCE } else { PATIENCE };
         self.ending = Some(Ending {
             at: now + wait.unwrap_or(patience),
@@ -167,7 +173,7 @@ impl Talk {
         });
     }
 
-    /// Whether that has been said.
+    /// Reports whether the end has begun.
     pub fn is_ending(&self) -> bool {
         self.ending.is_some()
     }
@@ -194,9 +200,9 @@ impl Talk {
         now >= ending.at || (ending.is_read && self.messages_in >= self.messages_out)
     }
 
-    /// Reports whether the connection ends although the server has not confirmed that it has read everything.
+    /// Reports whether messages were sent, and the server has not confirmed that it has read all of them.
     pub fn is_unconfirmed(&self) -> bool {
-        self.ending.as_ref().is_some_and(|ending| ending.patience.is_some() && !ending.is_read)
+        self.messages_out > 0 && !self.ending.as_ref().is_some_and(|ending| ending.is_read)
     }
 
     /// Returns how long to wait for the next event, or `None` if nothing is due.
@@ -235,7 +241,7 @@ mod tests {
     /// Returns a talk in which `messages` were sent and the end has begun.
     fn ending(now: Instant, messages: u64) -> Talk {
         let mut talk = Talk::new(&Command::parse_from(["connect", "ws://h/"]).args);
-        (0..messages).for_each(|_| talk.sent());
+        (0..messages).for_each(|_| talk.sent(5));
         talk.end(now, None, Traffic::default());
         talk
     }
@@ -271,5 +277,18 @@ mod tests {
         let mut talk = ending(start, 100);
         assert!(!talk.has_ended(after(9), false, Traffic { received: 2, queued: 0 }));
         assert!(talk.has_ended(after(10), false, Traffic { received: 4, queued: 0 }));
+    }
+
+    /// A few long messages may take a server as long as many short ones.
+    #[test]
+    fn long_messages_are_waited_for_like_many() {
+        let start = Instant::now();
+        let mut talk = Talk::new(&Command::parse_from(["connect", "ws://h/"]).args);
+        talk.sent(900_000);
+        talk.end(start, None, Traffic::default());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert!(!talk.has_ended(after(20), false, Traffic { received: 2, queued: 0 }));
+        assert!(!talk.has_ended(after(49), false, Traffic { received: 2, queued: 0 }));
+        assert!(talk.has_ended(after(50), false, Traffic { received: 2, queued: 0 }));
     }
 }

@@ -15,7 +15,7 @@ use tracing::info;
 
 use crate::serve::attempts::{self, Fate};
 use crate::serve::events::shortened;
-use crate::serve::guard::{Guard, Wanted, teach};
+use crate::serve::guard::{Guard, Wanted};
 use crate::serve::metrics::Metrics;
 use crate::serve::pages::{self, Pages};
 use crate::serve::rooms::Path;
@@ -87,10 +87,12 @@ impl Admission {
             });
         }
         if room_of(request).is_none() {
-            return Decision::Respond(pages::bad_room(request, lang));
+            let rule = ("room", texts::ROOM_RULE, texts::ROOM_FIX);
+            return Decision::Respond(self.guard.bad_parameter(request, client, rule, lang));
         }
         if matches!(path, Some(Path::Events { .. })) && client_of(request).is_err() {
-            return Decision::Respond(pages::bad_client(request, lang));
+            let rule = ("client", texts::CLIENT_RULE, texts::CLIENT_FIX);
+            return Decision::Respond(self.guard.bad_parameter(request, client, rule, lang));
         }
         if !request.is_handshake() {
             let explained = self.guard.explain(request, client, lang);
@@ -99,13 +101,7 @@ impl Admission {
         }
         let open = self.by_client.get(&client).copied().unwrap_or_default();
         if self.max_per_client.is_some_and(|most| open >= most) {
-            let found = format!("{client}: {open}");
-            let response = |lang| {
-                let (rule, fix) = (texts::MANY_RULE, texts::MANY_FIX.get(lang));
-                teach(429, rule, "RFC 6585 4", &found, fix, lang)
-            };
-            self.guard.keep(attempts::attempt(request), response);
-            return Decision::Respond(response(lang));
+            return Decision::Respond(self.guard.too_many(request, client, open, lang));
         }
         if let Some(id) = attempts::attempt(request) {
             self.guard.attempts.keep(id, Fate::Accepted);

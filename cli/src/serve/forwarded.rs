@@ -15,8 +15,10 @@ use framewise::Request;
 use ipnet::IpNet;
 
 /// Header fields that proxies add.
-const FIELDS: [&str; 6] =
-    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via"];
+const FIELDS: [&str; 4] = ["forwarded", "x-real-ip", "cf-connecting-ip", "via"];
+
+/// The beginning of the names of other such fields.
+const PREFIX: &str = "x-forwarded-";
 
 /// The addresses of the reverse proxies whose header fields count.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +58,8 @@ impl Proxies {
         from: SocketAddr,
     ) -> Result<Requester, Contradiction> {
         let direct = from.ip().to_canonical();
-        let is_forwarded = FIELDS.iter().any(|name| request.fields().first(name).is_some());
+        // Hardly any program besides a proxy speaks HTTP/1.0.
+        let is_forwarded = request.is_http_1_0() || request.fields().iter().any(is_of_proxy);
         if !self.contains(direct) {
             return Ok(Requester { address: direct, host: None, is_forwarded });
         }
@@ -100,6 +103,13 @@ impl Proxies {
         }
         nearest
     }
+}
+
+/// Reports whether proxies add a header field with this name.
+fn is_of_proxy((name, _): (&str, &[u8])) -> bool {
+    let start = name.as_bytes().get(..PREFIX.len());
+    FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field))
+        || start.is_some_and(|start| start.eq_ignore_ascii_case(PREFIX.as_bytes()))
 }
 
 /// Returns the elements of a list that may be spread over several fields of this name.

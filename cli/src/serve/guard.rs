@@ -21,12 +21,15 @@ use crate::serve::attempts::{self, Attempts, Fate};
 use crate::serve::events::shortened;
 use crate::serve::forwarded::{Contradiction, Proxies, Requester};
 use crate::serve::guesses::{Guesses, LONGEST_DELAY, Verdict};
-use crate::serve::hosts::Hosts;
+use crate::serve::hosts::{Hosts, name_of};
 use crate::serve::routes::parameter;
 use crate::texts;
 
 /// The maximum number of characters of a request that a response or a log line quotes.
 const MAX_FOUND: usize = 80;
+
+/// How many seconds a client that has too many connections should wait.
+const RETRY_AFTER: &str = "10";
 
 /// The checks that every request has to pass.
 #[derive(Clone, Debug)]
@@ -43,7 +46,7 @@ pub struct Guard {
     pub log_lang: Lang,
 }
 
-/// What a request asks for.
+/// The kind of resource that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     WebSocket,
@@ -150,6 +153,34 @@ impl Guard {
         Noted { client: Some(client).filter(|client| *client != from.ip()), is_logged: false }
     }
 
+    /// Refuses a request whose parameter `name` has a value that it must not have.
+    pub fn bad_parameter(
+        &self,
+        request: &Request<'_>,
+        client: IpAddr,
+        (name, rule, fix): (&str, Bilingual, Bilingual),
+        lang: Lang,
+    ) -> Response {
+        let found = parameter(request, name).and_then(Result::ok).unwrap_or_default();
+        let (section, value) = ("RFC 9110 15.5.1", String::new());
+        let reason = Reason { status: 400, rule, section, found, fix, value };
+        self.refuse(request, client, &reason, lang)
+    }
+
+    /// Refuses a WebSocket to a client that has `open` of them already.
+    pub fn too_many(
+        &self,
+        request: &Request<'_>,
+        client: IpAddr,
+        open: usize,
+        lang: Lang,
+    ) -> Response {
+        let (section, found, value) = ("RFC 6585 4", format!("{client}: {open}"), String::new());
+        let (rule, fix) = (texts::MANY_RULE, texts::MANY_FIX);
+        let reason = Reason { status: 429, rule, section, found, fix, value };
+        self.refuse(request, client, &reason, lang)
+    }
+
     /// Keeps the response to an attempt of the page.
     pub fn keep(&self, attempt: Option<String>, response: impl Fn(Lang) -> Response) {
         if let Some(id) = attempt {
@@ -167,7 +198,7 @@ impl Guard {
             section: "RFC 6455 10.2",
             found: host.to_owned(),
             fix: texts::HOST_FIX,
-            value: host.split(':').next().unwrap_or_default().to_owned(),
+            value: Some(name_of(host)).filter(|name| !name.is_empty()).unwrap_or("NAME".to_owned()),
         })
     }
 
@@ -194,7 +225,7 @@ impl Guard {
             status: 403,
             rule: texts::ORIGIN_RULE,
             section: "RFC 6455 10.2",
-            fix: if wanted == Wanted::WebSocket { texts::ORIGIN_FIX } else { texts::LOCAL_FIX },
+            fix: if wanted == Wanted::WebSocket { texts::ORIGIN_FIX } else { texts::OWN_PAGE_FIX },
             value: if can_be_named { page.clone() } else { "any".to_owned() },
             found: page,
         })
@@ -231,7 +262,10 @@ impl Guard {
                     status: 403,
                     rule: texts::LOCAL_RULE,
                     section: "RFC 9110 15.5.4",
-                    found: requester.address.to_string(),
+                    found: match requester.is_forwarded {
+                        true => texts::FORWARDED.with(lang, &[&requester.address]),
+                        false => requester.address.to_string(),
+                    },
                     fix: texts::LOCAL_FIX,
                     value: String::new(),
                 })
@@ -327,6 +361,7 @@ impl Reason {
         let response = teach(self.status, self.rule, self.section, &self.found, &fix, lang);
         match self.status {
             401 => response.header("WWW-Authenticate", "Bearer").expect("one word"),
+            429 => response.header("Retry-After", RETRY_AFTER).expect("a number"),
             _ => response,
         }
     }

@@ -57,7 +57,7 @@ impl Hosts {
 }
 
 /// Returns the name or address of a Host, in lower case, without its port, brackets and final dot.
-fn name_of(host: &str) -> String {
+pub fn name_of(host: &str) -> String {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         // More than one colon: an IPv6 address without brackets.

@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use crate::serve::events::json;
 use crate::serve::guard::{teach, upgrade};
-use crate::serve::routes::parameter;
 use crate::texts;
 
 /// Pages may load what comes from here, and nothing else; nobody may frame them.
@@ -36,7 +35,7 @@ const SOCKETS: [&str; 4] = ["/", "/echo", "/ws", "/ws/events"];
 /// The pages, without the files that they load.
 const PAGES: [&str; 5] = ["/", "/docs", "/health", "/metrics", "/asyncapi.json"];
 
-/// Everything that is not a WebSocket.
+/// The pages of the server, and its other responses over plain HTTP.
 pub struct Pages {
     lang: Lang,
     started: Instant,
@@ -129,18 +128,6 @@ fn nearest(route: &str) -> Option<&'static str> {
     let distances = paths.map(|path| (strsim::osa_distance(path, &plain), *path));
     let is_near = |(distance, path): &(usize, &str)| *distance <= 2 && *distance < path.len() - 1;
     distances.filter(is_near).min().map(|(_, path)| path)
-}
-
-/// A room that cannot be.
-pub fn bad_room(request: &Request<'_>, lang: Lang) -> Response {
-    let found = parameter(request, "room").and_then(Result::ok).unwrap_or_default();
-    teach(400, texts::ROOM_RULE, "RFC 9110 15.5.1", &found, texts::ROOM_FIX.get(lang), lang)
-}
-
-/// Returns a 400 that explains what `?client=` can be.
-pub fn bad_client(request: &Request<'_>, lang: Lang) -> Response {
-    let found = parameter(request, "client").and_then(Result::ok).unwrap_or_default();
-    teach(400, texts::CLIENT_RULE, "RFC 9110 15.5.1", &found, texts::CLIENT_FIX.get(lang), lang)
 }
 
 /// A request for a page where only a WebSocket is.

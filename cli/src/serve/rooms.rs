@@ -22,7 +22,7 @@ pub const LOBBY: &str = "lobby";
 /// Bytes of the longest group name: the longest prefix and 64 characters.
 pub const MAX_GROUP_NAME: usize = 9 + 4 * MAX_NAME;
 
-/// What a connection came for.
+/// The WebSocket path of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
     /// `/` and `/echo`.
@@ -116,12 +116,12 @@ impl Rooms {
         Some(member)
     }
 
-    /// One of them.
+    /// Returns the member of a connection.
     pub fn get(&self, peer: PeerId) -> Option<&Member> {
         self.members.get(&peer)
     }
 
-    /// One of them, to change how much it has sent.
+    /// Returns the member of a connection, to charge its budget.
     pub fn get_mut(&mut self, peer: PeerId) -> Option<&mut Member> {
         self.members.get_mut(&peer)
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 use framewise::Config;
 use framewise::StartError;
 use framewise::config::{KeyPolicy, Origin, OriginPolicy, OriginRule};
@@ -55,10 +55,10 @@ pub struct Args {
     #[arg(long, env = "FRAMEWISE_RATE_BYTES", value_name = "BYTES", default_value_t = 256 * 1024)]
     pub rate_bytes: u32,
     /// Connections at once [default: as many as descriptors allow]
-    #[arg(long, env = "FRAMEWISE_MAX_CONNECTIONS", value_name = "N")]
+    #[arg(long, env = "FRAMEWISE_MAX_CONNECTIONS", value_name = "N", value_parser = at_least_one())]
     pub max_connections: Option<usize>,
     /// Connections at once from one IP address, of which a browser needs up to six for the page [default: any number]
-    #[arg(long, env = "FRAMEWISE_MAX_PER_IP", value_name = "N")]
+    #[arg(long, env = "FRAMEWISE_MAX_PER_IP", value_name = "N", value_parser = at_least_one())]
     pub max_per_ip: Option<usize>,
     /// Refuse a Sec-WebSocket-Key that does not decode to 16 bytes; without it the key is accepted, with a note and a warning
     #[arg(long, env = "FRAMEWISE_STRICT_KEY")]
@@ -234,6 +234,10 @@ fn option_of(setting: &str) -> &str {
 pub enum Log {
     Text,
     Json,
+}
+
+fn at_least_one() -> impl TypedValueParser<Value = usize> {
+    RangedU64ValueParser::<usize>::new().range(1..)
 }
 
 impl Args {
