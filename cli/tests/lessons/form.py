@@ -93,9 +93,7 @@ def check(lessons):
         for path in sorted((lessons / lang).glob("*.md")):
             found = faults(path, path.read_text())
             log += [f"FAILED {fault}" for fault in found] or [f"ok     {lang}/{path.name}: form"]
-            for index in lessons.glob("README*.md"):
-                if re.match(r"\d\d-", path.name) and f"({lang}/{path.name})" not in index.read_text():
-                    in_language = index.name == ("README.pt-BR.md" if lang == "pt" else "README.md")
-                    if in_language:
-                        log.append(f"FAILED {index.name}:1: there is no link to {lang}/{path.name}")
+            index = lessons / ("README.pt-BR.md" if lang == "pt" else "README.md")
+            if re.match(r"\d\d-", path.name) and f"({lang}/{path.name})" not in index.read_text():
+                log.append(f"FAILED {index.name}:1: there is no link to {lang}/{path.name}")
     return "".join(line + "\n" for line in log)

@@ -3,6 +3,7 @@
 import concurrent.futures
 import os
 import pathlib
+import shutil
 import tempfile
 
 import form
@@ -143,6 +144,38 @@ FORMS = [
 def line_of(page, text):
     """Returns the number of the line on which a text begins."""
     return page[: page.index(text)].count("\n") + 1
+
+
+# What is changed in a copy of all lessons, and what is reported then.
+LESSONS_CHANGES = [
+    ("a page that is missing in a language", "pt/01-handshake.md", None, "FAILED en/01-handshake.md:1: there is no pt/01-handshake.md"),
+    ("a lesson that no index lists", "README.pt-BR.md", ("(pt/02-frame.md)", ""), "FAILED README.pt-BR.md:1: there is no link to pt/02-frame.md"),
+    ("a picture that was changed by hand", "pictures/frame-en.svg", ("fa", "fb"), "FAILED pictures/frame-en.svg"),
+    ("bytes that a picture does not show", "files/attack.py", ("school.example", "library.example"), "FAILED pictures/poisoning-pt.svg"),
+    ("a key that a picture does not show", "files/request.http", ("dGhl", "dGhm"), "FAILED pictures/accept-en.svg"),
+]
+
+
+def check_all(lessons, framewise, pictures):
+    """Returns a line for each change of a copy of all lessons."""
+    log = []
+    for words, name, change, wanted in LESSONS_CHANGES:
+        with tempfile.TemporaryDirectory(prefix="framewise-lesson-") as folder:
+            copy = pathlib.Path(folder) / "docs" / "lessons"
+            shutil.copytree(lessons, copy)
+            path = copy / name
+            if change:
+                before = path.read_bytes()
+                after = before.replace(change[0].encode(), change[1].encode(), 1)
+                assert before != after, words
+                path.write_bytes(after)
+            else:
+                path.unlink()
+            result = form.check(copy) + pictures(copy, framewise)
+            is_found = any(row.startswith(wanted) for row in result.splitlines())
+            log.append(f"{'ok    ' if is_found else 'FAILED'} self-test: {words} is noticed")
+            log += [] if is_found else ["    | " + row for row in result.splitlines()]
+    return "".join(line + "\n" for line in log)
 
 
 def check(framewise, play, version):
