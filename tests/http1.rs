@@ -298,7 +298,7 @@ fn responses_without_a_body_are_followed_by_the_next_one() {
     let text = String::from_utf8(client.read_to_end()).expect("text");
     let heads: Vec<&str> = text.split_terminator("\r\n\r\n").collect();
     let lines: Vec<&str> = heads.iter().filter_map(|head| head.lines().next()).collect();
-    assert_eq!(lines, ["HTTP/1.1 200 OK", "HTTP/1.1 304 ", "HTTP/1.1 204 No Content"]);
+    assert_eq!(lines, ["HTTP/1.1 200 OK", "HTTP/1.1 304 Not Modified", "HTTP/1.1 204 No Content"]);
     assert!(heads[0].contains("\r\nContent-Length: 6\r\nConnection: keep-alive"), "{text}");
     assert!(heads[1].ends_with("\r\nConnection: keep-alive") && !heads[1].contains("Length"));
     drop(client);

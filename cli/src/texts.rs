@@ -170,9 +170,9 @@ table! {
                   "Conectado a {}. /help mostra os comandos, /sair encerra.";
     CLOSED_WITH: "Closed: {} {}", "Fechado: {} {}";
     AGAIN_IN: "Connecting again in {} s", "Conectando de novo em {} s";
-    NOT_SENT_LINES: "Not sent, because the connection is closed: {} lines", "Não enviadas, porque a conexão está fechada: {} linhas";
-    NOT_SENT_REST: "Not sent, because the connection is closed: the rest of the input, at least {} lines",
-                   "Não enviado, porque a conexão está fechada: o resto da entrada, pelo menos {} linhas";
+    NOT_SENT_LINES: "Lines not sent, because the connection is closed: {}", "Linhas não enviadas, porque a conexão está fechada: {}";
+    NOT_SENT_REST: "Rest of the input not sent, because the connection is closed; lines: {} or more",
+                   "Resto da entrada não enviado, porque a conexão está fechada; linhas: {} ou mais";
     NOT_SENT_FULL: "Not sent: {} MiB of lines wait to be sent already.", "Não enviado: {} MiB de linhas já esperam para ser enviados.";
     NOT_SENT_CUT: "Not sent: this terminal passes on at most {} bytes of a line, so the end of the line is missing.",
                   "Não enviado: este terminal entrega no máximo {} bytes de uma linha, por isso falta o fim dela.";

@@ -528,7 +528,7 @@ fn lines_without_a_connection_are_reported() {
     drop(listener.accept().expect("a client"));
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("the rest of the input, at least 2 lines"));
+    assert!(stderr(&output).contains("lines: 2 or more"));
 }
 
 /// Lines that were sent may be lost together with the connection. Nobody knows, so the client says so and fails.

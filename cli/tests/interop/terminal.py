@@ -334,7 +334,7 @@ def typed_lines_of_a_closed_connection_are_counted():
     terminal.type("half")
     terminal.shows("half")
     client.drop()
-    terminal.shows("Not sent, because the connection is closed: 3 lines")
+    terminal.shows("Lines not sent, because the connection is closed: 3")
     terminal.shows("code 1")
     # What was typed of another line is still there, and the terminal works as before.
     terminal.shows("> half")
@@ -371,7 +371,7 @@ def ctrl_c_ends_it_although_the_server_does_not_read():
         terminal.keys("Enter")
     terminal.paste("last\n")
     terminal.keys("C-c")
-    terminal.shows("Not sent, because the connection is closed: ")
+    terminal.shows("Lines not sent, because the connection is closed: ")
     terminal.shows("code 3")
 
 
@@ -616,7 +616,7 @@ def a_first_attempt_that_fails_is_repeated_until_ctrl_c():
             terminal.shows("Connecting again in 1 s")
         terminal.paste("lost\n")
         terminal.keys("C-c")
-        terminal.shows("Not sent, because the connection is closed: 1 lines")
+        terminal.shows("Lines not sent, because the connection is closed: 1")
         terminal.shows("code 1")
 
 
