@@ -179,11 +179,11 @@ fn payload(header: &Header, at: u64, wire: &[u8], clear: &[u8], lang: Lang) -> V
 
 /// Returns the row that names a broken rule and the places in the frame that break it.
 fn broken(violation: Violation, places: &[Place], lang: Lang) -> Vec<String> {
-    let code = violation.code();
+    let (rule, code) = (violation.describe(lang), violation.code());
     let places: Vec<String> = places.iter().map(|place| named_place(place, lang)).collect();
     let mut rows = vec![match places.join(", ") {
-        none if none.is_empty() => texts::ROW_BROKEN.with(lang, &[&violation, &code]),
-        places => texts::ROW_BROKEN_AT.with(lang, &[&places, &violation, &code]),
+        none if none.is_empty() => texts::ROW_BROKEN.with(lang, &[&rule, &code]),
+        places => texts::ROW_BROKEN_AT.with(lang, &[&places, &rule, &code]),
     }];
     if violation.section() == "10.4" {
         rows.push(texts::ROW_OUR_LIMIT.get(lang).to_owned());

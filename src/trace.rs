@@ -276,7 +276,7 @@ impl Part<'_> {
             Part::Payload { header, wire, clear } => seen(payload(*header, wire, clear, lang)),
             Part::Body(line) => seen(printable(&String::from_utf8_lossy(line))),
             Part::Broken(Fault::Violation(violation)) => {
-                seen(texts::TRACE_NOT_READ.with(lang, &[violation]))
+                seen(texts::TRACE_NOT_READ.with(lang, &[&violation.describe(lang)]))
             }
             Part::Broken(Fault::Refusal(refusal)) => {
                 let (rule, section) = (refusal.rule.text().get(lang), refusal.rule.section());

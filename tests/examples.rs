@@ -661,7 +661,7 @@ not read: 48 65 6c 6c 6f
 ";
     assert_eq!((code, printed.as_str()), (Some(3), expected));
     let (_, printed) = dissected("pt", "810548656c6c6f");
-    let expected = "\n=> violação no bit 8 (MASK): RFC 6455 5.1: a client must mask every frame \
+    let expected = "\n=> violação no bit 8 (MASK): RFC 6455 5.1: um cliente deve mascarar cada frame \
         (código de fechamento 1002)\nnão lido: 48 65 6c 6c 6f\n";
     assert!(printed.ends_with(expected), "{printed}");
 

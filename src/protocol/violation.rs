@@ -1,18 +1,22 @@
 //! RFC 6455 §7.1.7, §7.4.1: every rule that the peer can break on an open connection, each a [`Violation`].
 //!
-//! The table below is the only place that maps a broken rule to its section, its normative clause, its close code and
-//! the reason in the Close frame. Code that fails a connection uses one of these variants.
+//! The table below is the only place that maps a broken rule to its section, its normative clause, its close code, the reason in the
+//! Close frame and the same in Portuguese. Code that fails a connection uses one of these variants.
 
 use std::fmt;
+
+use crate::lang::Lang;
 
 /// A rule that the peer broke, so that the connection fails.
 ///
 /// ```
+/// use framewise::lang::Lang;
 /// use framewise::protocol::violation::Violation;
 ///
 /// let rule = Violation::UnmaskedFrame;
 /// assert_eq!((rule.section(), rule.code()), ("5.1", 1002));
 /// assert_eq!(rule.to_string(), "RFC 6455 5.1: a client must mask every frame");
+/// assert_eq!(rule.describe(Lang::Pt), "RFC 6455 5.1: um cliente deve mascarar cada frame");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -65,6 +69,7 @@ struct ViolationRow {
     clause: &'static str,
     code: u16,
     text: &'static str,
+    portuguese: &'static str,
 }
 
 const PROTOCOL_ERROR: u16 = 1002;
@@ -117,43 +122,53 @@ impl Violation {
         self.row().text
     }
 
+    /// Returns the rule in a few words, with its section, for people who read `lang`. In English, this is what `Display` writes.
+    pub fn describe(self, lang: Lang) -> String {
+        let row = self.row();
+        let text = match lang {
+            Lang::En => row.text,
+            Lang::Pt => row.portuguese,
+        };
+        format!("RFC 6455 {}: {text}", row.section)
+    }
+
     /// Returns the reason of the Close frame: ASCII, at most 123 bytes (§5.5.1).
     pub fn reason(self) -> String {
-        format!("RFC 6455 {}: {}", self.section(), self.text())
+        self.describe(Lang::En)
     }
 
     #[rustfmt::skip]
     fn row(self) -> ViolationRow {
         use Violation::*;
-        let (section, clause, code, text) = match self {
-            ReservedBits       => ("5.2",   "5.2-3",   PROTOCOL_ERROR, "RSV bits must be 0 without an extension"),
-            ReservedOpcode     => ("5.2",   "5.2-4",   PROTOCOL_ERROR, "reserved opcode"),
-            UnmaskedFrame      => ("5.1",   "5.1-2",   PROTOCOL_ERROR, "a client must mask every frame"),
-            MaskedFrame        => ("5.1",   "5.1-5",   PROTOCOL_ERROR, "a server must not mask a frame"),
-            LengthNotMinimal   => ("5.2",   "5.2-6",   PROTOCOL_ERROR, "the length must use the fewest bytes"),
-            LengthTopBit       => ("5.2",   "5.2-5",   PROTOCOL_ERROR, "the top bit of a 64-bit length must be 0"),
-            FragmentedControl  => ("5.5",   "5.5-2",   PROTOCOL_ERROR, "a control frame must not be fragmented"),
-            ControlTooLong     => ("5.5",   "5.5-1",   PROTOCOL_ERROR, "a control frame has at most 125 bytes"),
-            NothingToContinue  => ("5.4",   "5.4-12",  PROTOCOL_ERROR, "continuation without a message to continue"),
-            MessageInterrupted => ("5.4",   "5.4-4",   PROTOCOL_ERROR, "new message before the last one ended"),
-            InvalidUtf8        => ("8.1",   "8.1-1",   INVALID_DATA,   "text must be valid UTF-8"),
-            TruncatedCloseCode => ("5.5.1", "5.5.1-2", PROTOCOL_ERROR, "a close body starts with a 2-byte code"),
-            InvalidCloseCode   => ("7.4",   "7.4.1-3", PROTOCOL_ERROR, "this close code must not be sent"),
-            InvalidCloseReason => ("8.1",   "8.1-1",   INVALID_DATA,   "a close reason must be valid UTF-8"),
-            MessageTooBig      => ("10.4",  "10.4-1",  TOO_BIG,        "message larger than the limit"),
-            TooManyFragments   => ("10.4",  "10.4-2",  POLICY,         "more fragments than the limit"),
-            OutputLimit        => ("10.4",  "10.4-1",  POLICY,         "output limit reached, the peer reads too slowly"),
-            MessageMemory      => ("10.4",  "10.4-1",  TOO_BIG,        "no memory left for this message"),
-            OutputMemory       => ("10.4",  "10.4-1",  POLICY,         "no memory left, the peer reads too slowly"),
-            PingUnanswered     => ("5.5.2", "5.5.2-2", POLICY,         "no pong in time"),
+        let (section, clause, code, text, portuguese) = match self {
+            ReservedBits       => ("5.2",   "5.2-3",   PROTOCOL_ERROR, "RSV bits must be 0 without an extension",         "sem extensão, os bits RSV devem ser 0"),
+            ReservedOpcode     => ("5.2",   "5.2-4",   PROTOCOL_ERROR, "reserved opcode",                                 "opcode reservado"),
+            UnmaskedFrame      => ("5.1",   "5.1-2",   PROTOCOL_ERROR, "a client must mask every frame",                  "um cliente deve mascarar cada frame"),
+            MaskedFrame        => ("5.1",   "5.1-5",   PROTOCOL_ERROR, "a server must not mask a frame",                  "um servidor não deve mascarar nenhum frame"),
+            LengthNotMinimal   => ("5.2",   "5.2-6",   PROTOCOL_ERROR, "the length must use the fewest bytes",            "o comprimento deve usar o menor número de bytes"),
+            LengthTopBit       => ("5.2",   "5.2-5",   PROTOCOL_ERROR, "the top bit of a 64-bit length must be 0",        "o primeiro bit de um comprimento de 64 bits deve ser 0"),
+            FragmentedControl  => ("5.5",   "5.5-2",   PROTOCOL_ERROR, "a control frame must not be fragmented",          "um frame de controle não deve ser fragmentado"),
+            ControlTooLong     => ("5.5",   "5.5-1",   PROTOCOL_ERROR, "a control frame has at most 125 bytes",           "um frame de controle tem no máximo 125 bytes"),
+            NothingToContinue  => ("5.4",   "5.4-12",  PROTOCOL_ERROR, "continuation without a message to continue",      "continuação sem mensagem para continuar"),
+            MessageInterrupted => ("5.4",   "5.4-4",   PROTOCOL_ERROR, "new message before the last one ended",           "mensagem nova antes do fim da anterior"),
+            InvalidUtf8        => ("8.1",   "8.1-1",   INVALID_DATA,   "text must be valid UTF-8",                        "o texto deve ser UTF-8 válido"),
+            TruncatedCloseCode => ("5.5.1", "5.5.1-2", PROTOCOL_ERROR, "a close body starts with a 2-byte code",          "o corpo de um Close começa com um código de 2 bytes"),
+            InvalidCloseCode   => ("7.4",   "7.4.1-3", PROTOCOL_ERROR, "this close code must not be sent",                "este código de fechamento não deve ser enviado"),
+            InvalidCloseReason => ("8.1",   "8.1-1",   INVALID_DATA,   "a close reason must be valid UTF-8",              "o motivo de um Close deve ser UTF-8 válido"),
+            MessageTooBig      => ("10.4",  "10.4-1",  TOO_BIG,        "message larger than the limit",                   "mensagem maior que o limite"),
+            TooManyFragments   => ("10.4",  "10.4-2",  POLICY,         "more fragments than the limit",                   "mais fragmentos que o limite"),
+            OutputLimit        => ("10.4",  "10.4-1",  POLICY,         "output limit reached, the peer reads too slowly", "limite de saída atingido: o outro lado lê devagar demais"),
+            MessageMemory      => ("10.4",  "10.4-1",  TOO_BIG,        "no memory left for this message",                 "não há mais memória para esta mensagem"),
+            OutputMemory       => ("10.4",  "10.4-1",  POLICY,         "no memory left, the peer reads too slowly",       "não há mais memória: o outro lado lê devagar demais"),
+            PingUnanswered     => ("5.5.2", "5.5.2-2", POLICY,         "no pong in time",                                 "nenhum pong a tempo"),
         };
-        ViolationRow { section, clause, code, text }
+        ViolationRow { section, clause, code, text, portuguese }
     }
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "RFC 6455 {}: {}", self.section(), self.text())
+        out.write_str(&self.describe(Lang::En))
     }
 }
 
