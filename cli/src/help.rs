@@ -35,6 +35,8 @@ const PAGES: &[Page] = &[
         ("strict_key", "Recusa um Sec-WebSocket-Key que não tem 16 bytes; sem esta opção ele é aceito, com uma nota e um aviso"),
         ("lenient_key", "Sem efeito: é o padrão"),
         ("log_messages", "Põe no log o texto de todas as mensagens, que são privadas; sem esta opção, só quem entra, sai ou é recusado"),
+        ("record", "Grava todos os bytes de todas as conexões neste arquivo, que não pode existir; tokens e cookies viram asteriscos, as mensagens não"),
+        ("record_limit", "Maior gravação em bytes; acima disso ela termina, e a aula continua"),
         ("log", "Como o log é escrito"),
         ("log_level", "O que entra no log, no mínimo"),
         ("max_memory", "Memória máxima de todas as conexões juntas; acima disso a maior é fechada [padrão: um quarto da que o processo pode usar]"),
@@ -122,7 +124,7 @@ const PAGES: &[Page] = &[
 #[rustfmt::skip]
 const VALUES: &[(&str, &str)] = &[
     ("SECONDS", "SEGUNDOS"), ("HEADER", "CABEÇALHO"), ("NAME", "NOME"), ("TEXT", "TEXTO"), ("LEVEL", "NÍVEL"),
-    ("ORIGIN", "ORIGEM"), ("CODE[:REASON]", "CÓDIGO[:MOTIVO]"), ("LANG", "IDIOMA"), ("PORT", "PORTA"), ("LISTEN", "ESCUTA"), ("TARGET", "ALVO"),
+    ("ORIGIN", "ORIGEM"), ("CODE[:REASON]", "CÓDIGO[:MOTIVO]"), ("LANG", "IDIOMA"), ("PORT", "PORTA"), ("FILE", "ARQUIVO"), ("LISTEN", "ESCUTA"), ("TARGET", "ALVO"),
     ("FOLDER", "PASTA"), ("[CODE [REASON]]", "[CÓDIGO [MOTIVO]]"),
 ];
 

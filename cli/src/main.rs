@@ -9,6 +9,7 @@ mod explain;
 mod help;
 mod load;
 mod reach;
+mod recording;
 mod relay;
 mod serve;
 mod settings_page;

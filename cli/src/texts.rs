@@ -74,6 +74,15 @@ table! {
     LOG_MEMORY: "memory limit of all connections together", "limite de memória de todas as conexões juntas";
     BINARY_MESSAGE: "[binary, {} bytes]", "[binário, {} bytes]";
     NO_TLS: "wss:// needs TLS, which this client does not speak: use ws://", "wss:// exige TLS, que este cliente não fala: use ws://";
+    LOG_RECORDS: "--record: the recording has the text of all messages, private ones included", "--record: a gravação contém o texto de todas as mensagens, inclusive as particulares";
+    RECORD_LIMIT: "the recording has reached --record-limit and ends here; the class goes on",
+                  "a gravação atingiu --record-limit e termina aqui; a aula continua";
+    RECORD_FAILED: "the recording cannot be written any more and ends here; the class goes on",
+                   "não é mais possível escrever a gravação, que termina aqui; a aula continua";
+    RECORD_SLOW: "the recording ends here, because the disk is slower than the class, which goes on",
+                 "a gravação termina aqui, porque o disco é mais lento que a turma; a aula continua";
+    RECORD_UNFINISHED: "the last lines of the recording may be missing, because the disk is slow",
+                       "podem faltar as últimas linhas da gravação, porque o disco está lento";
     LOG_PAUSED: "accepting is paused for a moment", "a aceitação de conexões está pausada por um momento";
 
     // Errors in events.
@@ -206,6 +215,10 @@ table! {
                  "{} dígitos hexadecimais não formam bytes inteiros; com --raw, a entrada vale como está";
     EXPLAIN_NOT_HEX: "the input has something other than hexadecimal digits", "a entrada tem algo que não é dígito hexadecimal";
     EXPLAIN_TOO_LONG: "the input is longer than {} bytes", "a entrada tem mais de {} bytes";
+
+    // Recordings.
+    FILE_EXISTS: "{} exists already, and is not overwritten: name another file, or remove this one",
+                 "{} já existe e não é sobrescrito: escolha outro arquivo ou remova este";
 
     // The load generator.
     NOT_YOURS: "{} is not this machine: load only a server of your own, with --yes-i-own-this-server",

@@ -10,7 +10,7 @@
 //!                  │             guesses.rs (tokens); attempts.rs keeps the reasons for the page
 //!                  └─ pages.rs   the page, health, the description of the events
 //! addresses.rs  the first lines: the addresses of the server, and a QR code
-//! watch.rs      the observer: log lines, metrics.rs
+//! watch.rs      the observer: log lines, metrics.rs; with --record also recording/recorder.rs
 //! ```
 
 mod actions;
@@ -48,6 +48,7 @@ use framewise::{Handle, Server, StartError};
 use tracing::{debug, info, warn};
 use tracing_appender::non_blocking::WorkerGuard;
 
+use crate::recording::recorder::Recorder;
 use crate::serve::addresses::Greeting;
 use crate::serve::classroom::Classroom;
 use crate::serve::forwarded::Proxies;
@@ -68,8 +69,8 @@ const DRAIN: Duration = Duration::from_secs(4);
 const STOP_TAKES: Duration = Duration::from_secs(5);
 
 const _: () = assert!(
-    DRAIN.as_millis() + 2 * LAST_WORDS.as_millis() < STOP_TAKES.as_millis(),
-    "the server drains, and then waits for standard output and for the log"
+    DRAIN.as_millis() + 4 * LAST_WORDS.as_millis() < STOP_TAKES.as_millis(),
+    "the server drains, and then waits for the recording, for standard output and for the log"
 );
 
 /// Lines that wait for somebody who reads standard output.
@@ -139,14 +140,25 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     let watch = Watch::new(Rc::clone(&metrics), guard.clone());
     let server =
         Server::bind(config, classroom).map_err(|error: StartError| args.explain(&error, lang))?;
-    let mut server = server.observed_by(watch);
+    let addresses: Vec<SocketAddr> = server.local_addrs().collect();
+    let (recorder, recording) = match &args.record {
+        Some(path) => {
+            let listening = addresses.clone();
+            Recorder::start(path, args.record_limit, listening, lang, args.log_lang(lang))
+                .map_err(|error| args.sources.explain(error, Some("record"), lang))?
+        }
+        None => Default::default(),
+    };
+    let mut server = server.observed_by((watch, recorder));
     if !args.injected.is_empty() {
         let names = args.injected.join(" ");
         debug!(names, "{}", texts::LOG_INJECTED.get(args.log_lang(lang)));
     }
     info!(bytes = server.max_memory(), "{}", texts::LOG_MEMORY.get(args.log_lang(lang)));
-    let addresses: Vec<SocketAddr> = server.local_addrs().collect();
     guard.hosts.loopback_only.set(addresses.iter().all(|address| address.ip().is_loopback()));
+    if let Some(path) = &args.record {
+        warn!(file = %path.display(), "{}", texts::LOG_RECORDS.get(args.log_lang(lang)));
+    }
     let voice = Voice::new();
     stop_on_signals(server.handle(), voice.clone(), lang).map_err(|error| error.to_string())?;
     let columns = addresses::terminal_columns();
@@ -171,6 +183,9 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         }
         metrics.pass(began.elapsed());
     }
+    // The recording ends with its observer.
+    drop(server);
+    recording.wait(2 * LAST_WORDS);
     voice.finish();
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -15,6 +16,7 @@ use ipnet::IpNet;
 use tracing::Level;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
+use crate::recording::recorder;
 use crate::serve::budget;
 use crate::serve::rooms::MAX_GROUP_NAME;
 use crate::serve::routes::SUBPROTOCOL;
@@ -69,6 +71,12 @@ pub struct Args {
     /// Log the text of all messages, which are private; without it only who joins, leaves and is refused is logged
     #[arg(long, env = "FRAMEWISE_LOG_MESSAGES")]
     pub log_messages: bool,
+    /// Record all bytes of all connections into this file, which must not exist; tokens and cookies are replaced by asterisks, the messages are not
+    #[arg(long, env = "FRAMEWISE_RECORD", value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Longest recording in bytes; beyond it the recording ends and the class goes on
+    #[arg(long, env = "FRAMEWISE_RECORD_LIMIT", value_name = "BYTES", default_value_t = 1 << 30, value_parser = clap::value_parser!(u64).range(recorder::MIN_LIMIT..))]
+    pub record_limit: u64,
     /// How the log is written
     #[arg(long, env = "FRAMEWISE_LOG", value_enum, default_value_t = Log::Text)]
     pub log: Log,

@@ -93,8 +93,12 @@ impl Serve {
 
     /// Starts on a free port of 127.0.0.1. Returns the lines of its log as well.
     pub fn start_logged(arguments: &[&str]) -> (Serve, Receiver<String>) {
-        let mut command = framewise(&SERVE);
-        let mut serve = Serve::wait_for(command.args(arguments).stderr(Stdio::piped()));
+        Serve::start_logged_with(framewise(&SERVE).args(arguments))
+    }
+
+    /// Starts a command. Returns the lines of its log as well.
+    pub fn start_logged_with(command: &mut Command) -> (Serve, Receiver<String>) {
+        let mut serve = Serve::wait_for(command.stderr(Stdio::piped()));
         let log = BufReader::new(serve.child.stderr.take().expect("a pipe"));
         let (sender, lines) = channel();
         std::thread::spawn(move || {
