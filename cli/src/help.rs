@@ -85,6 +85,13 @@ const PAGES: &[Page] = &[
         ("hex", "A entrada são dígitos hexadecimais"),
         ("raw", "A entrada são bytes, mesmo que pareça dígitos"),
     ]),
+    ("export", "Converte uma gravação de framewise serve --record para o Wireshark, para as ferramentas de um navegador ou para uma página", &[
+        ("recording", "A gravação; - é a entrada padrão"),
+        ("pcap", "Escreve uma captura de pacotes com IP e TCP inventados, para o Wireshark e o tshark"),
+        ("har", "Escreve um arquivo HTTP (HAR 1.2), para as ferramentas de desenvolvedor de um navegador"),
+        ("html", "Escreve uma página que explica cada byte, sem nenhum acesso à rede"),
+        ("output", "Escreve neste arquivo, que não pode existir, em vez da saída padrão"),
+    ]),
     ("load", "Põe carga em um servidor seu e mostra como ele se sai", &[
         ("url", "O servidor: ws://host:porta/caminho"),
         ("peers", "Conexões"),

@@ -6,6 +6,7 @@ mod clock;
 mod connect;
 mod env_file;
 mod explain;
+mod export;
 mod help;
 mod load;
 mod reach;
@@ -44,6 +45,7 @@ enum Command {
     Serve(Box<serve::Args>),
     Connect(connect::Args),
     Explain(explain::Args),
+    Export(export::Args),
     Load(load::Args),
     Relay(relay::Args),
     /// Write the completions of a shell
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         }
         Command::Connect(args) => connect::run(args, lang),
         Command::Explain(args) => explain::run(args, lang),
+        Command::Export(args) => export::run(args, lang),
         Command::Load(args) => load::run(args, lang),
         Command::Relay(args) => relay::run(args, lang),
         Command::Completions { shell } => {
@@ -145,6 +148,7 @@ fn check_variables(
         Command::Serve(_) => variables.check_file(&known, lang)?,
         Command::Connect(_) | Command::Load(_) | Command::Relay(_) => {}
         Command::Explain(_)
+        | Command::Export(_)
         | Command::Completions { .. }
         | Command::Man { .. }
         | Command::Settings => {

@@ -219,6 +219,39 @@ table! {
     // Recordings.
     FILE_EXISTS: "{} exists already, and is not overwritten: name another file, or remove this one",
                  "{} já existe e não é sobrescrito: escolha outro arquivo ou remova este";
+    NO_RECORDING: "{} is not a recording of framewise serve --record", "{} não é uma gravação de framewise serve --record";
+    OTHER_RECORDING: "{} is a recording of version {}; this program reads version {}", "{} é uma gravação da versão {}; este programa lê a versão {}";
+    BAD_RECORDING: "{}, line {}: {}", "{}, linha {}: {}";
+    RECORDING_NOT_HEX: "hex has something other than pairs of hexadecimal digits", "hex contém algo que não é um par de dígitos hexadecimais";
+    RECORDING_LENGTH: "length is not the number of bytes in hex", "length não é o número de bytes em hex";
+    RECORDING_OPEN_TWICE: "a connection has a higher number than those before it", "uma conexão tem um número maior que as anteriores";
+    RECORDING_NOT_OPEN: "the connection is not open", "a conexão não está aberta";
+    RECORDING_LONG_LINE: "the line has more than {} bytes", "a linha tem mais de {} bytes";
+    RECORDING_TOO_LARGE: "{} has more than {} MiB of bytes, which is too much here; --pcap takes any size, and jq selects connections",
+                         "{} tem mais de {} MiB de bytes, o que é demais aqui; --pcap aceita qualquer tamanho, e o jq seleciona conexões";
+    RECORDING_LIMITED: "note: the recording ends at its --record-limit", "nota: a gravação termina no seu --record-limit";
+    RECORDING_SLOW: "note: the recording ends early, because the disk was slower than the class",
+                    "nota: a gravação termina antes da hora, porque o disco era mais lento que a turma";
+    RECORDING_BREAKS_OFF: "note: the recording breaks off, so its last lines may be missing",
+                          "nota: a gravação é interrompida, então podem faltar as últimas linhas";
+
+    // What a recording is converted to.
+    EXPORT_TERMINAL: "a capture is not text: write it to a file with -o class.pcap, or into a pipe",
+                     "uma captura não é texto: escreva-a em um arquivo com -o aula.pcap ou em um pipe";
+    HAR_WITHOUT_REQUEST: "{} connections without a whole request are not in this archive", "{} conexões sem uma requisição completa não estão neste arquivo";
+    HTML_TITLE: "Recording of {}", "Gravação de {}";
+    HTML_LEGEND: "Blue: what a client sent, as the server read it. Brown: what the server wrote. A read is not a frame: the labels of a frame stand below the read that completes them. A red frame marks the bits that break a rule.",
+                 "Azul: o que um cliente enviou, como o servidor o leu. Marrom: o que o servidor escreveu. Uma leitura não é um frame: os rótulos de um frame aparecem abaixo da leitura que os completa. Uma moldura vermelha marca os bits que violam uma regra.";
+    HTML_CONNECTION: "Connection {}: {} to {}", "Conexão {}: {} para {}";
+    HTML_OPENED: "TCP connection accepted", "conexão TCP aceita";
+    HTML_READ: "client to server: a read of {} bytes", "cliente para servidor: uma leitura de {} bytes";
+    HTML_WRITTEN: "server to client: a write of {} bytes", "servidor para cliente: uma escrita de {} bytes";
+    HTML_CLOSED: "TCP connection closed", "conexão TCP fechada";
+    HTML_CLOSED_WITH: "TCP connection closed; the WebSocket closed with {}", "conexão TCP fechada; o WebSocket fechou com {}";
+    HTML_PAYLOAD: "payload data", "dados (payload)";
+    HTML_KEY: "masking key, repeated", "masking key, repetida";
+    HTML_CLEAR: "XOR: payload unmasked", "XOR: payload sem máscara";
+    HTML_MORE: "{} more bytes are not shown", "mais {} bytes não são mostrados";
 
     // The load generator.
     NOT_YOURS: "{} is not this machine: load only a server of your own, with --yes-i-own-this-server",

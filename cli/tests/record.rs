@@ -238,3 +238,257 @@ fn a_full_disk_ends_the_recording_and_the_class_goes_on() {
     let length = fs::metadata(&file).expect("a file").len();
     assert!((4_000..=16_384).contains(&length), "{length}");
 }
+
+/// Runs `framewise export`.
+fn export(arguments: &[&str]) -> std::process::Output {
+    framewise(&["export"]).args(arguments).output().expect("it ends")
+}
+
+fn exported(arguments: &[&str]) -> Vec<u8> {
+    let output = export(arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// A frame from a client, masked.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let key = [1, 2, 3, 4];
+    let mut frame = vec![first];
+    match payload.len() {
+        short @ 0..=125 => frame.push(0x80 | short as u8),
+        long => frame.extend([&[0xfe][..], &(long as u16).to_be_bytes()].concat()),
+    }
+    frame.extend(key);
+    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
+const SCRIPT: &str = "<script>alert('x')</script><img src=x onerror=\"alert(1)\">&amp;";
+
+/// Records a conversation: fragments, pings, a binary message, markup, a long message, a request for a page, a broken frame,
+/// and a connection that says nothing.
+fn conversation(name: &str) -> PathBuf {
+    let file = new_file(name);
+    let serve = Serve::start(&["--record", text(&file)]);
+    let request = handshake("/echo?q=%C3%A1+b&<b>", serve.address, KEY);
+    let request = request.replace("\r\n\r\n", &format!("\r\nX-Note: {SCRIPT}\r\n\r\n"));
+    let mut stream = open(&serve, request.as_bytes());
+    read_until(&mut stream, b"\r\n\r\n");
+    stream.write_all(&frame(0x01, b"Ol")).expect("a socket");
+    stream.write_all(&frame(0x89, b"ping")).expect("a socket");
+    read_until(&mut stream, b"\x8a\x04ping");
+    stream.write_all(&frame(0x80, "á".as_bytes())).expect("a socket");
+    read_until(&mut stream, "Echo: Olá".as_bytes());
+    stream.write_all(&frame(0x82, b"\x00\xff")).expect("a socket");
+    read_until(&mut stream, b"\x82\x02\x00\xff");
+    stream.write_all(&frame(0x81, SCRIPT.as_bytes())).expect("a socket");
+    read_until(&mut stream, SCRIPT.as_bytes());
+    let long = "á<".repeat(2_000);
+    stream.write_all(&frame(0x81, long.as_bytes())).expect("a socket");
+    read_until(&mut stream, long.as_bytes());
+    stream.write_all(b"\x81\x05Hello").expect("a socket");
+    stream.read_to_end(&mut Vec::new()).expect("a socket");
+    drop(stream);
+    assert!(serve.http("/", "Accept: text/html\r\n").contains("</html>"));
+    drop(open(&serve, b""));
+    wait_for_closed(&file, 3);
+    stop(serve);
+    file
+}
+
+/// RFC 791, RFC 9293: the packets of a capture are whole, and hold exactly the bytes of the recording.
+#[test]
+fn a_capture_has_the_bytes_of_the_recording_in_correct_packets() {
+    let file = conversation("capture.jsonl");
+    let capture = exported(&["--pcap", text(&file)]);
+    let word = |at: usize| u32::from_le_bytes(capture[at..at + 4].try_into().expect("4 bytes"));
+    assert_eq!((word(0), word(20)), (0xa1b2_c3d4, 101));
+    let mut at = 24;
+    let mut packets = Vec::new();
+    while at < capture.len() {
+        let length = word(at + 8) as usize;
+        assert_eq!(word(at + 12) as usize, length);
+        packets.push(&capture[at + 16..at + 16 + length]);
+        at += 16 + length;
+    }
+    let sum = |bytes: &[u8]| {
+        let words =
+            bytes.chunks(2).map(|w| u64::from(w[0]) << 8 | u64::from(*w.get(1).unwrap_or(&0)));
+        words.sum::<u64>() % 0xffff
+    };
+    // The ports of a segment are its direction; each has the number of its next byte.
+    let mut streams = std::collections::HashMap::<[u8; 4], (u32, Vec<u8>)>::new();
+    let mut flags = Vec::new();
+    for packet in packets {
+        assert_eq!((packet[0], packet[9], sum(&packet[..20])), (0x45, 6, 0));
+        assert_eq!(u16::from_be_bytes([packet[2], packet[3]]) as usize, packet.len());
+        let tcp = &packet[20..];
+        let pseudo = [&packet[12..20], &[0, 6], &(tcp.len() as u16).to_be_bytes()].concat();
+        assert_eq!(sum(&[&pseudo[..], tcp].concat()), 0);
+        let number = |at: usize| u32::from_be_bytes(tcp[at..at + 4].try_into().expect("4 bytes"));
+        let ports: [u8; 4] = tcp[..4].try_into().expect("4 bytes");
+        let payload = &tcp[usize::from(tcp[12] >> 4) * 4..];
+        assert!(payload.len() <= 1_460);
+        let back = [ports[2], ports[3], ports[0], ports[1]];
+        if tcp[13] & 0x10 != 0 {
+            assert_eq!(Some(number(8)), streams.get(&back).map(|stream| stream.0));
+        }
+        let stream = streams.entry(ports).or_insert((number(4), Vec::new()));
+        assert_eq!(stream.0, number(4));
+        let counts = u32::from(tcp[13] & 0x03 != 0);
+        stream.0 = stream.0.wrapping_add(payload.len() as u32 + counts);
+        stream.1.extend(payload);
+        flags.push(tcp[13]);
+    }
+    assert_eq!(flags.iter().filter(|&&flags| flags == 0x02).count(), 3);
+    assert_eq!(flags.iter().filter(|&&flags| flags == 0x11).count(), 6);
+    let lines = lines(&file);
+    for connection in 1..=3 {
+        let opened = lines.iter().find(|line| line["connection"] == connection).expect("it opens");
+        let port: u16 = opened["address"]
+            .as_str()
+            .and_then(|a| a.rsplit_once(':'))
+            .expect("a port")
+            .1
+            .parse()
+            .expect("a port");
+        for (ports, (_, bytes)) in &streams {
+            let [from, to] = [0, 2].map(|at| u16::from_be_bytes([ports[at], ports[at + 1]]));
+            if from == port {
+                assert_eq!(*bytes, all(&lines, connection, "in"));
+            } else if to == port {
+                assert_eq!(*bytes, all(&lines, connection, "out"));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_archive_has_requests_responses_and_messages() {
+    let file = conversation("archive.jsonl");
+    let archive: Value = serde_json::from_slice(&exported(&["--har", text(&file)])).expect("JSON");
+    let log = &archive["log"];
+    assert_eq!(log["version"], "1.2");
+    assert!(log["comment"].as_str().is_some_and(|comment| comment.starts_with("1 connections")));
+    let entries = log["entries"].as_array().expect("entries");
+    assert_eq!(entries.len(), 2);
+    let [socket, page] = [&entries[0], &entries[1]];
+    assert_eq!(socket["response"]["status"], 101);
+    let url = socket["request"]["url"].as_str().expect("a URL");
+    assert!(url.starts_with("ws://127.0.0.1:") && url.ends_with("/echo?q=%C3%A1+b&<b>"), "{url}");
+    assert_eq!(
+        socket["request"]["queryString"][0],
+        serde_json::json!({"name": "q", "value": "á b"})
+    );
+    let messages = socket["_webSocketMessages"].as_array().expect("messages");
+    let message = |at: usize| {
+        let message = &messages[at];
+        let string = |field: &str| message[field].as_str().expect("a string").to_owned();
+        (string("type"), message["opcode"].as_u64().expect("a number"), string("data"))
+    };
+    assert_eq!(message(0), ("send".into(), 1, "Olá".into()));
+    assert_eq!(message(1), ("receive".into(), 1, "Echo: Olá".into()));
+    assert_eq!(message(2), ("send".into(), 2, "AP8=".into()));
+    assert_eq!(message(4), ("send".into(), 1, SCRIPT.into()));
+    assert_eq!(messages.len(), 8);
+    assert!(
+        messages.is_sorted_by_key(|message| message["time"].as_f64().expect("a time").to_bits())
+    );
+    assert_eq!(page["response"]["status"], 200);
+    let content = &page["response"]["content"];
+    assert!(content["mimeType"].as_str().is_some_and(|kind| kind.starts_with("text/html")));
+    assert!(content["text"].as_str().is_some_and(|text| text.contains("</html>")));
+    assert_eq!(content["size"], content["text"].as_str().expect("text").len());
+}
+
+#[test]
+fn a_page_explains_every_frame_and_runs_nothing_that_a_peer_has_sent() {
+    let file = conversation("page.jsonl");
+    let page = |lang| {
+        let page = exported(&["--html", text(&file), "--lang", lang]);
+        String::from_utf8(page).expect("text")
+    };
+    let english = page("en");
+    for needed in [
+        "default-src 'none'; style-src 'unsafe-inline'",
+        "<html lang=\"en\">",
+        "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;",
+        "base64: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+        "<span class=\"cell opcode\" title=\"RFC 6455 §5.2\">0001 <b>1 text</b><i>opcode</i></span>",
+        "<th scope=\"row\">masking key, repeated</th><td class=\"cell key\">01</td>",
+        "<p class=\"valid\">=&gt; valid</p>",
+        // The frame that is not masked, and the bit that says so.
+        "<span class=\"cell mask wrong\"",
+        "RFC 6455 5.1: a client must mask every frame (close code 1002)",
+        "not read: 48 65 6c 6c 6f",
+        "the WebSocket closed with 1002",
+        "more bytes are not shown",
+    ] {
+        assert!(english.contains(needed), "{needed}");
+    }
+    let portuguese = page("pt");
+    for needed in ["<html lang=\"pt-BR\">", "Gravação de ", "=&gt; válido", "uma leitura de"] {
+        assert!(portuguese.contains(needed), "{needed}");
+    }
+    for page in [english, portuguese] {
+        let lower = page.to_lowercase();
+        for forbidden in
+            ["<script", "<img", "<b>&", "http://www", "src=\"", "url(", "@import", "<link"]
+        {
+            assert!(!lower.contains(forbidden), "{forbidden}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_exported_is_explained() {
+    let file = new_file("small.jsonl");
+    let serve = Serve::start(&["--record", text(&file)]);
+    assert_eq!(serve.json("/health")["status"], "ok");
+    wait_for_closed(&file, 1);
+    stop(serve);
+    let failure = |arguments: &[&str], code: i32, expected: &str| {
+        let output = export(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(output.stdout.is_empty());
+    };
+    failure(&["--pcap", "/nowhere.jsonl"], 1, "/nowhere.jsonl");
+    failure(&["--har", "Cargo.toml"], 1, "Cargo.toml is not a recording");
+    failure(&["--har", "Cargo.toml", "--lang", "pt"], 1, "Cargo.toml não é uma gravação");
+    failure(&[text(&file)], 2, "required");
+    failure(&["--har", "--pcap", text(&file)], 2, "cannot be used");
+    failure(&[text(&file), "--lang", "pt"], 2, "erro: falta");
+    let target = new_file("target.har");
+    exported(&["--har", text(&file), "-o", text(&target)]);
+    failure(&["--har", text(&file), "-o", text(&target)], 1, "exists already");
+    failure(&["--pcap", text(&file), "-o", text(&file)], 1, "exists already");
+
+    // A line that is wrong leaves no half of a result, and is named.
+    let recording = fs::read_to_string(&file).expect("a recording");
+    let broken = new_file("broken.jsonl");
+    fs::write(&broken, recording.replacen("\"length\":", "\"length\":1", 1)).expect("a file");
+    for format in ["--pcap", "--har", "--html"] {
+        let target = new_file("target.broken");
+        failure(&[format, text(&broken), "-o", text(&target)], 1, "broken.jsonl, line 3: length");
+        assert!(!target.exists());
+    }
+    // A recording without an end is exported as far as it goes, which is said.
+    let cut = recording.rfind("{\"event\":\"close\"").expect("a close") + 5;
+    fs::write(&broken, &recording[..cut]).expect("a file");
+    for format in ["--pcap", "--har", "--html"] {
+        let output = export(&[format, text(&broken)]);
+        assert!(output.status.success() && output.stdout.len() > 100);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("the recording breaks off"), "{said}");
+    }
+    // A page has a limit, which a capture does not have.
+    let read =
+        format!("{{\"event\":\"in\",\"us\":1,\"connection\":1,\"length\":{0},\"hex\":\"", 1 << 20);
+    let read = format!("{read}{}\"}}\n", "00".repeat(1 << 20));
+    let end = recording.rfind("{\"event\":\"close\"").expect("a close");
+    fs::write(&broken, format!("{}{}", &recording[..end], read.repeat(5))).expect("a file");
+    failure(&["--html", text(&broken)], 1, "more than 4 MiB");
+    assert!(exported(&["--pcap", text(&broken)]).len() > 5 << 20);
+}

@@ -12,6 +12,9 @@ pub const VERSION: u32 = 1;
 /// server reads less than this at once.
 pub const MAX_BYTES: usize = 1 << 20;
 
+/// The longest line: its bytes in hexadecimal, and the rest of it.
+pub const MAX_LINE: usize = 2 * MAX_BYTES + 1024;
+
 /// The first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {

@@ -223,7 +223,7 @@ impl Observer for Recorder {
 /// # Errors
 ///
 /// It exists, or cannot be created.
-fn create_private(path: &Path) -> io::Result<File> {
+pub fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

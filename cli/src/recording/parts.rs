@@ -1,0 +1,201 @@
+//! Splits what one side of a recorded connection has sent into heads, frames and bodies.
+//!
+//! Rule of this file: the library's parser decides. The rules of the standard apply, but no limit of a server, because the
+//! recording shows what the server did about its limits.
+
+use std::mem;
+
+use framewise::Config;
+use framewise::config::{KeyPolicy, OriginPolicy, ValidConfig};
+use framewise::protocol::dissect::{Dissector, Finding};
+use framewise::protocol::frame::{Header, Role};
+
+/// A part of what one side has sent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Part {
+    /// A request or response, up to and including the empty line.
+    Head(Vec<u8>),
+    /// A frame that breaks no rule, with its unmasked payload.
+    Frame(Header, Vec<u8>),
+    /// A piece of the body of a response.
+    Body(Vec<u8>),
+    /// Bytes that break a rule, that a receiver does not read, or that are incomplete.
+    Other(Vec<u8>),
+}
+
+/// Splits the bytes of one direction.
+pub struct Splitter {
+    dissector: Dissector,
+    head: Vec<u8>,
+    /// The wire bytes and the unmasked payload of the current frame.
+    wire: Vec<u8>,
+    clear: Vec<u8>,
+}
+
+/// Returns a configuration that knows no limits.
+pub fn without_limits() -> ValidConfig {
+    let config = Config::default()
+        .handshake(|handshake| {
+            handshake.origins = OriginPolicy::Any;
+            handshake.keys = KeyPolicy::Lenient;
+        })
+        .limits(|limits| {
+            limits.max_message = 1 << 30;
+            limits.max_fragments = u32::MAX as usize;
+            limits.max_head = 1 << 20;
+            limits.max_request_line = 1 << 20;
+            limits.max_headers = 4_096;
+        });
+    config.validate().expect("it is valid")
+}
+
+impl Splitter {
+    /// Returns a splitter for everything that `sender` sends.
+    pub fn new(sender: Role) -> Splitter {
+        let dissector = Dissector::new(sender, without_limits());
+        Splitter { dissector, head: Vec::new(), wire: Vec::new(), clear: Vec::new() }
+    }
+
+    /// Splits the next bytes, and calls `show` with each part that is complete.
+    pub fn feed(&mut self, bytes: &[u8], show: &mut impl FnMut(Part)) {
+        let Splitter { dissector, head, wire, clear } = self;
+        dissector.feed(bytes, &mut |finding| split(finding, head, wire, clear, show));
+    }
+
+    /// Ends the input.
+    pub fn finish(&mut self, show: &mut impl FnMut(Part)) {
+        let Splitter { dissector, head, wire, clear } = self;
+        dissector.finish(&mut |finding| split(finding, head, wire, clear, show));
+    }
+}
+
+fn split(
+    finding: &Finding<'_>,
+    head: &mut Vec<u8>,
+    wire: &mut Vec<u8>,
+    clear: &mut Vec<u8>,
+    show: &mut impl FnMut(Part),
+) {
+    match finding {
+        Finding::EmptyLine(line) | Finding::StartLine(line) | Finding::Field(line) => {
+            head.extend_from_slice(line);
+        }
+        Finding::HeadEnd(line) => {
+            head.extend_from_slice(line);
+            show(Part::Head(mem::take(head)));
+        }
+        Finding::Header { wire: header, .. } => *wire = header.to_vec(),
+        Finding::Payload { wire: piece, clear: unmasked, .. } => {
+            wire.extend_from_slice(piece);
+            clear.extend_from_slice(unmasked);
+        }
+        Finding::Valid(header) => {
+            wire.clear();
+            show(Part::Frame(*header, mem::take(clear)));
+        }
+        Finding::Body(bytes) => show(Part::Body(bytes.to_vec())),
+        Finding::BadHeader(bytes)
+        | Finding::BadHead(bytes)
+        | Finding::NotRead(bytes)
+        | Finding::IncompleteHead(bytes)
+        | Finding::IncompleteHeader(bytes) => show(Part::Other(bytes.to_vec())),
+        // A frame that has begun: its bytes were not shown yet.
+        Finding::Broken(_) | Finding::IncompletePayload => {
+            clear.clear();
+            if !wire.is_empty() {
+                show(Part::Other(mem::take(wire)));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A request or response head, split into its lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fields {
+    /// The three words of the first line. Missing ones are empty.
+    pub start: [String; 3],
+    pub fields: Vec<(String, String)>,
+}
+
+impl Fields {
+    /// Parses a head. Bytes that are no UTF-8 become replacement characters.
+    pub fn parse(head: &[u8]) -> Fields {
+        let text = String::from_utf8_lossy(head);
+        let mut lines = text.split("\r\n").filter(|line| !line.is_empty());
+        let mut words = lines.next().unwrap_or_default().splitn(3, ' ');
+        let start = std::array::from_fn(|_| words.next().unwrap_or_default().to_owned());
+        let fields = lines.map(|line| {
+            let (name, value) = line.split_once(':').unwrap_or((line, ""));
+            (name.to_owned(), value.trim().to_owned())
+        });
+        Fields { start, fields: fields.collect() }
+    }
+
+    /// Returns the value of the first field with this name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let field = self.fields.iter().find(|field| field.0.eq_ignore_ascii_case(name));
+        field.map(|field| field.1.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(sender: Role, pieces: &[&[u8]]) -> Vec<String> {
+        let mut splitter = Splitter::new(sender);
+        let mut shown = Vec::new();
+        let mut show = |part: Part| {
+            shown.push(match part {
+                Part::Head(head) => format!("head {}", Fields::parse(&head).start.join(" ")),
+                Part::Frame(header, clear) => {
+                    format!("{} {}", header.opcode.name(), clear.escape_ascii())
+                }
+                Part::Body(bytes) => format!("body {}", bytes.escape_ascii()),
+                Part::Other(bytes) => format!("other {}", bytes.escape_ascii()),
+            });
+        };
+        pieces.iter().for_each(|piece| splitter.feed(piece, &mut show));
+        splitter.finish(&mut show);
+        shown
+    }
+
+    const REQUEST: &[u8] = b"GET /?token=*** HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Cookie: *\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+    #[test]
+    fn heads_frames_and_bodies_are_told_apart_however_reads_split_them() {
+        let client = [REQUEST, b"\x81\x82\x01\x02\x03\x04ik\x81\x01x..."].concat();
+        let expected =
+            ["head GET /?token=*** HTTP/1.1", "text hi", "other \\x81\\x01", "other x..."];
+        assert_eq!(parts(Role::Client, &[&client]), expected);
+        let single: Vec<&[u8]> = client.chunks(1).collect();
+        assert_eq!(parts(Role::Client, &single)[..3], expected[..3]);
+        assert_eq!(
+            parts(Role::Server, &[b"HTTP/1.1 404 Not Found\r\nA: b\r\n\r\nno", b"thing"]),
+            ["head HTTP/1.1 404 Not Found", "body no", "body thing"]
+        );
+        let cut = [REQUEST, b"\x82\x83\0\0\0\0ab"].concat();
+        assert_eq!(parts(Role::Client, &[&cut])[1..], ["other \\x82\\x83\\x00\\x00\\x00\\x00ab"]);
+        let no_text = [REQUEST, b"\x81\x82\0\0\0\0\xff."].concat();
+        assert_eq!(
+            parts(Role::Client, &[&no_text])[1..],
+            ["other \\x81\\x82\\x00\\x00\\x00\\x00\\xff", "other ."]
+        );
+    }
+
+    /// A server may allow more than the defaults of this program.
+    #[test]
+    fn limits_of_a_server_are_no_rules() {
+        let mut wire = [REQUEST, b"\x82\xff\0\0\0\0\0\x20\0\0\0\0\0\0"].concat();
+        wire.resize(wire.len() + (2 << 20), 7);
+        let mut length = 0;
+        Splitter::new(Role::Client).feed(&wire, &mut |part| {
+            if let Part::Frame(_, clear) = part {
+                length = clear.len();
+            }
+        });
+        assert_eq!(length, 2 << 20);
+    }
+}
