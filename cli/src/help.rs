@@ -7,6 +7,7 @@ use clap::error::{ContextKind, ErrorKind};
 use clap::{Arg, Command};
 
 use crate::connect::options;
+use crate::replay;
 use crate::serve::settings;
 
 /// What a command does, and its options by their ids.
@@ -118,6 +119,17 @@ const PAGES: &[Page] = &[
         ("reset_after", "Derruba as duas conexões (RST) depois de tantos bytes"),
         ("quiet", "Mostra só como se conectar, sem uma linha por falha"),
     ]),
+    ("replay", "Envia uma gravação de novo a um servidor e mostra a primeira diferença no que ele responde", &[
+        ("recording", "A gravação; - é a entrada padrão"),
+        ("url", "O servidor, como ws://host:porta; os caminhos são os da gravação"),
+        ("speed", "Tantas vezes a velocidade da gravação"),
+        ("fast", "Espera só pelas respostas, não pelos tempos da gravação"),
+        ("token", "Põe este token onde a gravação tem asteriscos"),
+        ("ignore", "Um campo de JSON que não é comparado, como timestamp (repetível)"),
+        ("timeout", "Quanto uma resposta pode atrasar"),
+        ("json", "Mostra o resultado como JSON"),
+        ("yes_i_own_this_server", "Mesmo que o servidor não esteja nesta máquina"),
+    ]),
     ("completions", "Escreve o arquivo de autocompletar de um shell", &[
         ("shell", "O shell"),
     ]),
@@ -131,7 +143,7 @@ const PAGES: &[Page] = &[
 #[rustfmt::skip]
 const VALUES: &[(&str, &str)] = &[
     ("SECONDS", "SEGUNDOS"), ("HEADER", "CABEÇALHO"), ("NAME", "NOME"), ("TEXT", "TEXTO"), ("LEVEL", "NÍVEL"),
-    ("ORIGIN", "ORIGEM"), ("CODE[:REASON]", "CÓDIGO[:MOTIVO]"), ("LANG", "IDIOMA"), ("PORT", "PORTA"), ("FILE", "ARQUIVO"), ("LISTEN", "ESCUTA"), ("TARGET", "ALVO"),
+    ("ORIGIN", "ORIGEM"), ("CODE[:REASON]", "CÓDIGO[:MOTIVO]"), ("LANG", "IDIOMA"), ("PORT", "PORTA"), ("FILE", "ARQUIVO"), ("FIELD", "CAMPO"), ("LISTEN", "ESCUTA"), ("TARGET", "ALVO"),
     ("FOLDER", "PASTA"), ("[CODE [REASON]]", "[CÓDIGO [MOTIVO]]"),
 ];
 
@@ -157,6 +169,7 @@ fn translated(mut command: Command) -> Command {
     let usage = usage.replace("[COMMAND]", "[COMANDO]").replace("<COMMAND>", "<COMANDO>");
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let after = after.replace("Example:", "Exemplo:").replace("Commands:", "Comandos:").replace("Exit code 1: the input is incomplete. Exit code 3: it breaks a rule of the standard.", "Código de saída 1: a entrada está incompleta. Código de saída 3: ela viola uma regra do padrão.");
+    let after = after.replace("Exit code 0: no difference. Exit code 1: the recording could not be replayed. Exit code 3: a difference.", "Código de saída 0: nenhuma diferença. Código de saída 1: a gravação não pôde ser reproduzida. Código de saída 3: uma diferença.");
     let [usage, after] =
         [usage, after].map(|text| VALUES.iter().fold(text, |text, (en, pt)| text.replace(en, pt)));
     if let Some((_, about, _)) = PAGES.iter().find(|page| page.0 == name) {
@@ -206,6 +219,7 @@ const REASONS: &[(&str, &str)] = &[
     (options::NOT_A_NUMBER, "não é um número"),
     (options::NO_SUCH_TIME, "precisa ser maior que zero e no máximo um ano"),
     (options::NO_SUCH_CLOSE, "este código não pode ser enviado, ou o motivo é longo demais"),
+    (replay::NO_SUCH_SPEED, "use um número maior que 0, no máximo 1000000"),
     (settings::NO_SUCH_HOST, "use um nome como chat.example.org, sem esquema, caminho e *"),
     (settings::NO_SUCH_URL, "use um endereço como https://escola.example/turma, sem ? e sem #"),
     (settings::NO_SUCH_NETWORK, "use um endereço IP ou uma rede como 10.0.0.0/8"),

@@ -12,6 +12,7 @@ mod load;
 mod reach;
 mod recording;
 mod relay;
+mod replay;
 mod serve;
 mod settings_page;
 mod texts;
@@ -48,6 +49,7 @@ enum Command {
     Export(export::Args),
     Load(load::Args),
     Relay(relay::Args),
+    Replay(replay::Args),
     /// Write the completions of a shell
     Completions {
         /// The shell
@@ -100,6 +102,7 @@ fn main() -> ExitCode {
         Command::Export(args) => export::run(args, lang),
         Command::Load(args) => load::run(args, lang),
         Command::Relay(args) => relay::run(args, lang),
+        Command::Replay(args) => replay::run(args, lang),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command_in(lang), "framewise", &mut script);
@@ -146,7 +149,7 @@ fn check_variables(
     let known = Cli::command();
     match command {
         Command::Serve(_) => variables.check_file(&known, lang)?,
-        Command::Connect(_) | Command::Load(_) | Command::Relay(_) => {}
+        Command::Connect(_) | Command::Load(_) | Command::Relay(_) | Command::Replay(_) => {}
         Command::Explain(_)
         | Command::Export(_)
         | Command::Completions { .. }

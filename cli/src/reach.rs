@@ -1,8 +1,13 @@
-//! Connecting by TCP to whichever address of a name answers.
+//! Connecting by TCP to whichever address of a name answers, and whether it is one of this machine.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
+
+/// Reports whether all of these addresses are loopback addresses.
+pub fn are_here(addresses: &[SocketAddr]) -> bool {
+    addresses.iter().all(|address| address.ip().to_canonical().is_loopback())
+}
 
 /// Tries one address after the other; each may take so long.
 ///

@@ -253,6 +253,30 @@ table! {
     HTML_CLEAR: "XOR: payload unmasked", "XOR: payload sem máscara";
     HTML_MORE: "{} more bytes are not shown", "mais {} bytes não são mostrados";
 
+    // The replay of a recording.
+    REPLAY_PATH: "the paths are those of the recording: write the URL without '{}'", "os caminhos são os da gravação: escreva a URL sem '{}'";
+    REPLAY_NOT_YOURS: "{} is not this machine: replay only to a server of your own, with --yes-i-own-this-server",
+                      "{} não é esta máquina: só reproduza em um servidor seu, com --yes-i-own-this-server";
+    REPLAY_SAME: "No difference: {} connections, {} bytes sent, {} answers compared",
+                 "Nenhuma diferença: {} conexões, {} bytes enviados, {} respostas comparadas";
+    REPLAY_WENT_AWAY: "{} connections end in the recording with a Close 1001, because the server stopped; that is not compared",
+                      "{} conexões terminam na gravação com um Close 1001, porque o servidor parou; isso não é comparado";
+    REPLAY_DIFFERENCE: "Difference on connection {} (client {}), {} s after the start of the recording",
+                       "Diferença na conexão {} (cliente {}), {} s depois do início da gravação";
+    REPLAY_RECORDED: "recorded: {}", "gravado:  {}";
+    REPLAY_RECEIVED: "received: {}", "recebido: {}";
+    REPLAY_FROM: "they differ from byte {} on", "eles diferem a partir do byte {}";
+    REPLAY_HEAD: "a response with status {}", "uma resposta com status {}";
+    REPLAY_NO_FIELD: "no field {}", "nenhum campo {}";
+    REPLAY_NOTHING: "nothing more", "nada mais";
+    REPLAY_END: "the server closes the connection", "o servidor fecha a conexão";
+    REPLAY_CLOSED: "nothing: the server has closed the connection", "nada: o servidor fechou a conexão";
+    REPLAY_LATE: "nothing within {} s", "nada em {} s";
+    REPLAY_NOT_READ: "the server has not read what was sent within {} s", "o servidor não leu em {} s o que foi enviado";
+    REPLAY_STAYS_OPEN: "the server has not closed the connection within {} s", "o servidor não fechou a conexão em {} s";
+    REPLAY_NEEDS_TOKEN: "note: of the token, this recording has only asterisks; --token fills it in",
+                        "nota: do token, esta gravação só tem asteriscos; --token o preenche";
+
     // The load generator.
     NOT_YOURS: "{} is not this machine: load only a server of your own, with --yes-i-own-this-server",
                "{} não é esta máquina: só ponha carga em um servidor seu, com --yes-i-own-this-server";

@@ -123,7 +123,7 @@ fn completions_and_manual_pages_know_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = framewise(&["completions", shell]).output().expect("it runs");
         let script = String::from_utf8(output.stdout).expect("text");
-        for word in ["serve", "connect", "export", "load", "relay", "allow-origin"] {
+        for word in ["serve", "connect", "export", "load", "relay", "replay", "allow-origin"] {
             assert!(script.contains(word), "{word} in the completions of {shell}");
         }
     }
@@ -135,9 +135,17 @@ fn completions_and_manual_pages_know_every_command() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let page = std::fs::read_to_string(folder.join("framewise-serve.1")).expect("a page");
         assert!(page.contains(words), "{page}");
-        for command in
-            ["serve", "connect", "explain", "export", "load", "relay", "completions", "man"]
-        {
+        for command in [
+            "serve",
+            "connect",
+            "explain",
+            "export",
+            "load",
+            "relay",
+            "replay",
+            "completions",
+            "man",
+        ] {
             let page = folder.join(format!("framewise-{command}.1"));
             assert!(page.exists(), "{}", page.display());
         }

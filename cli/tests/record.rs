@@ -492,3 +492,322 @@ fn what_cannot_be_exported_is_explained() {
     failure(&["--html", text(&broken)], 1, "more than 4 MiB");
     assert!(exported(&["--pcap", text(&broken)]).len() > 5 << 20);
 }
+
+/// Runs `framewise replay`.
+fn replay(file: &Path, address: impl std::fmt::Display, options: &[&str]) -> (i32, String, String) {
+    let output = framewise(&["replay", text(file), &format!("ws://{address}")])
+        .args(options)
+        .env("FRAMEWISE_LANG", "en")
+        .output()
+        .expect("it ends");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (output.status.code().expect("a code"), text(output.stdout), text(output.stderr))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Writes a recording by hand: the time of each event in microseconds, its connection, its name and its bytes.
+fn recording(name: &str, events: &[(u64, u64, &str, &[u8])]) -> PathBuf {
+    let file = new_file(name);
+    let mut text = r#"{"framewise_recording":1,"program":"a test","started":"2026-01-16T14:30:00Z","listening":["127.0.0.1:8765"]}"#.to_owned();
+    for (us, connection, event, bytes) in events {
+        let more = match *event {
+            "open" => r#","address":"127.0.0.1:5000""#.to_owned(),
+            "close" => String::new(),
+            _ => format!(r#","length":{},"hex":"{}""#, bytes.len(), hex(bytes)),
+        };
+        text +=
+            &format!("\n{{\"event\":\"{event}\",\"us\":{us},\"connection\":{connection}{more}}}");
+    }
+    text += "\n{\"event\":\"end\",\"us\":99999999999,\"reason\":\"stopped\"}\n";
+    fs::write(&file, text).expect("a file");
+    file
+}
+
+const RESPONSE: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// An echo of "Hello", with some time between the handshake and the message.
+fn echo_after(name: &str, us: u64) -> PathBuf {
+    let request = handshake("/echo", "localhost:8765", KEY);
+    recording(
+        name,
+        &[
+            (0, 1, "open", b""),
+            (1, 1, "in", request.as_bytes()),
+            (2, 1, "out", RESPONSE),
+            (us, 1, "in", HELLO),
+            (us + 1, 1, "out", b"\x81\x0bEcho: Hello"),
+            (us + 2, 1, "in", b"\x88\x82\0\0\0\0\x03\xe8"),
+            (us + 3, 1, "out", b"\x88\x02\x03\xe8"),
+            (us + 4, 1, "close", b""),
+        ],
+    )
+}
+
+/// A class with names, rooms, private messages, somebody who vanishes, a page and a stop: replayed on a new server, it is
+/// the same, at any pace.
+#[test]
+fn a_class_is_replayed_without_a_difference() {
+    let file = new_file("class.jsonl");
+    let options = ["--token", "segredo", "--lang", "en"];
+    let serve = Serve::start(&[&options[..], &["--record", text(&file)]].concat());
+    let join = |name: &str| {
+        let mut peer = serve.connect_as("/ws/events?token=segredo", |request| {
+            request.subprotocol("framewise.classroom").expect("a name")
+        });
+        peer.send(&format!(r#"{{"type":"join","room":"7a","name":"{name}"}}"#));
+        assert_eq!(peer.json()["type"], "joined");
+        peer
+    };
+    let mut ana = join("ana");
+    let mut bia = join("bia");
+    assert_eq!(ana.json()["type"], "joined");
+    let mut raw = serve.connect("/ws?room=7a&token=segredo");
+    assert_eq!([ana.json()["type"].as_str(), bia.json()["type"].as_str()], [Some("joined"); 2]);
+    for round in 0..20 {
+        ana.send(&format!(r#"{{"message":"olá {round}"}}"#));
+        assert_eq!(bia.json()["message"], format!("olá {round}"));
+        assert_eq!(raw.text(), format!("olá {round}"));
+        bia.send(&format!(r#"{{"message":"só para você {round}","to":"ana"}}"#));
+        assert_eq!(ana.json()["from"], "bia");
+        raw.send("bruto");
+        assert_eq!(ana.json()["message"], "bruto");
+        assert_eq!(bia.json()["message"], "bruto");
+    }
+    assert!(serve.http("/asyncapi.json?token=segredo", "").contains("200 OK"));
+    assert!(serve.http("/ws/events", "").starts_with("HTTP/1.1 4"));
+    drop(raw);
+    wait_for_closed(&file, 3);
+    assert_eq!([ana.json()["type"].as_str(), bia.json()["type"].as_str()], [Some("left"); 2]);
+    drop(bia);
+    assert_eq!(ana.json()["type"], "left");
+    // Ana is still there, and is told that the server goes away.
+    stop_while_open(serve, ana);
+
+    for options in [&["--fast"][..], &[], &["--speed", "4"]] {
+        let serve = Serve::start(&["--token", "outro", "--lang", "en"]);
+        let options = [&["--token", "outro", "--ignore", "timestamp"], options].concat();
+        let (code, said, errors) = replay(&file, serve.address, &options);
+        assert_eq!(code, 0, "{said}{errors}");
+        assert!(said.starts_with("No difference: 5 connections, "), "{said}");
+        let (_, said, _) = replay(&file, serve.address, &[&options[..], &["--json"]].concat());
+        let result: Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!((&result["same"], &result["connections"]), (&true.into(), &5.into()));
+    }
+    let serve = Serve::start(&["--lang", "en"]);
+    let (code, said, _) = replay(&file, serve.address, &["--fast"]);
+    assert_eq!(code, 3, "without --ignore, the times differ: {said}");
+    assert!(said.contains("timestamp") && said.contains("they differ from byte "), "{said}");
+    let serve = Serve::start(&["--token", "outro", "--lang", "en"]);
+    let (code, said, errors) = replay(&file, serve.address, &["--fast"]);
+    assert_eq!(code, 3);
+    assert!(said.contains("received: a response with status 401"), "{said}");
+    assert!(errors.contains("--token fills it in"), "{errors}");
+}
+
+/// Stops a server and then closes a client, which does not know about it.
+fn stop_while_open(mut serve: Serve, peer: support::Peer) {
+    serve.signal("TERM");
+    let mut peer = peer;
+    assert_eq!(peer.closed().code.0, 1001);
+    assert!(serve.wait().success());
+}
+
+/// A server that differs in one thing, which the report names.
+#[test]
+fn the_first_difference_is_reported() {
+    let file = echo_after("difference.jsonl", 10);
+    let serve = Serve::start(&[]);
+    let (code, said, _) = replay(&file, serve.address, &["--fast"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.starts_with("No difference: 1 connections, "), "{said}");
+    assert!(said.ends_with(" bytes sent, 3 answers compared\n"), "{said}");
+
+    let response = String::from_utf8(RESPONSE.to_vec()).expect("text");
+    let other_field = response.replace("Connection: Upgrade", "Connection: upgrade");
+    let hello = b"\x81\x0bEcho: Hello";
+    let close = b"\x88\x02\x03\xe8";
+    let server = |parts: &[&[u8]], stays: bool| fake_server(parts.concat(), stays);
+    for (answer, stays, recorded, received) in [
+        (
+            (vec![RESPONSE, b"\x81\x0bEcho: Hallo"]),
+            true,
+            "text 'Echo: Hello'",
+            "text 'Echo: Hallo'\n  they differ from byte 7 on",
+        ),
+        (
+            (vec![RESPONSE, b"\x82\x0bEcho: Hello"]),
+            true,
+            "text 'Echo: Hello'",
+            "binary 45 63 68 6f",
+        ),
+        (
+            (vec![RESPONSE, b"\x01\x0bEcho: Hello"]),
+            true,
+            "text 'Echo: Hello'",
+            "FIN=0 text 'Echo: Hello'",
+        ),
+        ((vec![RESPONSE, hello, b"\x88\x02\x03\xe9"]), true, "close 1000 ''", "close 1001 ''"),
+        ((vec![RESPONSE, hello, hello]), true, "close 1000 ''", "text 'Echo: Hello'"),
+        ((vec![other_field.as_bytes()]), true, "connection: Upgrade", "connection: upgrade"),
+        (
+            (vec![b"HTTP/1.1 403 Forbidden\r\n\r\n".as_slice()]),
+            false,
+            "a response with status 101",
+            "a response with status 403",
+        ),
+        (
+            (vec![RESPONSE]),
+            false,
+            "text 'Echo: Hello'",
+            "nothing: the server has closed the connection",
+        ),
+        ((vec![RESPONSE]), true, "text 'Echo: Hello'", "nothing within 1 s"),
+        (
+            (vec![RESPONSE, hello, close]),
+            true,
+            "the server closes the connection",
+            "the server has not closed the connection within 1 s",
+        ),
+        (
+            (vec![RESPONSE, hello, close, b"more"]),
+            false,
+            "''",
+            "'more'\n  they differ from byte 0 on",
+        ),
+    ] {
+        let address = server(&answer, stays);
+        let (code, said, errors) = replay(&file, address, &["--fast", "--timeout", "1"]);
+        assert_eq!(code, 3, "{received}: {said}{errors}");
+        let lines = format!("  recorded: {recorded}\n  received: {received}");
+        assert!(
+            said.starts_with("Difference on connection 1 (client 127.0.0.1:5000), 0.0000"),
+            "{said}"
+        );
+        assert!(said.contains(&lines), "{said} is not\n{lines}");
+    }
+    let address = server(&[RESPONSE, b"\x81\x0bEcho: Hallo"], true);
+    let (code, said, _) = replay(&file, address, &["--fast", "--lang", "pt"]);
+    assert_eq!(code, 3);
+    assert!(
+        said.contains(
+            "  gravado:  text 'Echo: Hello'\n  recebido: text 'Echo: Hallo'\n  eles diferem"
+        ),
+        "{said}"
+    );
+    let address = server(&[RESPONSE, b"\x81\x0bEcho: Hallo"], true);
+    let (code, said, _) = replay(&file, address, &["--fast", "--json"]);
+    let result: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((code, &result["same"], &result["at"]), (3, &false.into(), &7.into()));
+
+    // The server sends something where the recording has nothing.
+    let request = handshake("/echo", "localhost:8765", KEY);
+    let silent = recording(
+        "silent.jsonl",
+        &[
+            (0, 1, "open", b""),
+            (1, 1, "in", request.as_bytes()),
+            (2, 1, "out", RESPONSE),
+            (3, 1, "close", b""),
+        ],
+    );
+    let address = server(&[RESPONSE, hello], true);
+    let (code, said, _) = replay(&silent, address, &["--fast", "--timeout", "1"]);
+    assert_eq!(code, 3);
+    assert!(said.contains("  recorded: nothing more\n  received: text 'Echo: Hello'"), "{said}");
+}
+
+/// A server that answers every connection with the same bytes, and then closes it or waits for the client's end of the
+/// process.
+fn fake_server(answer: Vec<u8>, stays: bool) -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        read_until(&mut stream, b"\r\n\r\n");
+        stream.write_all(&answer).expect("a socket");
+        if stays {
+            // Until the replay is over: nobody else connects.
+            let _ = listener.accept();
+        } else {
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    });
+    address
+}
+
+/// The recorded server stopped. The server of the replay does not, which is no difference.
+#[test]
+fn a_stop_is_not_compared() {
+    let request = handshake("/echo", "localhost:8765", KEY);
+    let file = recording(
+        "stop.jsonl",
+        &[
+            (0, 1, "open", b""),
+            (1, 1, "in", request.as_bytes()),
+            (2, 1, "out", RESPONSE),
+            (3, 1, "out", b"\x88\x02\x03\xe9"),
+            (4, 1, "close", b""),
+        ],
+    );
+    let serve = Serve::start(&[]);
+    let (code, said, errors) = replay(&file, serve.address, &["--fast"]);
+    assert_eq!(code, 0, "{said}{errors}");
+    assert!(said.contains("1 connections end in the recording with a Close 1001"), "{said}");
+}
+
+#[test]
+fn a_replay_keeps_the_pace_of_the_recording() {
+    let serve = Serve::start(&[]);
+    let slow = echo_after("slow.jsonl", 600_000);
+    let took = |file: &Path, options: &[&str]| {
+        let began = std::time::Instant::now();
+        let (code, said, errors) = replay(file, serve.address, options);
+        assert_eq!(code, 0, "{said}{errors}");
+        began.elapsed().as_millis()
+    };
+    assert!(took(&slow, &[]) >= 600);
+    assert!(took(&slow, &["--speed", "2"]) >= 300);
+    assert!(took(&slow, &["--speed", "0.5"]) >= 1_200);
+    // An hour.
+    took(&echo_after("hour.jsonl", 3_600_000_000), &["--fast"]);
+}
+
+/// A replay that takes longer than the server waits for a pong.
+#[test]
+fn a_replay_answers_pings() {
+    let serve = Serve::start(&["--ping-interval", "1", "--pong-timeout", "1"]);
+    let file = echo_after("idle.jsonl", 3_500_000);
+    let (code, said, errors) = replay(&file, serve.address, &[]);
+    assert_eq!(code, 0, "{said}{errors}");
+}
+
+#[test]
+fn what_cannot_be_replayed_is_explained() {
+    let file = echo_after("refused.jsonl", 10);
+    let free =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+    for (address, options, code, expected) in [
+        (format!("{free}/ws"), &[][..], 1, "without '/ws'"),
+        (free.to_string(), &[], 1, "cannot connect"),
+        ("192.0.2.1:9".into(), &[], 1, "192.0.2.1 is not this machine"),
+        ("192.0.2.1:9".into(), &["--lang", "pt"], 1, "--yes-i-own-this-server"),
+        (free.to_string(), &["--speed", "0"], 2, "use a number above 0"),
+        (free.to_string(), &["--speed", "x", "--lang", "pt"], 2, "use um número maior que 0"),
+        (free.to_string(), &["--speed", "2", "--fast"], 2, "cannot be used with"),
+    ] {
+        let (found, said, errors) = replay(&file, &address, options);
+        assert!(errors.contains(expected) && said.is_empty(), "{said}{errors}");
+        assert_eq!(found, code, "{errors}");
+    }
+    let (code, _, errors) = replay(Path::new("Cargo.toml"), free, &[]);
+    assert!(errors.contains("Cargo.toml is not a recording"), "{errors}");
+    assert_eq!(code, 1);
+    let output = framewise(&["replay", text(&file), "wss://127.0.0.1"]).output().expect("it ends");
+    assert_eq!(output.status.code(), Some(1));
+}

@@ -11,7 +11,7 @@ mod peer;
 mod report;
 
 use std::io::{self, IsTerminal};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 
 use framewise::ClientRequest;
@@ -22,6 +22,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::load::crowd::Crowd;
 use crate::load::report::Report;
+use crate::reach;
 use crate::texts::{self, complain};
 
 /// The most peers: what one process has descriptors and ports for.
@@ -86,8 +87,7 @@ fn load(args: &Args, lang: Lang) -> Result<Report, String> {
     let addresses =
         (url.host(), url.port()).to_socket_addrs().map_err(|error| error.to_string())?;
     let addresses: Vec<SocketAddr> = addresses.collect();
-    let is_here = |ip: IpAddr| ip.to_canonical().is_loopback();
-    if !args.yes_i_own_this_server && !addresses.iter().all(|address| is_here(address.ip())) {
+    if !args.yes_i_own_this_server && !reach::are_here(&addresses) {
         return Err(texts::NOT_YOURS.with(lang, &[&url.host()]));
     }
     let default = Config::default();

@@ -207,6 +207,8 @@ pub struct Whole {
     pub head: Head,
     pub started: SystemTime,
     pub connections: Vec<Connection>,
+    /// All events of all connections in their order: the index of the connection, and the index of the event in it.
+    pub order: Vec<(usize, usize)>,
     pub end: End,
 }
 
@@ -226,6 +228,7 @@ impl Whole {
     /// As [`Reader::next`]; also if the recording has more than `most` bytes of reads and writes.
     pub fn read(mut reader: Reader, most: usize) -> Result<Whole, String> {
         let mut connections = Vec::<Connection>::new();
+        let mut order = Vec::new();
         let mut by_number = std::collections::HashMap::new();
         let mut bytes = 0;
         while let Some(Entry { us, connection, event }) = reader.next()? {
@@ -243,10 +246,11 @@ impl Whole {
                 connections.push(Connection { number: connection, address, events: Vec::new() });
             }
             let index = by_number[&connection];
+            order.push((index, connections[index].events.len()));
             connections[index].events.push((us, event));
         }
         let (started, end) = (reader.started()?, reader.end.unwrap_or(End::BreaksOff));
-        Ok(Whole { head: reader.head, started, connections, end })
+        Ok(Whole { head: reader.head, started, connections, order, end })
     }
 
     /// Returns the time of an event.

@@ -1,0 +1,284 @@
+//! What a replay does, in order: made from the recording before the first connection opens.
+//!
+//! ```text
+//! recording:  open 1   in 1   out 1      open 2   in 2     close 1
+//! plan:       Open 1   Send 1   Due 1: 1   Open 2   Send 2   Close 1
+//! ```
+//!
+//! Rules of this file:
+//!
+//! - The client's bytes are sent as they were read, in the same pieces. Only in a request head some values change: Host, and an
+//!   Origin or Referer of the same host, become those of the new server, and with `--token` redacted tokens are filled in. A line
+//!   that changes is sent with the piece that ends it.
+//! - A Close 1001 that the server sends by itself is not waited for: the recorded server stopped, and this one does not.
+
+use std::net::SocketAddr;
+
+use framewise::observe::Direction;
+use framewise::protocol::frame::{Opcode, Role};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::recording::parts::{Fields, Part, Splitter};
+use crate::recording::reader::{Event, Whole};
+use crate::recording::redact::MARK;
+use crate::replay::answers::{Answer, Kind, is_going_away, kind};
+
+/// All steps of a replay.
+pub struct Plan {
+    pub lanes: Vec<Lane>,
+    pub steps: Vec<Step>,
+    /// Some request has a token that was redacted and that nothing fills in.
+    pub lacks_token: bool,
+}
+
+/// A recorded connection.
+pub struct Lane {
+    pub number: u64,
+    pub address: SocketAddr,
+    /// What the server has sent, and when, in microseconds since the start.
+    pub answers: Vec<(u64, Answer)>,
+    /// The body after the last answer.
+    pub rest: Vec<u8>,
+    /// How many of the answers have to come before the connection closes.
+    pub needed: usize,
+    /// The recording has the connection to its end.
+    pub is_closed: bool,
+}
+
+pub struct Step {
+    /// When it was, in microseconds since the start.
+    pub us: u64,
+    /// The index of the connection.
+    pub lane: usize,
+    pub action: Action,
+}
+
+pub enum Action {
+    Open,
+    Send(Vec<u8>),
+    /// The server has sent so many answers by now.
+    Due(usize),
+    Close,
+}
+
+/// What changes in requests.
+pub struct Changes {
+    /// Host and port of the new server.
+    pub authority: String,
+    pub token: Option<String>,
+}
+
+impl Plan {
+    pub fn new(recording: Whole, changes: &Changes) -> Plan {
+        let Whole { connections, order, .. } = recording;
+        let mut plan = Plan { lanes: Vec::new(), steps: Vec::new(), lacks_token: false };
+        // The steps of each connection, in the place of its events.
+        let mut actions = Vec::new();
+        for connection in &connections {
+            let mut lane = Lane {
+                number: connection.number,
+                address: connection.address,
+                answers: Vec::new(),
+                rest: Vec::new(),
+                needed: 0,
+                is_closed: false,
+            };
+            let reads = connection.events.iter().map(|(_, event)| match event {
+                Event::Bytes(Direction::In, bytes) => bytes.as_slice(),
+                _ => &[],
+            });
+            let reads: Vec<&[u8]> = reads.collect();
+            let mut pieces = changes.apply(&reads).into_iter();
+            plan.lacks_token |= changes.token.is_none() && has_marks(&reads);
+            let (mut client, mut server) =
+                (Splitter::new(Role::Client), Splitter::new(Role::Server));
+            let mut has_closed = false;
+            let mut of_lane = Vec::new();
+            for (us, event) in &connection.events {
+                let piece = pieces.next().unwrap_or_default();
+                of_lane.push(Some(match event {
+                    Event::Open(_) => Action::Open,
+                    Event::Bytes(Direction::In, bytes) => {
+                        client.feed(bytes, &mut |part| {
+                            has_closed |= matches!(part, Part::Frame(header, _) if header.opcode == Opcode::Close);
+                        });
+                        Action::Send(piece)
+                    }
+                    Event::Bytes(Direction::Out, bytes) => {
+                        server.feed(bytes, &mut |part| lane.expect(*us, part, has_closed));
+                        Action::Due(lane.needed)
+                    }
+                    Event::Close(_) => {
+                        lane.is_closed = true;
+                        Action::Close
+                    }
+                }));
+            }
+            plan.lanes.push(lane);
+            actions.push(of_lane);
+        }
+        for (lane, event) in order {
+            let us = connections[lane].events[event].0;
+            if let Some(action) = actions[lane][event].take() {
+                plan.steps.push(Step { us, lane, action });
+            }
+        }
+        plan
+    }
+
+    /// Returns the time of the first step.
+    pub fn begins(&self) -> u64 {
+        self.steps.first().map_or(0, |step| step.us)
+    }
+}
+
+impl Lane {
+    fn expect(&mut self, us: u64, part: Part, client_has_closed: bool) {
+        match kind(part) {
+            Kind::Answer(answer) => {
+                let is_optional = !client_has_closed && is_going_away(&answer);
+                self.answers.push((us, answer));
+                if !is_optional {
+                    self.needed = self.answers.len();
+                }
+            }
+            Kind::Ping(_) => {}
+            Kind::Rest(bytes) => self.rest.extend(bytes),
+        }
+    }
+}
+
+impl Changes {
+    /// Returns the bytes to send in the place of each read of one connection.
+    fn apply(&self, reads: &[&[u8]]) -> Vec<Vec<u8>> {
+        let whole = reads.concat();
+        let head = whole.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(0, |at| at + 2);
+        let host = Fields::parse(&whole[..head]).get("host").map(str::to_owned);
+        // Where each changed line begins and ends, and what stands in its place.
+        let mut changed = Vec::new();
+        let mut start = 0;
+        for line in whole[..head].split_inclusive(|&byte| byte == b'\n') {
+            let new = self.line(line, host.as_deref());
+            if new != line {
+                changed.push((start..start + line.len(), new));
+            }
+            start += line.len();
+        }
+        let mut changed = changed.into_iter().peekable();
+        let mut at = 0;
+        let piece = |read: &&[u8]| {
+            let mut piece = Vec::new();
+            for &byte in *read {
+                match changed.peek() {
+                    Some((range, _)) if range.contains(&at) => {
+                        if at + 1 == range.end
+                            && let Some((_, new)) = changed.next()
+                        {
+                            piece.extend(new);
+                        }
+                    }
+                    _ => piece.push(byte),
+                }
+                at += 1;
+            }
+            piece
+        };
+        reads.iter().map(piece).collect()
+    }
+
+    /// Returns a line of a request head as it is sent.
+    fn line(&self, line: &[u8], host: Option<&str>) -> Vec<u8> {
+        let Ok(text) = str::from_utf8(line) else { return line.to_vec() };
+        let (name, value) = text.split_once(':').unwrap_or_default();
+        let (name_lower, value) = (name.to_ascii_lowercase(), value.trim());
+        let of_host = ["http://", "https://"].iter().find_map(|scheme| {
+            let rest = value.strip_prefix(scheme)?.strip_prefix(host?)?;
+            (rest.is_empty() || rest.starts_with(['/', '?'])).then_some((scheme, rest))
+        });
+        let text = match (name_lower.as_str(), of_host) {
+            ("host", _) if host == Some(value) => format!("{name}: {}\r\n", self.authority),
+            ("origin" | "referer", Some((_, rest))) => {
+                format!("{name}: http://{}{rest}\r\n", self.authority)
+            }
+            _ => text.to_owned(),
+        };
+        let Some(token) = &self.token else { return text.into_bytes() };
+        if name_lower == "authorization" && is_marked(value) {
+            return format!("{name}: Bearer {token}\r\n").into_bytes();
+        }
+        with_token(&text, token).into_bytes()
+    }
+}
+
+/// Reports whether a request has a redacted token.
+fn has_marks(reads: &[&[u8]]) -> bool {
+    let whole = reads.concat();
+    let head = whole.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or_default();
+    let text = String::from_utf8_lossy(&whole[..head]);
+    let is_bearer = Fields::parse(text.as_bytes()).get("authorization").is_some_and(is_marked);
+    is_bearer || with_token(&text, "") != text
+}
+
+fn is_marked(value: &str) -> bool {
+    !value.is_empty() && value.bytes().all(|byte| byte == MARK)
+}
+
+/// Fills in the tokens of a text, of which only asterisks are left.
+fn with_token(text: &str, token: &str) -> String {
+    const NAME: &str = "token=";
+    let encoded = utf8_percent_encode(token, NON_ALPHANUMERIC).to_string();
+    let (lower, mut filled, mut from) = (text.to_ascii_lowercase(), String::new(), 0);
+    while let Some(at) = lower[from..].find(NAME).map(|at| from + at + NAME.len()) {
+        let marks = text[at..].bytes().take_while(|&byte| byte == MARK).count();
+        filled += &text[from..at];
+        if marks > 0 {
+            filled += &encoded;
+        }
+        from = at + marks;
+    }
+    filled + &text[from..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUEST: &str = "GET /ws?token=***&a=token= HTTP/1.1\r\nOrigin: http://old:1\r\nHost: old:1\r\n\
+        Authorization: ****\r\nReferer: http://old:1/?token=***\r\nX: http://old:12/\r\nCookie: **\r\n\r\n\u{81}token=***";
+
+    fn applied(token: Option<&str>, reads: &[&[u8]]) -> Vec<Vec<u8>> {
+        let changes = Changes { authority: "new:2".into(), token: token.map(str::to_owned) };
+        changes.apply(reads)
+    }
+
+    #[test]
+    fn host_origin_and_token_become_those_of_the_new_server() {
+        let whole = REQUEST.as_bytes();
+        let head = "GET /ws?token=a%20b%26&a=token= HTTP/1.1\r\nOrigin: http://new:2\r\nHost: new:2\r\n\
+            Authorization: Bearer a b&\r\nReferer: http://new:2/?token=a%20b%26\r\nX: http://old:12/\r\nCookie: **\r\n\r\n";
+        let rest = "\u{81}token=***";
+        let expected = [head, rest].concat().into_bytes();
+        assert_eq!(applied(Some("a b&"), &[whole]).concat(), expected);
+        // In whatever pieces it was read, nothing is lost, and what follows the head keeps its pieces.
+        for cut in 0..whole.len() {
+            assert_eq!(applied(Some("a b&"), &[&whole[..cut], &whole[cut..]]).concat(), expected);
+        }
+        let end = whole.len() - rest.len();
+        let pieces = applied(Some("a b&"), &[&whole[..end], &whole[end..]]);
+        assert_eq!(pieces, [head.as_bytes(), rest.as_bytes()]);
+        let without = String::from_utf8(applied(None, &[whole]).concat()).expect("text");
+        assert!(without.contains("token=***") && without.contains("Host: new:2"));
+        assert!(has_marks(&[whole]) && !has_marks(&[b"GET /?token= HTTP/1.1\r\n\r\n"]));
+    }
+
+    #[test]
+    fn what_does_not_change_keeps_its_pieces() {
+        for text in ["", "GET / HT", "GET / HTTP/1.1\nHost: old\n\n", "\x16\x03"] {
+            for cut in 0..text.len() {
+                let pieces =
+                    applied(Some("t"), &[&text.as_bytes()[..cut], &text.as_bytes()[cut..]]);
+                assert_eq!(pieces, [&text.as_bytes()[..cut], &text.as_bytes()[cut..]]);
+            }
+        }
+    }
+}

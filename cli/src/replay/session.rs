@@ -1,0 +1,512 @@
+//! Carries out a plan against a server, on one thread, and compares each answer as it arrives.
+//!
+//! ```text
+//! step ──> wait until its time ──> wait for the answers that are due ──> connect, send or close
+//!                └───────────────────────────┴── meanwhile: read, compare, answer pings
+//! ```
+//!
+//! Rules of this file:
+//!
+//! - Nothing is sent before everything has arrived that the server had sent by then in the recording. So messages of different
+//!   clients keep their order.
+//! - The first difference ends the replay.
+//! - Of what arrives, only an incomplete part is kept, and a body as far as the recording has one.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use framewise::lang::Lang;
+use framewise::protocol::dissect::{Dissector, Finding};
+use framewise::protocol::frame::Role;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::reach;
+use crate::recording::parts::{Splitter, without_limits};
+use crate::recording::redact::Redactor;
+use crate::replay::answers::{self, Kind};
+use crate::replay::plan::{Action, Plan};
+use crate::texts;
+
+/// How long after the last bytes those of another connection are sent at the earliest, so that the server reads them in this
+/// order.
+const GAP: Duration = Duration::from_millis(2);
+
+/// How many bytes of a body may be more than the recording has, before it is a difference.
+const MAX_MORE: usize = 64 * 1024;
+
+/// How fast a replay is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// So many times as fast as the recording.
+    Times(f64),
+    /// Without waiting for anything but answers.
+    Fast,
+}
+
+/// What a replay needs to know besides its plan.
+pub struct Settings {
+    pub addresses: Vec<SocketAddr>,
+    pub pace: Pace,
+    /// How late an answer may be.
+    pub timeout: Duration,
+    /// The fields of JSON that are not compared.
+    pub ignored: Vec<String>,
+    pub lang: Lang,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    pub connections: usize,
+    pub sent: u64,
+    pub answers: usize,
+    /// Connections that the recorded server closed because it stopped, which this server did not.
+    pub went_away: usize,
+}
+
+/// The first difference.
+#[derive(Debug)]
+pub struct Difference {
+    pub number: u64,
+    pub address: SocketAddr,
+    /// When the recording has what differs, in microseconds since its start.
+    pub us: u64,
+    pub recorded: String,
+    pub received: String,
+    /// The first byte of a payload or body that differs.
+    pub at: Option<usize>,
+    /// The server asks for a token.
+    pub is_unauthorized: bool,
+}
+
+/// Why a replay ends before its last step.
+pub enum Stop {
+    Difference(Box<Difference>),
+    /// It cannot go on.
+    Failed(String),
+}
+
+/// One connection of the replay.
+struct Live {
+    stream: TcpStream,
+    /// Bytes that the socket has not taken yet.
+    output: Vec<u8>,
+    /// The socket takes no more bytes.
+    is_broken: bool,
+    /// The server has closed the connection, or it is broken.
+    has_ended: bool,
+    redactor: Redactor,
+    splitter: Splitter,
+    /// Answers that have arrived.
+    arrived: usize,
+    rest: Vec<u8>,
+    sent: Sent,
+    /// Pings to be answered at the end of the frame that is being sent.
+    pings: Vec<Vec<u8>>,
+}
+
+/// Finds out whether the bytes that were sent end with a whole frame, after which a pong may be sent.
+struct Sent {
+    dissector: Dissector,
+    bytes: u64,
+    explained: u64,
+    is_whole: bool,
+}
+
+impl Sent {
+    fn new() -> Sent {
+        let dissector = Dissector::new(Role::Client, without_limits());
+        Sent { dissector, bytes: 0, explained: 0, is_whole: false }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        let Sent { dissector, explained, is_whole, .. } = self;
+        dissector.feed(bytes, &mut |finding| {
+            *explained += finding.wire().len() as u64;
+            *is_whole = matches!(finding, Finding::Valid(_) | Finding::HeadEnd(_));
+        });
+    }
+
+    fn is_between_frames(&self) -> bool {
+        self.is_whole && self.explained == self.bytes
+    }
+}
+
+/// A replay that runs.
+pub struct Session<'a> {
+    plan: &'a Plan,
+    settings: &'a Settings,
+    poll: Poll,
+    lives: Vec<Option<Live>>,
+    /// How many answers have to have arrived on each connection, and the connections that have not got theirs.
+    due: Vec<usize>,
+    late: Vec<usize>,
+    /// The connection on which bytes were sent last, and when.
+    last_sent: Option<(usize, Instant)>,
+    counts: Counts,
+}
+
+impl<'a> Session<'a> {
+    /// Prepares a replay.
+    ///
+    /// # Errors
+    ///
+    /// The operating system has no readiness queue left.
+    pub fn new(plan: &'a Plan, settings: &'a Settings) -> io::Result<Session<'a>> {
+        let count = plan.lanes.len();
+        Ok(Session {
+            plan,
+            settings,
+            poll: Poll::new()?,
+            lives: (0..count).map(|_| None).collect(),
+            due: vec![0; count],
+            late: Vec::new(),
+            last_sent: None,
+            counts: Counts { connections: count, ..Counts::default() },
+        })
+    }
+
+    /// Carries out all steps.
+    ///
+    /// # Errors
+    ///
+    /// A difference, or a failure to connect.
+    pub fn run(mut self) -> Result<Counts, Stop> {
+        let (plan, began) = (self.plan, Instant::now());
+        for step in &plan.steps {
+            if let Pace::Times(times) = self.settings.pace
+                && !matches!(step.action, Action::Due(_))
+            {
+                let micros = (step.us - plan.begins().min(step.us)) as f64 / times;
+                let wait = Duration::try_from_secs_f64(micros / 1e6).unwrap_or(Duration::MAX);
+                if let Some(due) = began.checked_add(wait) {
+                    self.pump(due, |_| false)?;
+                }
+            }
+            match &step.action {
+                Action::Open => self.open(step.lane)?,
+                Action::Send(bytes) => self.send(step.lane, bytes)?,
+                Action::Due(count) => {
+                    self.due[step.lane] = *count;
+                    self.late.push(step.lane);
+                }
+                Action::Close => self.close(step.lane)?,
+            }
+        }
+        // Connections that were open when the recording ended.
+        self.wait_for_answers()?;
+        Ok(self.counts)
+    }
+
+    fn open(&mut self, lane: usize) -> Result<(), Stop> {
+        let addresses = self.settings.addresses.iter().copied();
+        let connect = || -> io::Result<TcpStream> {
+            let stream = reach::first_that_answers(addresses, self.settings.timeout)?;
+            stream.set_nonblocking(true)?;
+            stream.set_nodelay(true)?;
+            let mut stream = TcpStream::from_std(stream);
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut stream, Token(lane), interest)?;
+            Ok(stream)
+        };
+        let stream = connect().map_err(|error| {
+            Stop::Failed(texts::LOAD_CONNECT.with(self.settings.lang, &[&error]))
+        })?;
+        self.lives[lane] = Some(Live {
+            stream,
+            output: Vec::new(),
+            is_broken: false,
+            has_ended: false,
+            redactor: Redactor::new(Role::Server),
+            splitter: Splitter::new(Role::Server),
+            arrived: 0,
+            rest: Vec::new(),
+            sent: Sent::new(),
+            pings: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn send(&mut self, lane: usize, bytes: &[u8]) -> Result<(), Stop> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if !self.wait_for_answers()?
+            && let Some((other, then)) = self.last_sent
+            && other != lane
+        {
+            self.pump(then + GAP, |_| false)?;
+        }
+        let Some(live) = &mut self.lives[lane] else { return Ok(()) };
+        live.sent.add(bytes);
+        live.output.extend_from_slice(bytes);
+        live.flush();
+        self.counts.sent += bytes.len() as u64;
+        let deadline = Instant::now() + self.settings.timeout;
+        let is_sent = |session: &Session<'_>| {
+            session.lives[lane].as_ref().is_none_or(|live| live.output.is_empty())
+        };
+        if !self.pump(deadline, is_sent)? {
+            let received = texts::REPLAY_NOT_READ.with(self.settings.lang, &[&self.seconds()]);
+            return Err(self.differs(lane, received));
+        }
+        self.last_sent = Some((lane, Instant::now()));
+        Ok(())
+    }
+
+    /// Waits for the answers that are due. Returns whether there was anything to wait for.
+    fn wait_for_answers(&mut self) -> Result<bool, Stop> {
+        let is_late = |session: &Session<'_>, lane: usize| {
+            let live = session.lives[lane].as_ref();
+            live.is_some_and(|live| live.arrived < session.due[lane])
+        };
+        let late = std::mem::take(&mut self.late);
+        let has_waited = late.iter().any(|&lane| is_late(self, lane));
+        for &lane in &late {
+            let deadline = Instant::now() + self.settings.timeout;
+            let is_over = |session: &Session<'_>| {
+                let has_ended = session.lives[lane].as_ref().is_none_or(|live| live.has_ended);
+                has_ended || !is_late(session, lane)
+            };
+            let is_in_time = self.pump(deadline, is_over)?;
+            if is_late(self, lane) {
+                return Err(self.missing(lane, is_in_time));
+            }
+        }
+        Ok(has_waited || !late.is_empty())
+    }
+
+    /// Ends a connection as the recording does: waits for all that the server has sent, and for the server to close.
+    fn close(&mut self, lane: usize) -> Result<(), Stop> {
+        let plan = &self.plan.lanes[lane];
+        self.due[lane] = plan.needed;
+        self.late.push(lane);
+        self.wait_for_answers()?;
+        if let Some(live) = &mut self.lives[lane] {
+            let _ = live.stream.shutdown(std::net::Shutdown::Write);
+        }
+        let deadline = Instant::now() + self.settings.timeout;
+        let has_ended =
+            |session: &Session<'_>| session.lives[lane].as_ref().is_none_or(|live| live.has_ended);
+        if !self.pump(deadline, has_ended)? {
+            let received = texts::REPLAY_STAYS_OPEN.with(self.settings.lang, &[&self.seconds()]);
+            return Err(self.differs(lane, received));
+        }
+        let Some(mut live) = self.lives[lane].take() else { return Ok(()) };
+        let mut rest = std::mem::take(&mut live.rest);
+        live.splitter.finish(&mut |part| {
+            if let Kind::Rest(bytes) = answers::kind(part) {
+                rest.extend(bytes);
+            }
+        });
+        self.counts.went_away += usize::from(live.arrived < plan.answers.len());
+        if answers::are_same_bytes(&plan.rest, &rest, &self.settings.ignored) {
+            return Ok(());
+        }
+        let (at, recorded, received) = answers::excerpts(&plan.rest, &rest);
+        Err(self.difference(lane, None, recorded, received, Some(at)))
+    }
+
+    /// Reads, compares and writes until `is_done` or until this time. Returns whether it is done.
+    fn pump(
+        &mut self,
+        until: Instant,
+        is_done: impl Fn(&Session<'_>) -> bool,
+    ) -> Result<bool, Stop> {
+        let mut events = Events::with_capacity(256);
+        loop {
+            if is_done(self) {
+                return Ok(true);
+            }
+            let now = Instant::now();
+            if now >= until {
+                return Ok(false);
+            }
+            match self.poll.poll(&mut events, Some(until - now)) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Stop::Failed(error.to_string())),
+                Ok(()) => {}
+            }
+            for event in &events {
+                let Token(lane) = event.token();
+                if event.is_writable()
+                    && let Some(live) = &mut self.lives[lane]
+                {
+                    live.flush();
+                }
+                self.read(lane)?;
+            }
+        }
+    }
+
+    /// Reads everything that has arrived on a connection, and compares it.
+    fn read(&mut self, lane: usize) -> Result<(), Stop> {
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            let Some(live) = &mut self.lives[lane] else { return Ok(()) };
+            if live.has_ended {
+                return Ok(());
+            }
+            match live.stream.read(&mut buffer) {
+                Ok(0) => live.has_ended = true,
+                Ok(count) => {
+                    let mut kinds = Vec::new();
+                    live.redactor.redact(&mut buffer[..count]);
+                    live.splitter.feed(&buffer[..count], &mut |part| {
+                        kinds.push(answers::kind(part));
+                    });
+                    kinds.into_iter().try_for_each(|kind| self.take(lane, kind))?;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => live.has_ended = true,
+            }
+        }
+    }
+
+    /// Compares something that has arrived.
+    fn take(&mut self, lane: usize, kind: Kind) -> Result<(), Stop> {
+        let plan = &self.plan.lanes[lane];
+        let Some(live) = &mut self.lives[lane] else { return Ok(()) };
+        let answer = match kind {
+            Kind::Answer(answer) => answer,
+            Kind::Ping(payload) => {
+                live.pings.push(payload);
+                live.answer_pings();
+                live.flush();
+                return Ok(());
+            }
+            Kind::Rest(bytes) => {
+                // What is more is lost here, and still enough for a difference.
+                let room = (plan.rest.len() + MAX_MORE).saturating_sub(live.rest.len());
+                live.rest.extend(&bytes[..bytes.len().min(room)]);
+                return Ok(());
+            }
+        };
+        let number = live.arrived;
+        live.arrived += 1;
+        self.counts.answers += 1;
+        let lang = self.settings.lang;
+        match plan.answers.get(number) {
+            Some((_, recorded)) if answers::is_same(recorded, &answer, &self.settings.ignored) => {
+                Ok(())
+            }
+            // Where the recorded server went away, this one closes because the client does.
+            Some(_) if number >= plan.needed && answers::is_close(&answer) => Ok(()),
+            Some((us, recorded)) => {
+                let (here, there) = answers::in_words(recorded, &answer, lang);
+                let at = match (recorded, &answer) {
+                    (answers::Answer::Frame(one, here), answers::Answer::Frame(other, there))
+                        if one.opcode == other.opcode =>
+                    {
+                        Some(answers::excerpts(here, there).0)
+                    }
+                    _ => None,
+                };
+                let mut stop = self.difference(lane, Some(*us), here, there, at);
+                if let Stop::Difference(difference) = &mut stop {
+                    difference.is_unauthorized = answers::is_unauthorized(&answer);
+                }
+                Err(stop)
+            }
+            // The recording does not know what came next.
+            None if !plan.is_closed => Ok(()),
+            None => {
+                let (here, there) = (self.nothing(), answers::shown(&answer, lang));
+                Err(self.difference(lane, None, here, there, None))
+            }
+        }
+    }
+
+    /// Returns the difference that an answer has not arrived.
+    fn missing(&self, lane: usize, is_closed: bool) -> Stop {
+        let lang = self.settings.lang;
+        let received = match is_closed {
+            true => texts::REPLAY_CLOSED.get(lang).to_owned(),
+            false => texts::REPLAY_LATE.with(lang, &[&self.seconds()]),
+        };
+        self.differs(lane, received)
+    }
+
+    /// Returns the difference that something else has happened than the next answer of the recording.
+    fn differs(&self, lane: usize, received: String) -> Stop {
+        let arrived = self.lives[lane].as_ref().map_or(0, |live| live.arrived);
+        match self.plan.lanes[lane].answers.get(arrived) {
+            Some((us, answer)) => {
+                let recorded = answers::shown(answer, self.settings.lang);
+                self.difference(lane, Some(*us), recorded, received, None)
+            }
+            None => {
+                let recorded = texts::REPLAY_END.get(self.settings.lang).to_owned();
+                self.difference(lane, None, recorded, received, None)
+            }
+        }
+    }
+
+    fn difference(
+        &self,
+        lane: usize,
+        us: Option<u64>,
+        recorded: String,
+        received: String,
+        at: Option<usize>,
+    ) -> Stop {
+        let plan = &self.plan.lanes[lane];
+        // What comes after all answers comes with the end of the connection.
+        let last = || self.plan.steps.iter().filter(|step| step.lane == lane).map(|step| step.us);
+        let us = us.or_else(|| last().max()).unwrap_or_default();
+        Stop::Difference(Box::new(Difference {
+            number: plan.number,
+            address: plan.address,
+            us,
+            recorded,
+            received,
+            at,
+            is_unauthorized: false,
+        }))
+    }
+
+    fn nothing(&self) -> String {
+        texts::REPLAY_NOTHING.get(self.settings.lang).to_owned()
+    }
+
+    fn seconds(&self) -> u64 {
+        self.settings.timeout.as_secs()
+    }
+}
+
+impl Live {
+    /// Writes as much as the socket takes.
+    fn flush(&mut self) {
+        self.answer_pings();
+        while !self.output.is_empty() && !self.is_broken {
+            match self.stream.write(&self.output) {
+                Ok(count) => drop(self.output.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // The recorded client may have sent bytes that the server did not read either. What is missing then is
+                // noticed by its answers.
+                Err(_) => self.is_broken = true,
+            }
+        }
+        if self.is_broken {
+            self.output.clear();
+        }
+    }
+
+    /// Queues the pongs that may be sent now. The recorded pongs answer the pings of the recorded server, at other times.
+    fn answer_pings(&mut self) {
+        if self.sent.is_between_frames() {
+            for payload in self.pings.drain(..) {
+                // A key of zeros leaves the payload as it is, which is no secret: the server has sent it.
+                let mut pong = vec![0x8a, 0x80 | payload.len() as u8];
+                pong.extend([0; 4]);
+                pong.extend(payload);
+                self.output.extend(pong);
+            }
+        }
+    }
+}
