@@ -123,7 +123,9 @@ fn completions_and_manual_pages_know_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = framewise(&["completions", shell]).output().expect("it runs");
         let script = String::from_utf8(output.stdout).expect("text");
-        for word in ["serve", "connect", "export", "load", "relay", "replay", "allow-origin"] {
+        for word in
+            ["serve", "connect", "explain", "export", "load", "relay", "replay", "allow-origin"]
+        {
             assert!(script.contains(word), "{word} in the completions of {shell}");
         }
     }
