@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use framewise::lang::Lang;
 use framewise::observe::Direction;
+use framewise::trace::printable;
 
 use crate::recording::format::{Head, Line, MAX_LINE, Reason, VERSION};
 use crate::texts;
@@ -94,7 +95,8 @@ impl Reader {
             serde_json::from_slice(&reader.line).map_err(|_| no_recording())?;
         let version = line.get("framewise_recording").ok_or_else(no_recording)?;
         if *version != VERSION {
-            return Err(texts::OTHER_RECORDING.with(lang, &[&name, version, &VERSION]));
+            let version = printable(&version.to_string());
+            return Err(texts::OTHER_RECORDING.with(lang, &[&name, &version, &VERSION]));
         }
         reader.head = serde_json::from_value(line).map_err(|error| reader.fault(&error))?;
         reader.started()?;
@@ -198,7 +200,9 @@ impl Reader {
     }
 
     fn fault(&self, why: &dyn std::fmt::Display) -> String {
-        texts::BAD_RECORDING.with(self.lang, &[&self.name, &self.number, why])
+        // The reason may repeat a part of the line.
+        let why = printable(&why.to_string());
+        texts::BAD_RECORDING.with(self.lang, &[&self.name, &self.number, &why])
     }
 }
 
@@ -323,10 +327,12 @@ mod tests {
             (vec![HEAD.into(), open.into(), bytes(1, "8")], "line 3: hex"),
             (vec![HEAD.into(), open.into(), bytes(1, "zz")], "line 3: hex"),
             (vec![HEAD.into(), open.replace("open", "opened")], "line 2"),
+            (vec![HEAD.into(), open.replace("open", "\\u001b[2J")], "line 2"),
             (vec![HEAD.into(), bytes(1, &"81".repeat(MAX_LINE))], "line 2: the line has more"),
         ] {
             let error = read(&(lines.join("\n") + "\n")).expect_err(expected);
             assert!(error.contains(expected), "{error}");
+            assert!(!error.contains('\u{1b}'), "a terminal acts on it: {error}");
         }
     }
 }

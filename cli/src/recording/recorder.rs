@@ -384,6 +384,24 @@ mod tests {
         assert!(recorder.0.is_none());
     }
 
+    /// The end of the server is not held up by a disk that does not write.
+    #[test]
+    fn the_last_lines_are_not_waited_for_without_end() {
+        let (writes, has_written) = std::sync::mpsc::channel();
+        let memory = Memory { writes: Some(writes), ..Memory::default() };
+        let (mut recorder, ending) = memory.start(1 << 20);
+        has_written.recv_timeout(PATIENCE).expect("the first line");
+        let gate = memory.gate.clone();
+        let closed = gate.lock().expect("no panic");
+        open(&mut recorder);
+        has_written.recv_timeout(PATIENCE).expect("the second line");
+        drop(recorder);
+        // The writer cannot end before the gate opens, so this only returns because of its time.
+        ending.wait(Duration::from_millis(20));
+        assert!(memory.bytes.try_lock().is_ok_and(|bytes| !bytes.ends_with(b"\"stopped\"}\n")));
+        drop(closed);
+    }
+
     #[test]
     fn a_connection_that_closes_leaves_nothing() {
         let (mut recorder, _ending) = Memory::default().start(1 << 30);

@@ -362,6 +362,7 @@ mod tests {
             "GET / HTTP/1.1\nUpgrade: websocket\n\nCookie: SECRET\n",
             "GET / HTTP/1.1\nUpgrade: websocket\n\r\nCookie: SECRET\n",
             "GET / HTTP/1.1\r\nA: b\n\r\n\r\nCookie: SECRET\n",
+            "GET / HTTP/1.1\nUpgrade: x\r\n\r\n\x01\r\nCookie: SECRET\r\n",
             "GET / HTTP/1.1\r\nCookie: \rSECRET\rSECRET\r\n",
             "GET /?token=a\rSECRET HTTP/1.1\r\n",
             "GET / HTTP/1.1\r\nReferer: /?token=a\rSECRET\r\n",

@@ -1,8 +1,8 @@
-// A conversation over IPv4 and IPv6 by a client that nobody here wrote: node class.mjs ADDRESS...
+// A conversation with each server, by a client that nobody here wrote: node class.mjs ADDRESS...
 import { once } from 'node:events';
 import WebSocket from 'ws';
 
-export const SCRIPT = '<script>document.title = "taken"</script><img src="http://example.org/x" onerror="alert(1)">';
+const SCRIPT = '<script>document.title = "taken"</script><img src="http://example.org/x" onerror="alert(1)">';
 
 for (const address of process.argv.slice(2)) {
   const open = async (path) => {
