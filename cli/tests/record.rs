@@ -101,7 +101,7 @@ fn a_recording_has_every_byte_and_no_secret() {
     let mut other = open(&serve, b"GET /nowhere?token=segredo HTTP/1.1\r\nHost: ");
     // The server has read both beginnings when it has answered something else.
     let host = serve.address;
-    write!(other, "{host}\r\nAuthorization: Bearer segredo\r\n\r\n").expect("a socket");
+    write!(other, "{host}\r\nAuthorization: Bearer segredo\r\nConnection: close\r\n\r\n").expect("a socket");
     let mut refusal = Vec::new();
     other.read_to_end(&mut refusal).expect("a socket");
     drop(other);

@@ -126,7 +126,7 @@ impl Sent {
         let Sent { dissector, explained, is_whole, .. } = self;
         dissector.feed(bytes, &mut |finding| {
             *explained += finding.wire().len() as u64;
-            *is_whole = matches!(finding, Finding::Valid(_) | Finding::HeadEnd(_));
+            *is_whole = matches!(finding, Finding::Valid(_) | Finding::ValidHead { .. });
         });
     }
 
