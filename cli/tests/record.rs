@@ -101,7 +101,8 @@ fn a_recording_has_every_byte_and_no_secret() {
     let mut other = open(&serve, b"GET /nowhere?token=segredo HTTP/1.1\r\nHost: ");
     // The server has read both beginnings when it has answered something else.
     let host = serve.address;
-    write!(other, "{host}\r\nAuthorization: Bearer segredo\r\nConnection: close\r\n\r\n").expect("a socket");
+    write!(other, "{host}\r\nAuthorization: Bearer segredo\r\nConnection: close\r\n\r\n")
+        .expect("a socket");
     let mut refusal = Vec::new();
     other.read_to_end(&mut refusal).expect("a socket");
     drop(other);
@@ -150,6 +151,73 @@ fn a_recording_has_every_byte_and_no_secret() {
             assert!(!shown.is_empty() && !shown.contains("segredo"), "{shown}");
         }
     }
+}
+
+/// On a connection that is kept, every head is found: those of later requests, also if several arrive at once or a secret is
+/// split, and those of responses without a body.
+#[test]
+fn secrets_of_later_requests_of_a_connection_are_not_recorded() {
+    let file = new_file("kept.jsonl");
+    let serve = Serve::start(&["--record", text(&file), "--token", "segredo", "--lang", "en"]);
+    let host = serve.address;
+    let request = |method: &str| {
+        format!(
+            "{method} /health?token=segredo HTTP/1.1\r\nHost: {host}\r\nCookie: id=segredo\r\n\
+             Authorization: Bearer segredo\r\nReferer: http://{host}/?token=segredo\r\n\r\n"
+        )
+    };
+    // A HEAD and a GET at once, then a GET in two pieces, then a WebSocket.
+    let both = [request("HEAD"), request("GET")].concat();
+    let mut stream = open(&serve, both.as_bytes());
+    let mut received = read_until(&mut stream, b"\r\n\r\n");
+    received.extend(read_until(&mut stream, b"\"}"));
+    let third = request("GET");
+    let (start, end) = third.split_at(third.find("gredo").expect("a token"));
+    stream.write_all(start.as_bytes()).expect("a socket");
+    // The server has read the beginning when it has answered something else.
+    assert!(serve.http("/health?token=segredo", "").contains("200 OK"));
+    stream.write_all(end.as_bytes()).expect("a socket");
+    received.extend(read_until(&mut stream, b"\"}"));
+    let fourth = handshake("/echo?token=segredo", host, KEY)
+        .replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: bearer, segredo\r\n\r\n");
+    stream.write_all(fourth.as_bytes()).expect("a socket");
+    received.extend(read_until(&mut stream, b"\r\n\r\n"));
+    // What a person writes is no head.
+    let message = b"\x81\x8c\0\0\0\0Cookie: a\r\n\n";
+    stream.write_all(message).expect("a socket");
+    received.extend(read_until(&mut stream, b"Echo: Cookie: a\r\n\n"));
+    drop(stream);
+    // A refusal quotes the target.
+    let mut other = open(&serve, request("GET").as_bytes());
+    let mut refused = read_until(&mut other, b"\"}");
+    let plain = format!("GET /echo?token=segredo# HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    other.write_all(plain.as_bytes()).expect("a socket");
+    other.read_to_end(&mut refused).expect("a socket");
+    drop(other);
+    wait_for_closed(&file, 3);
+    stop(serve);
+
+    let lines = lines(&file);
+    let marked = |text: &str| {
+        text.replace("token=segredo", "token=*******")
+            .replace("id=segredo", "**********")
+            .replace("Bearer segredo", "**************")
+            .replace("bearer, segredo", "bearer, *******")
+    };
+    let sent = marked(&format!("{both}{third}{fourth}"));
+    assert_eq!(all(&lines, 1, "in"), [sent.as_bytes(), message].concat());
+    // The reads are as long as without redaction.
+    let of_kept = lines.iter().filter(|line| line["connection"] == 1 && line["event"] == "in");
+    let lengths: Vec<_> = of_kept.map(|line| bytes(line).len()).collect();
+    assert!(lengths.contains(&start.len()) && lengths.contains(&end.len()), "{lengths:?}");
+    assert_eq!(all(&lines, 1, "out"), received);
+    let refused = String::from_utf8(refused).expect("text");
+    let (quoted, hidden) = ("found: /echo?token=segredo#\n", "found: /echo?token*********\n");
+    assert!(refused.contains(quoted), "{refused}");
+    let recorded = all(&lines, 3, "out");
+    assert_eq!(String::from_utf8_lossy(&recorded), refused.replace(quoted, hidden));
+    let whole = fs::read_to_string(&file).expect("a recording");
+    assert!(!whole.contains("7365677265646f"), "segredo in hexadecimal");
 }
 
 #[cfg(unix)]
@@ -565,9 +633,12 @@ fn a_class_is_replayed_without_a_difference() {
     };
     let mut ana = join("ana");
     let mut bia = join("bia");
-    assert_eq!(ana.json()["type"], "joined");
+    assert_eq!(ana.json()["type"], "peer_joined");
     let mut raw = serve.connect("/ws?room=7a&token=segredo");
-    assert_eq!([ana.json()["type"].as_str(), bia.json()["type"].as_str()], [Some("joined"); 2]);
+    assert_eq!(
+        [ana.json()["type"].as_str(), bia.json()["type"].as_str()],
+        [Some("peer_joined"); 2]
+    );
     for round in 0..20 {
         ana.send(&format!(r#"{{"message":"olá {round}"}}"#));
         assert_eq!(bia.json()["message"], format!("olá {round}"));
@@ -582,9 +653,9 @@ fn a_class_is_replayed_without_a_difference() {
     assert!(serve.http("/ws/events", "").starts_with("HTTP/1.1 4"));
     drop(raw);
     wait_for_closed(&file, 3);
-    assert_eq!([ana.json()["type"].as_str(), bia.json()["type"].as_str()], [Some("left"); 2]);
+    assert_eq!([ana.json()["type"].as_str(), bia.json()["type"].as_str()], [Some("peer_left"); 2]);
     drop(bia);
-    assert_eq!(ana.json()["type"], "left");
+    assert_eq!(ana.json()["type"], "peer_left");
     // Ana is still there, and is told that the server goes away.
     stop_while_open(serve, ana);
 

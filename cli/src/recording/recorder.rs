@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 use framewise::PeerId;
 use framewise::lang::Lang;
 use framewise::observe::{Direction, Notice, Observer};
-use framewise::protocol::frame::Role;
 use tracing::warn;
 
 use crate::clock;
@@ -51,11 +50,10 @@ struct Recording<K> {
     lang: Lang,
 }
 
-/// What is known of one connection.
+/// The state of one connection.
 struct Lane {
     number: u64,
-    input: Redactor,
-    output: Redactor,
+    redactor: Redactor,
     /// The code with which the WebSocket has closed.
     code: Option<u16>,
 }
@@ -173,11 +171,7 @@ impl<K: Copy + Eq + Hash> Recording<K> {
 
     fn bytes(&mut self, peer: K, direction: Direction, bytes: &[u8]) -> Result<(), Full> {
         let Some(lane) = self.lanes.get_mut(&peer) else { return Ok(()) };
-        let mut bytes = bytes.to_vec();
-        match direction {
-            Direction::In => lane.input.redact(&mut bytes),
-            Direction::Out => lane.output.redact(&mut bytes),
-        }
+        let bytes = lane.redactor.redact(direction, bytes);
         let number = lane.number;
         self.queue(number, What::Bytes(direction, bytes))
     }
@@ -187,8 +181,7 @@ impl<K: Copy + Eq + Hash> Recording<K> {
             Notice::Connected(address) => {
                 self.connections += 1;
                 let number = self.connections;
-                let (input, output) = (Redactor::new(Role::Client), Redactor::new(Role::Server));
-                self.lanes.insert(peer, Lane { number, input, output, code: None });
+                self.lanes.insert(peer, Lane { number, redactor: Redactor::default(), code: None });
                 self.queue(number, What::Open(*address))
             }
             Notice::Closed(closed) => {
@@ -410,6 +403,6 @@ mod tests {
         assert_eq!(lanes(&recorder), Some(1));
         recorder.see(PEER, &Notice::Disconnected);
         assert_eq!(lanes(&recorder), Some(0));
-        assert!(size_of::<Lane>() <= 96, "{}", size_of::<Lane>());
+        assert!(size_of::<Lane>() <= 448, "{}", size_of::<Lane>());
     }
 }

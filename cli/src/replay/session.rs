@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use framewise::lang::Lang;
+use framewise::observe::Direction;
 use framewise::protocol::dissect::{Dissector, Finding};
 use framewise::protocol::frame::Role;
 use mio::net::TcpStream;
@@ -220,7 +221,7 @@ impl<'a> Session<'a> {
             output: Vec::new(),
             is_broken: false,
             has_ended: false,
-            redactor: Redactor::new(Role::Server),
+            redactor: Redactor::default(),
             splitter: Splitter::new(Role::Server),
             arrived: 0,
             rest: Vec::new(),
@@ -242,6 +243,8 @@ impl<'a> Session<'a> {
         }
         let Some(live) = &mut self.lives[lane] else { return Ok(()) };
         live.sent.add(bytes);
+        // It finds secrets in responses by the requests that they answer.
+        live.redactor.redact(Direction::In, bytes);
         live.output.extend_from_slice(bytes);
         live.flush();
         self.counts.sent += bytes.len() as u64;
@@ -354,8 +357,8 @@ impl<'a> Session<'a> {
                 Ok(0) => live.has_ended = true,
                 Ok(count) => {
                     let mut kinds = Vec::new();
-                    live.redactor.redact(&mut buffer[..count]);
-                    live.splitter.feed(&buffer[..count], &mut |part| {
+                    let redacted = live.redactor.redact(Direction::Out, &buffer[..count]);
+                    live.splitter.feed(&redacted, &mut |part| {
                         kinds.push(answers::kind(part));
                     });
                     kinds.into_iter().try_for_each(|kind| self.take(lane, kind))?;
