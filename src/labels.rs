@@ -170,6 +170,12 @@ impl Labeller {
         Labeller { dissector: Dissector::of_frames(sender, config), frame: Frame::default() }
     }
 
+    /// Tells the labeller of a server's bytes which requests the client has sent, because the response to a HEAD has no body.
+    /// `requests` is the labeller of the client's bytes. [`Dissector::responds_to`] has an example.
+    pub fn responds_to(&mut self, requests: &mut Labeller) {
+        self.dissector.responds_to(&mut requests.dissector);
+    }
+
     /// Labels the next bytes and calls `show` with each item. A head or a frame header is only labelled once it is complete.
     pub fn feed(&mut self, bytes: &[u8], show: &mut impl FnMut(&Item<'_>)) {
         let Labeller { dissector, frame } = self;

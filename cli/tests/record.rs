@@ -469,6 +469,166 @@ fn an_archive_has_requests_responses_and_messages() {
     assert_eq!(content["size"], content["text"].as_str().expect("text").len());
 }
 
+/// Records a connection with a HEAD, a page that is not there, a refused path and an echo, in this order.
+fn kept_connection(name: &str) -> PathBuf {
+    let file = new_file(name);
+    let serve = Serve::start(&["--record", text(&file), "--token", "segredo", "--lang", "en"]);
+    let host = serve.address;
+    let request = |method: &str, path: &str| {
+        format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nCookie: id=segredo\r\n\r\n")
+    };
+    let mut stream = open(&serve, request("HEAD", "/health?token=segredo").as_bytes());
+    read_until(&mut stream, b"\r\n\r\n");
+    for path in ["/nowhere", "/asyncapi.json?token=segredo"] {
+        // The other one is sent before the response to this one is read.
+        stream.write_all(request("GET", path).as_bytes()).expect("a socket");
+    }
+    read_until(&mut stream, b" 404 Not Found\r\n");
+    read_until(&mut stream, b" 200 OK\r\n");
+    let handshake = handshake("/echo?token=segredo", host, KEY);
+    stream.write_all(handshake.as_bytes()).expect("a socket");
+    read_until(&mut stream, b"HTTP/1.1 101 Switching Protocols\r\n");
+    read_until(&mut stream, b"\r\n\r\n");
+    stream.write_all(HELLO).expect("a socket");
+    read_until(&mut stream, b"Echo: Hello");
+    stream.write_all(b"\x88\x82\0\0\0\0\x03\xe8").expect("a socket");
+    stream.read_to_end(&mut Vec::new()).expect("a socket");
+    drop(stream);
+    wait_for_closed(&file, 1);
+    stop(serve);
+    file
+}
+
+/// Each request of a connection has an entry of its own, with its own response, and the messages are on that of the handshake.
+#[test]
+fn an_archive_has_every_request_of_a_connection() {
+    let file = kept_connection("kept-archive.jsonl");
+    let archive: Value = serde_json::from_slice(&exported(&["--har", text(&file)])).expect("JSON");
+    let entries = archive["log"]["entries"].as_array().expect("entries");
+    let shown: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let text = |value: &Value| value.as_str().expect("text").to_owned();
+            let url = text(&entry["request"]["url"]);
+            let path = url.splitn(4, '/').nth(3).expect("a path").to_owned();
+            let (method, status) =
+                (text(&entry["request"]["method"]), &entry["response"]["status"]);
+            let messages = entry["_webSocketMessages"].as_array().map(Vec::len);
+            (method, path, status.as_u64().expect("a status"), messages)
+        })
+        .collect();
+    let entry = |method: &str, path: &str, status, messages| {
+        (method.to_owned(), path.to_owned(), status, messages)
+    };
+    let expected = [
+        entry("HEAD", "health?token=*******", 200, None),
+        entry("GET", "nowhere", 404, None),
+        entry("GET", "asyncapi.json?token=*******", 200, None),
+        entry("GET", "echo?token=*******", 101, Some(2)),
+    ];
+    assert_eq!(shown, expected);
+    let body = |at: usize| entries[at]["response"]["content"]["text"].as_str().unwrap_or_default();
+    assert_eq!(body(0), "", "the response to a HEAD has no body");
+    assert!(!body(1).contains("HTTP/1.1"), "{}", body(1));
+    let document: Value = serde_json::from_str(body(2)).expect("one JSON document and no more");
+    assert!(document["asyncapi"].is_string(), "{document}");
+    assert_eq!(entries[3]["_webSocketMessages"][1]["data"], "Echo: Hello");
+}
+
+#[test]
+fn a_page_explains_every_request_of_a_connection() {
+    let file = kept_connection("kept-page.jsonl");
+    let page = exported(&["--html", text(&file), "--lang", "en"]);
+    let page = String::from_utf8(page).expect("text");
+    // A head that breaks no rule looks like a frame that breaks none.
+    for (verdict, count) in [
+        ("=&gt; valid: plain HTTP", 6),
+        ("=&gt; valid: part of an opening handshake", 2),
+        ("=&gt; valid", 12),
+    ] {
+        let found = page.matches(&format!("<p class=\"valid\">{verdict}")).count();
+        assert_eq!(found, count, "{verdict}: {page}");
+    }
+    assert!(!page.contains("not read") && !page.contains("class=\"broken\""), "{page}");
+    // It has a WebSocket, so it is open.
+    assert!(page.contains("<details id=\"c1\" open>"), "{page}");
+    let hello = page.rfind("&#39;Echo: Hello&#39;").expect("a message");
+    assert!(page.find("&quot;asyncapi&quot;").is_some_and(|at| at < hello), "{page}");
+}
+
+/// Several requests on one connection are replayed on one connection, and each body is compared with its own.
+#[test]
+fn every_request_of_a_connection_is_replayed() {
+    let file = kept_connection("kept-replay.jsonl");
+    let serve = Serve::start(&["--token", "o utro&", "--lang", "en"]);
+    let options = ["--fast", "--token", "o utro&"];
+    let (code, said, errors) = replay(&file, serve.address, &options);
+    assert_eq!(code, 0, "{said}{errors}");
+    assert!(said.starts_with("No difference: 1 connections, "), "{said}");
+    assert!(said.ends_with(" 6 answers compared\n"), "{said}");
+    // Without a token, the handshake is refused. The pages before it need none.
+    let (code, said, errors) = replay(&file, serve.address, &["--fast"]);
+    assert_eq!(code, 3, "{said}");
+    assert!(
+        said.contains(
+            "recorded: a response with status 101\n  received: a response with status 401"
+        ),
+        "{said}"
+    );
+    assert!(errors.contains("--token fills it in"), "{errors}");
+
+    // A server that differs in a body in the middle: that is the first difference, although another one follows.
+    let requests = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n\
+        GET /c HTTP/1.1\r\nHost: h\r\n\r\n";
+    let pages = |bodies: [&str; 3]| {
+        let page =
+            |body: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        bodies.map(page).concat().into_bytes()
+    };
+    let plain = recording(
+        "kept-bodies.jsonl",
+        &[
+            (0, 1, "open", b""),
+            (1, 1, "in", requests),
+            (2, 1, "out", &pages(["one", "two", "three"])),
+            (3, 1, "close", b""),
+        ],
+    );
+    for (bodies, code, found) in [
+        (["one", "two", "three"], 0, "No difference"),
+        (
+            ["one", "tow", "other"],
+            3,
+            "recorded: 'wo'\n  received: 'ow'\n  they differ from byte 1 on",
+        ),
+        (
+            ["one", "twoo", "three"],
+            3,
+            "recorded: ''\n  received: 'o'\n  they differ from byte 3 on",
+        ),
+        (["one", "two", "thre"], 3, "recorded: 'e'\n  received: ''\n  they differ from byte 4 on"),
+    ] {
+        let address = fake_server(pages(bodies), false);
+        let (status, said, errors) = replay(&plain, address, &["--fast", "--timeout", "5"]);
+        assert_eq!(status, code, "{said}{errors}");
+        assert!(said.contains(found), "{said}");
+    }
+}
+
+/// The body of an error quotes a token, which has another length in the replay.
+#[test]
+fn quotes_of_secrets_are_not_compared() {
+    let file = new_file("quoted.jsonl");
+    let record = ["--record", text(&file), "--token", "segredo", "--lang", "en"];
+    let serve = Serve::start(&record);
+    assert!(serve.http("/?token=segredo&a#", "").contains("found: /?token=segredo&a#"));
+    wait_for_closed(&file, 1);
+    stop(serve);
+    let serve = Serve::start(&["--token", "outro", "--lang", "en"]);
+    let (code, said, errors) = replay(&file, serve.address, &["--fast", "--token", "outro"]);
+    assert_eq!(code, 0, "{said}{errors}");
+}
+
 #[test]
 fn a_page_explains_every_frame_and_runs_nothing_that_a_peer_has_sent() {
     let file = conversation("page.jsonl");

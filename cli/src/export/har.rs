@@ -1,82 +1,142 @@
 //! A recording as an HTTP archive (HAR 1.2), which the developer tools of browsers open. The messages of a WebSocket are in
 //! `_webSocketMessages`, as Chromium writes them.
 //!
-//! Each connection with a request is one entry. An archive has messages, not frames: fragments are joined, and pings, pongs and
-//! Closes are left out.
+//! Each request is one entry, and the messages of a WebSocket are on that of its handshake. An archive has messages, not frames:
+//! fragments are joined, and pings, pongs and Closes are left out.
 
+use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
 use data_encoding::BASE64;
 use framewise::lang::Lang;
 use framewise::observe::Direction;
-use framewise::protocol::frame::{Opcode, Role};
+use framewise::protocol::frame::Opcode;
 use serde_json::{Value, json};
 
 use crate::export::pcap::server_for;
-use crate::recording::parts::{Fields, Part, Splitter};
+use crate::recording::parts::{Conversation, Fields, Part};
 use crate::recording::reader::{Connection, Event, Whole};
 use crate::texts;
 
-/// Returns the archive.
-pub fn export(recording: &Whole, lang: Lang) -> Value {
-    let connections = &recording.connections;
-    let entries: Vec<Value> = connections.iter().filter_map(|c| entry(recording, c)).collect();
-    let mut log = json!({
-        "version": "1.2",
-        "creator": {"name": "framewise", "version": env!("CARGO_PKG_VERSION")},
-        "pages": [],
-    });
-    let without = connections.len() - entries.len();
-    if without > 0 {
-        log["comment"] = texts::HAR_WITHOUT_REQUEST.with(lang, &[&without]).into();
+/// Writes the archive, one entry after the other, so that they need not all fit into memory.
+///
+/// # Errors
+///
+/// `out` takes no bytes.
+pub fn export(recording: &Whole, lang: Lang, out: &mut impl Write) -> io::Result<()> {
+    let creator = json!({"name": "framewise", "version": env!("CARGO_PKG_VERSION")});
+    write!(
+        out,
+        "{{\"log\": {{\"version\": \"1.2\", \"creator\": {creator}, \"pages\": [], \"entries\": ["
+    )?;
+    let (mut count, mut without) = (0, 0);
+    for connection in &recording.connections {
+        let before = count;
+        write_entries(recording, connection, &mut |entry| {
+            let comma = if count == 0 { "" } else { "," };
+            count += 1;
+            write!(out, "{comma}\n{entry}")
+        })?;
+        without += usize::from(count == before);
     }
-    log["entries"] = entries.into();
-    json!({ "log": log })
+    write!(out, "\n]")?;
+    if without > 0 {
+        let comment = texts::HAR_WITHOUT_REQUEST.with(lang, &[&without]);
+        write!(out, ", \"comment\": {}", json!(comment))?;
+    }
+    writeln!(out, "}}}}")
 }
 
-/// The parts of both sides, in their order, each with its time.
+/// The parts of one side, each with its time.
 type Timed = Vec<(u64, Part)>;
 
-fn entry(recording: &Whole, connection: &Connection) -> Option<Value> {
-    let [client, server] =
-        [(Role::Client, Direction::In), (Role::Server, Direction::Out)].map(|(role, direction)| {
-            let mut splitter = Splitter::new(role);
-            let mut parts: Timed = Vec::new();
-            let mut last = 0;
-            for (us, event) in &connection.events {
-                if let Event::Bytes(of, bytes) = event
-                    && *of == direction
-                {
-                    last = *us;
-                    splitter.feed(bytes, &mut |part| parts.push((last, part)));
+/// A response: its head, its body, and when they were complete.
+struct Answer<'a> {
+    at: u64,
+    until: u64,
+    head: &'a [u8],
+    body: Vec<u8>,
+}
+
+/// Writes an entry for each request of a connection.
+fn write_entries(
+    recording: &Whole,
+    connection: &Connection,
+    write: &mut impl FnMut(Value) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut conversation = Conversation::new();
+    let (mut client, mut server) = (Timed::new(), Timed::new());
+    let mut last = 0;
+    for (us, event) in &connection.events {
+        if let Event::Bytes(direction, bytes) = event {
+            last = *us;
+            let parts = if *direction == Direction::In { &mut client } else { &mut server };
+            conversation.feed(*direction, bytes, &mut |part| parts.push((last, part)));
+        }
+    }
+    conversation.finish(Direction::In, &mut |part| client.push((last, part)));
+    conversation.finish(Direction::Out, &mut |part| server.push((last, part)));
+    let mut answers = answers(&server).into_iter();
+    for (asked, head) in client.iter().filter_map(head) {
+        let answer = answers.next();
+        let mut entry = entry(recording, connection, (asked, head), answer.as_ref());
+        if entry["response"]["status"] == 101 {
+            let mut messages = messages(recording, &client, "send");
+            messages.extend(self::messages(recording, &server, "receive"));
+            messages.sort_by_key(|(us, _)| *us);
+            let messages: Vec<Value> = messages.into_iter().map(|(_, message)| message).collect();
+            entry["_resourceType"] = "websocket".into();
+            entry["_webSocketMessages"] = messages.into();
+        }
+        write(entry)?;
+    }
+    Ok(())
+}
+
+/// Returns the response to each request. Interim responses are left out, unless nothing comes after them.
+fn answers(server: &Timed) -> Vec<Answer<'_>> {
+    let mut answers = Vec::<Answer<'_>>::new();
+    let mut is_interim = false;
+    for (us, part) in server {
+        match part {
+            Part::Head(head) => {
+                if is_interim {
+                    answers.pop();
+                }
+                is_interim = Fields::parse(head).is_interim();
+                answers.push(Answer { at: *us, until: *us, head, body: Vec::new() });
+            }
+            Part::Body(bytes) => {
+                if let Some(answer) = answers.last_mut() {
+                    answer.until = *us;
+                    answer.body.extend_from_slice(bytes);
                 }
             }
-            splitter.finish(&mut |part| parts.push((last, part)));
-            parts
-        });
-    let (asked, head) = client.iter().find_map(head)?;
-    let request = Fields::parse(head);
-    let response = response(&server);
-    let is_open = response["status"] == 101;
+            _ => {}
+        }
+    }
+    answers
+}
+
+fn entry(
+    recording: &Whole,
+    connection: &Connection,
+    (asked, head): (u64, &[u8]),
+    answer: Option<&Answer<'_>>,
+) -> Value {
+    let (request, response) = (Fields::parse(head), response(answer));
     let address = server_for(connection.address, &recording.head.listening);
     let host = request.get("host").map_or_else(|| address.to_string(), str::to_owned);
     let target = &request.start[1];
-    let scheme = if is_open { "ws" } else { "http" };
+    let scheme = if response["status"] == 101 { "ws" } else { "http" };
     let url = match target.contains("://") {
         true => target.clone(),
         false => format!("{scheme}://{host}{target}"),
     };
-    let of_server =
-        || server.iter().filter(|(_, part)| matches!(part, Part::Head(_) | Part::Body(_)));
-    let begins = connection
-        .events
-        .iter()
-        .find_map(|(us, event)| matches!(event, Event::Bytes(Direction::Out, _)).then_some(*us));
-    let ends = of_server().map(|(us, _)| *us).max();
-    let millis = |from: u64, to: Option<u64>| to.unwrap_or(from).saturating_sub(from) as f64 / 1e3;
-    let wait = millis(asked, begins);
-    let receive = millis(begins.unwrap_or(asked), ends);
-    let mut entry = json!({
+    let millis = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e3;
+    let (wait, receive) = answer
+        .map_or((0.0, 0.0), |answer| (millis(asked, answer.at), millis(answer.at, answer.until)));
+    json!({
         "startedDateTime": rfc3339(recording, asked),
         "time": wait + receive,
         "connection": connection.number.to_string(),
@@ -94,16 +154,7 @@ fn entry(recording: &Whole, connection: &Connection) -> Option<Value> {
         "response": response,
         "cache": {},
         "timings": {"send": 0, "wait": wait, "receive": receive},
-    });
-    if is_open {
-        let mut messages = messages(recording, &client, "send");
-        messages.extend(self::messages(recording, &server, "receive"));
-        messages.sort_by_key(|(us, _)| *us);
-        let messages: Vec<Value> = messages.into_iter().map(|(_, message)| message).collect();
-        entry["_resourceType"] = "websocket".into();
-        entry["_webSocketMessages"] = messages.into();
-    }
-    Some(entry)
+    })
 }
 
 fn head((us, part): &(u64, Part)) -> Option<(u64, &[u8])> {
@@ -115,24 +166,17 @@ fn rfc3339(recording: &Whole, us: u64) -> String {
 }
 
 /// Returns the response of a server, with the status 0 if there was none.
-fn response(parts: &Timed) -> Value {
-    let mut heads = parts.iter().filter_map(head).map(|(_, head)| head);
-    let last = heads.next_back();
-    let fields = last.map(Fields::parse);
+fn response(answer: Option<&Answer<'_>>) -> Value {
+    let fields = answer.map(|answer| Fields::parse(answer.head));
     let [version, status, reason] = fields.as_ref().map(|f| f.start.clone()).unwrap_or_default();
-    let mut body = Vec::new();
-    for (_, part) in parts {
-        if let Part::Body(piece) = part {
-            body.extend_from_slice(piece);
-        }
-    }
+    let body = answer.map_or(&[][..], |answer| &answer.body);
     let field = |name| fields.as_ref().and_then(|fields| fields.get(name)).unwrap_or_default();
     let mut content = json!({"size": body.len(), "mimeType": field("content-type")});
-    match str::from_utf8(&body) {
+    match str::from_utf8(body) {
         Ok("") => {}
         Ok(text) => content["text"] = text.into(),
         Err(_) => {
-            content["text"] = BASE64.encode(&body).into();
+            content["text"] = BASE64.encode(body).into();
             content["encoding"] = "base64".into();
         }
     }
@@ -144,7 +188,7 @@ fn response(parts: &Timed) -> Value {
         "headers": fields.as_ref().map(headers).unwrap_or_else(|| json!([])),
         "content": content,
         "redirectURL": field("location"),
-        "headersSize": last.map_or(-1, |head| head.len() as i64),
+        "headersSize": answer.map_or(-1, |answer| answer.head.len() as i64),
         "bodySize": body.len(),
     })
 }

@@ -19,7 +19,7 @@ use framewise::trace::escaped;
 
 use crate::export::pcap::server_for;
 use crate::recording::format::Reason;
-use crate::recording::parts::without_limits;
+use crate::recording::parts::{Conversation, Part, without_limits};
 use crate::recording::reader::{Connection, End, Event, Whole};
 use crate::texts;
 
@@ -115,9 +115,17 @@ fn write_connection(
 ) -> io::Result<()> {
     let server = server_for(connection.address, &recording.head.listening);
     let values: [&dyn Display; 3] = [&connection.number, &connection.address, &server];
-    let is_websocket = connection.events.iter().any(
-        |(_, event)| matches!(event, Event::Bytes(Direction::Out, bytes) if bytes.starts_with(b"HTTP/1.1 101")),
-    );
+    let mut is_websocket = false;
+    let mut conversation = Conversation::new();
+    for (_, event) in &connection.events {
+        if let Event::Bytes(direction, bytes) = event {
+            conversation.feed(*direction, bytes, &mut |part| {
+                let is_response = *direction == Direction::Out;
+                is_websocket |= is_response
+                    && matches!(part, Part::Head(head) if head.starts_with(b"HTTP/1.1 101"));
+            });
+        }
+    }
     // Requests for the files of the page would hide the WebSockets.
     let open = if is_websocket { " open" } else { "" };
     writeln!(
@@ -134,6 +142,7 @@ fn write_connection(
             Event::Open(_) => ("open", texts::HTML_OPENED.get(lang).to_owned(), Vec::new()),
             Event::Bytes(Direction::In, bytes) => {
                 let pieces = pieces(lang, |show| client.feed(bytes, &mut |item| show(item)));
+                server.responds_to(&mut client);
                 ("in", texts::HTML_READ.with(lang, &[&bytes.len()]), pieces)
             }
             Event::Bytes(Direction::Out, bytes) => {
@@ -196,7 +205,7 @@ fn pieces(lang: Lang, feed: impl FnOnce(&mut dyn FnMut(&Item<'_>))) -> Vec<Piece
                 What::Body => Piece::Body(label.wire.to_vec()),
                 _ => Piece::Rows(rows()),
             },
-            Item::Valid(_) => Piece::Valid(rows()),
+            Item::Valid(_) | Item::ValidHead { .. } => Piece::Valid(rows()),
             Item::Broken { places, .. } => Piece::Broken(rows(), places.clone()),
             _ => Piece::Rows(rows()),
         });

@@ -16,7 +16,7 @@ use crate::recording::reader::{End, Reader, Whole};
 use crate::recording::recorder::create_private;
 use crate::texts::{self, complain};
 
-/// The most bytes of reads and writes in an archive, which is made in memory.
+/// The most bytes of reads and writes in an archive. They are read before the first entry is written.
 const MAX_HAR: usize = 256 << 20;
 
 /// The most bytes of reads and writes on a page: a browser shows each of them several times.
@@ -90,9 +90,7 @@ fn convert(args: &Args, reader: Reader, lang: Lang, out: &mut impl Write) -> Res
         let most = if args.har { MAX_HAR } else { MAX_HTML };
         let recording = Whole::read(reader, most).map_err(Failure::Recording)?;
         if args.har {
-            let archive = har::export(&recording, lang);
-            serde_json::to_writer_pretty(&mut *out, &archive).map_err(io::Error::from)?;
-            writeln!(out)?;
+            har::export(&recording, lang, out)?;
         } else {
             html::export(&recording, lang, out)?;
         }

@@ -1,4 +1,4 @@
-//! Splits what one side of a recorded connection has sent into heads, frames and bodies.
+//! Splits what the two sides of a recorded connection have sent into heads, frames and bodies.
 //!
 //! Rule of this file: the library's parser decides. The rules of the standard apply, but no limit of a server, because the
 //! recording shows what the server did about its limits.
@@ -7,6 +7,7 @@ use std::mem;
 
 use framewise::Config;
 use framewise::config::{KeyPolicy, OriginPolicy, ValidConfig};
+use framewise::observe::Direction;
 use framewise::protocol::dissect::{Dissector, Finding};
 use framewise::protocol::frame::{Header, Role};
 
@@ -32,6 +33,37 @@ pub struct Splitter {
     clear: Vec<u8>,
 }
 
+/// Splits the bytes of both directions.
+pub struct Conversation {
+    client: Splitter,
+    server: Splitter,
+}
+
+impl Conversation {
+    pub fn new() -> Conversation {
+        Conversation { client: Splitter::new(Role::Client), server: Splitter::new(Role::Server) }
+    }
+
+    /// Splits the next bytes of one direction, and calls `show` with each part that is complete.
+    pub fn feed(&mut self, direction: Direction, bytes: &[u8], show: &mut impl FnMut(Part)) {
+        match direction {
+            Direction::In => {
+                self.client.feed(bytes, show);
+                self.server.responds_to(&mut self.client.dissector);
+            }
+            Direction::Out => self.server.feed(bytes, show),
+        }
+    }
+
+    /// Ends the input of one direction.
+    pub fn finish(&mut self, direction: Direction, show: &mut impl FnMut(Part)) {
+        match direction {
+            Direction::In => self.client.finish(show),
+            Direction::Out => self.server.finish(show),
+        }
+    }
+}
+
 /// Returns a configuration that knows no limits.
 pub fn without_limits() -> ValidConfig {
     let config = Config::default()
@@ -45,6 +77,7 @@ pub fn without_limits() -> ValidConfig {
             limits.max_head = 1 << 20;
             limits.max_request_line = 1 << 20;
             limits.max_headers = 4_096;
+            limits.max_requests = u32::MAX as usize;
         });
     config.validate().expect("it is valid")
 }
@@ -54,6 +87,12 @@ impl Splitter {
     pub fn new(sender: Role) -> Splitter {
         let dissector = Dissector::new(sender, without_limits());
         Splitter { dissector, head: Vec::new(), wire: Vec::new(), clear: Vec::new() }
+    }
+
+    /// Tells the splitter of a server's bytes which requests were sent, because the response to a HEAD has no body. `requests`
+    /// is the dissector of the client's bytes.
+    pub fn responds_to(&mut self, requests: &mut Dissector) {
+        self.dissector.responds_to(requests);
     }
 
     /// Splits the next bytes, and calls `show` with each part that is complete.
@@ -132,6 +171,11 @@ impl Fields {
         Fields { start, fields: fields.collect() }
     }
 
+    /// Reports whether this is an interim response, after which another one follows (RFC 9110 15.2).
+    pub fn is_interim(&self) -> bool {
+        self.start[1].starts_with('1') && self.start[1] != "101"
+    }
+
     /// Returns the value of the first field with this name.
     pub fn get(&self, name: &str) -> Option<&str> {
         let field = self.fields.iter().find(|field| field.0.eq_ignore_ascii_case(name));
@@ -183,6 +227,39 @@ mod tests {
             parts(Role::Client, &[&no_text])[1..],
             ["other \\x81\\x82\\x00\\x00\\x00\\x00\\xff", "other ."]
         );
+    }
+
+    /// A connection has many requests and responses. Those to a HEAD have no body, and a WebSocket may come last.
+    #[test]
+    fn all_requests_and_responses_of_a_connection_are_told_apart() {
+        let plain = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        let page = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n";
+        let many = 500;
+        let requests = [plain.replace("GET", "HEAD").repeat(2), plain.repeat(many)].concat();
+        let responses = [page.repeat(2), format!("{page}page").repeat(many)].concat();
+        let switching = b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x8a\0";
+        let mut conversation = Conversation::new();
+        let mut shown = [Vec::new(), Vec::new()];
+        for (direction, bytes) in [
+            (Direction::In, [requests.as_bytes(), REQUEST].concat()),
+            (Direction::Out, [responses.as_bytes(), switching].concat()),
+            (Direction::In, b"\x89\x80\0\0\0\0".to_vec()),
+        ] {
+            let shown = &mut shown[usize::from(direction == Direction::Out)];
+            conversation.feed(direction, &bytes, &mut |part| {
+                shown.push(match part {
+                    Part::Head(head) => Fields::parse(&head).start[1].clone(),
+                    Part::Frame(header, _) => header.opcode.name().to_owned(),
+                    Part::Body(bytes) | Part::Other(bytes) => bytes.escape_ascii().to_string(),
+                });
+            });
+        }
+        let [client, server] = shown;
+        assert_eq!(client.len(), many + 4);
+        assert_eq!(client[many + 2..], ["/?token=***", "ping"]);
+        assert_eq!(server.len(), 2 * many + 4);
+        assert_eq!(server[..4], ["200", "200", "200", "page"]);
+        assert_eq!(server[2 * many + 2..], ["101", "pong"]);
     }
 
     /// A server may allow more than the defaults of this program.

@@ -7,9 +7,9 @@
 //!
 //! Rules of this file:
 //!
-//! - The client's bytes are sent as they were read, in the same pieces. Only in a request head some values change: Host, and an
-//!   Origin or Referer of the same host, become those of the new server, and with `--token` redacted tokens are filled in. A line
-//!   that changes is sent with the piece that ends it.
+//! - The client's bytes are sent as they were read, in the same pieces. Only in the heads of requests some values change: Host, and
+//!   an Origin or Referer of the same host, become those of the new server, and with `--token` redacted tokens are filled in. A
+//!   line that changes is sent with the piece that ends it.
 //! - A Close 1001 that the server sends by itself is not waited for: the recorded server stopped, and this one does not.
 
 use std::net::SocketAddr;
@@ -18,9 +18,9 @@ use framewise::observe::Direction;
 use framewise::protocol::frame::{Opcode, Role};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::recording::parts::{Fields, Part, Splitter};
+use crate::recording::parts::{Conversation, Fields, Part, Splitter};
 use crate::recording::reader::{Event, Whole};
-use crate::recording::redact::MARK;
+use crate::recording::redact::{MARK, WORDS};
 use crate::replay::answers::{Answer, Kind, is_going_away, kind};
 
 /// All steps of a replay.
@@ -37,8 +37,8 @@ pub struct Lane {
     pub address: SocketAddr,
     /// What the server has sent, and when, in microseconds since the start.
     pub answers: Vec<(u64, Answer)>,
-    /// The body after the last answer.
-    pub rest: Vec<u8>,
+    /// The bodies, by the number of answers before them: one more than there are answers.
+    pub bodies: Vec<Vec<u8>>,
     /// How many of the answers have to come before the connection closes.
     pub needed: usize,
     /// The recording has the connection to its end.
@@ -79,7 +79,7 @@ impl Plan {
                 number: connection.number,
                 address: connection.address,
                 answers: Vec::new(),
-                rest: Vec::new(),
+                bodies: vec![Vec::new()],
                 needed: 0,
                 is_closed: false,
             };
@@ -90,8 +90,7 @@ impl Plan {
             let reads: Vec<&[u8]> = reads.collect();
             let mut pieces = changes.apply(&reads).into_iter();
             plan.lacks_token |= changes.token.is_none() && has_marks(&reads);
-            let (mut client, mut server) =
-                (Splitter::new(Role::Client), Splitter::new(Role::Server));
+            let mut conversation = Conversation::new();
             let mut has_closed = false;
             let mut of_lane = Vec::new();
             for (us, event) in &connection.events {
@@ -99,13 +98,14 @@ impl Plan {
                 of_lane.push(Some(match event {
                     Event::Open(_) => Action::Open,
                     Event::Bytes(Direction::In, bytes) => {
-                        client.feed(bytes, &mut |part| {
+                        conversation.feed(Direction::In, bytes, &mut |part| {
                             has_closed |= matches!(part, Part::Frame(header, _) if header.opcode == Opcode::Close);
                         });
                         Action::Send(piece)
                     }
                     Event::Bytes(Direction::Out, bytes) => {
-                        server.feed(bytes, &mut |part| lane.expect(*us, part, has_closed));
+                        let expect = &mut |part| lane.expect(*us, part, has_closed);
+                        conversation.feed(Direction::Out, bytes, expect);
                         Action::Due(lane.needed)
                     }
                     Event::Close(_) => {
@@ -138,12 +138,13 @@ impl Lane {
             Kind::Answer(answer) => {
                 let is_optional = !client_has_closed && is_going_away(&answer);
                 self.answers.push((us, answer));
+                self.bodies.push(Vec::new());
                 if !is_optional {
                     self.needed = self.answers.len();
                 }
             }
             Kind::Ping(_) => {}
-            Kind::Rest(bytes) => self.rest.extend(bytes),
+            Kind::Rest(bytes) => self.bodies[self.answers.len()].extend(bytes),
         }
     }
 }
@@ -152,17 +153,18 @@ impl Changes {
     /// Returns the bytes to send in the place of each read of one connection.
     fn apply(&self, reads: &[&[u8]]) -> Vec<Vec<u8>> {
         let whole = reads.concat();
-        let head = whole.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(0, |at| at + 2);
-        let host = Fields::parse(&whole[..head]).get("host").map(str::to_owned);
         // Where each changed line begins and ends, and what stands in its place.
         let mut changed = Vec::new();
         let mut start = 0;
-        for line in whole[..head].split_inclusive(|&byte| byte == b'\n') {
-            let new = self.line(line, host.as_deref());
-            if new != line {
-                changed.push((start..start + line.len(), new));
+        for head in heads(&whole) {
+            let host = Fields::parse(&head).get("host").map(str::to_owned);
+            for line in head.split_inclusive(|&byte| byte == b'\n') {
+                let new = self.line(line, host.as_deref());
+                if new != line {
+                    changed.push((start..start + line.len(), new));
+                }
+                start += line.len();
             }
-            start += line.len();
         }
         let mut changed = changed.into_iter().peekable();
         let mut at = 0;
@@ -203,20 +205,51 @@ impl Changes {
             _ => text.to_owned(),
         };
         let Some(token) = &self.token else { return text.into_bytes() };
-        if name_lower == "authorization" && is_marked(value) {
-            return format!("{name}: Bearer {token}\r\n").into_bytes();
+        let is_value = is_marked(value);
+        match name_lower.as_str() {
+            "authorization" if is_value => format!("{name}: Bearer {token}\r\n"),
+            "x-api-key" | "x-auth-token" if is_value => format!("{name}: {token}\r\n"),
+            "sec-websocket-protocol" if has_word(value) => {
+                let mut after_word = false;
+                let offers = value.split(',').map(|offer| {
+                    after_word |= has_word(offer);
+                    let start = offer.trim_end_matches(char::from(MARK));
+                    let is_redacted = after_word && start != offer;
+                    if is_redacted { format!("{start}{token}") } else { offer.to_owned() }
+                });
+                format!("{name}: {}\r\n", offers.collect::<Vec<_>>().join(","))
+            }
+            _ => with_token(&text, token),
         }
-        with_token(&text, token).into_bytes()
+        .into_bytes()
     }
+}
+
+/// Returns the heads of all requests of a connection, with which its bytes begin.
+fn heads(whole: &[u8]) -> Vec<Vec<u8>> {
+    let mut heads = Vec::new();
+    let mut has_ended = false;
+    Splitter::new(Role::Client).feed(whole, &mut |part| match part {
+        Part::Head(head) if !has_ended => heads.push(head),
+        _ => has_ended = true,
+    });
+    heads
 }
 
 /// Reports whether a request has a redacted token.
 fn has_marks(reads: &[&[u8]]) -> bool {
-    let whole = reads.concat();
-    let head = whole.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or_default();
-    let text = String::from_utf8_lossy(&whole[..head]);
-    let is_bearer = Fields::parse(text.as_bytes()).get("authorization").is_some_and(is_marked);
-    is_bearer || with_token(&text, "") != text
+    let changes = |token: &str| {
+        let changes = Changes { authority: String::new(), token: Some(token.to_owned()) };
+        changes.apply(reads)
+    };
+    // The token makes a difference.
+    changes("a") != changes("b")
+}
+
+/// Reports whether a `Sec-WebSocket-Protocol` has a word after which it is redacted.
+fn has_word(value: &str) -> bool {
+    let lower = value.to_ascii_lowercase();
+    WORDS.iter().any(|word| lower.contains(word))
 }
 
 fn is_marked(value: &str) -> bool {
@@ -269,6 +302,42 @@ mod tests {
         let without = String::from_utf8(applied(None, &[whole]).concat()).expect("text");
         assert!(without.contains("token=***") && without.contains("Host: new:2"));
         assert!(has_marks(&[whole]) && !has_marks(&[b"GET /?token= HTTP/1.1\r\n\r\n"]));
+    }
+
+    /// A connection has many requests, each with its own host. What follows the last one is not touched.
+    #[test]
+    fn every_request_of_a_connection_is_changed() {
+        let request = |host: &str, token: &str| {
+            format!(
+                "HEAD /?token={token} HTTP/1.1\r\nHost: {host}\r\nReferer: http://old:1/\r\n\r\n\r\n\
+                 GET / HTTP/1.1\r\nHost: {host}\r\nX-Auth-Token: {token}\r\n\r\n"
+            )
+        };
+        let handshake = |host: &str, token: &str| {
+            format!(
+                "GET / HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                 Sec-WebSocket-Protocol: chat*, bearer, {token}\r\n\
+                 Sec-WebSocket-Protocol:chat**\r\n\r\n"
+            )
+        };
+        let frames = "\u{1}\u{0}\u{0}\u{0}GET /?token=*** HTTP/1.1\r\nHost: old:1\r\n\r\n";
+        let whole = [request("old:1", "***"), handshake("old:1", "***"), frames.into()].concat();
+        let expected = [
+            request("new:2", "abcdef").replace("http://old:1/", "http://new:2/"),
+            handshake("new:2", "abcdef"),
+            frames.into(),
+        ];
+        let expected = expected.concat();
+        let applied = |reads: &[&[u8]]| {
+            String::from_utf8(applied(Some("abcdef"), reads).concat()).expect("text")
+        };
+        assert_eq!(applied(&[whole.as_bytes()]), expected);
+        for cut in 0..whole.len() {
+            let (start, end) = whole.as_bytes().split_at(cut);
+            assert_eq!(applied(&[start, end]), expected);
+        }
+        assert!(has_marks(&[b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", whole.as_bytes()]));
     }
 
     #[test]

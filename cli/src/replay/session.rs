@@ -10,7 +10,7 @@
 //! - Nothing is sent before everything has arrived that the server had sent by then in the recording. So messages of different
 //!   clients keep their order.
 //! - The first difference ends the replay.
-//! - Of what arrives, only an incomplete part is kept, and a body as far as the recording has one.
+//! - Of what arrives, only an incomplete part is kept, and one body as far as the recording has it.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -102,7 +102,8 @@ struct Live {
     splitter: Splitter,
     /// Answers that have arrived.
     arrived: usize,
-    rest: Vec<u8>,
+    /// What has arrived of the body after the last answer.
+    body: Vec<u8>,
     sent: Sent,
     /// Pings to be answered at the end of the frame that is being sent.
     pings: Vec<Vec<u8>>,
@@ -224,7 +225,7 @@ impl<'a> Session<'a> {
             redactor: Redactor::default(),
             splitter: Splitter::new(Role::Server),
             arrived: 0,
-            rest: Vec::new(),
+            body: Vec::new(),
             sent: Sent::new(),
             pings: Vec::new(),
         });
@@ -243,7 +244,8 @@ impl<'a> Session<'a> {
         }
         let Some(live) = &mut self.lives[lane] else { return Ok(()) };
         live.sent.add(bytes);
-        // It finds secrets in responses by the requests that they answer.
+        live.splitter.responds_to(&mut live.sent.dissector);
+        // The redactor finds the secrets of responses by the requests that they answer.
         live.redactor.redact(Direction::In, bytes);
         live.output.extend_from_slice(bytes);
         live.flush();
@@ -298,19 +300,34 @@ impl<'a> Session<'a> {
             let received = texts::REPLAY_STAYS_OPEN.with(self.settings.lang, &[&self.seconds()]);
             return Err(self.differs(lane, received));
         }
-        let Some(mut live) = self.lives[lane].take() else { return Ok(()) };
-        let mut rest = std::mem::take(&mut live.rest);
+        let Some(live) = &mut self.lives[lane] else { return Ok(()) };
+        let body = &mut live.body;
         live.splitter.finish(&mut |part| {
             if let Kind::Rest(bytes) = answers::kind(part) {
-                rest.extend(bytes);
+                body.extend(bytes);
             }
         });
-        self.counts.went_away += usize::from(live.arrived < plan.answers.len());
-        if answers::are_same_bytes(&plan.rest, &rest, &self.settings.ignored) {
+        self.compare_body(lane)?;
+        let arrived = self.lives[lane].take().map_or(0, |live| live.arrived);
+        self.counts.went_away += usize::from(arrived < plan.answers.len());
+        Ok(())
+    }
+
+    /// Compares the body after the last answer, which is complete.
+    fn compare_body(&mut self, lane: usize) -> Result<(), Stop> {
+        let plan = &self.plan.lanes[lane];
+        let Some(live) = &mut self.lives[lane] else { return Ok(()) };
+        let received = std::mem::take(&mut live.body);
+        let number = live.arrived;
+        let recorded = plan.bodies.get(number).map_or(&[][..], Vec::as_slice);
+        let last = number.checked_sub(1).and_then(|last| plan.answers.get(last));
+        let answer = last.map(|(_, answer)| answer);
+        if answers::are_same_bodies(answer, recorded, &received, &self.settings.ignored) {
             return Ok(());
         }
-        let (at, recorded, received) = answers::excerpts(&plan.rest, &rest);
-        Err(self.difference(lane, None, recorded, received, Some(at)))
+        let us = last.map(|(us, _)| *us);
+        let (at, recorded, received) = answers::excerpts(recorded, &received);
+        Err(self.difference(lane, us, recorded, received, Some(at)))
     }
 
     /// Reads, compares and writes until `is_done` or until this time. Returns whether it is done.
@@ -384,12 +401,18 @@ impl<'a> Session<'a> {
             }
             Kind::Rest(bytes) => {
                 // What is more is lost here, and still enough for a difference.
-                let room = (plan.rest.len() + MAX_MORE).saturating_sub(live.rest.len());
-                live.rest.extend(&bytes[..bytes.len().min(room)]);
+                let recorded = plan.bodies.get(live.arrived).map_or(0, Vec::len);
+                let room = (recorded + MAX_MORE).saturating_sub(live.body.len());
+                live.body.extend(&bytes[..bytes.len().min(room)]);
                 return Ok(());
             }
         };
         let number = live.arrived;
+        // Of the last body of a recording that breaks off, the rest is unknown.
+        if number < plan.answers.len() || plan.is_closed {
+            self.compare_body(lane)?;
+        }
+        let Some(live) = &mut self.lives[lane] else { return Ok(()) };
         live.arrived += 1;
         self.counts.answers += 1;
         let lang = self.settings.lang;

@@ -59,6 +59,8 @@ pub struct Head {
     pub length: Length,
     /// A `Sec-WebSocket-Protocol` had one of [`WORDS`].
     has_word: bool,
+    /// It was the last thing before this byte.
+    after_word: bool,
 }
 
 /// The values of `Content-Length`.
@@ -287,10 +289,13 @@ impl Lines {
     /// Takes the next byte of a `Sec-WebSocket-Protocol`. Returns whether it is secret.
     fn take_subprotocol(&mut self, byte: u8) -> bool {
         if self.head.has_word {
-            return !matches!(byte, b',' | b' ' | b'\t');
+            // The dot of `bearer.segredo` is no secret.
+            let is_dot = mem::take(&mut self.head.after_word) && matches!(byte, b'.' | b'-' | b'_');
+            return !is_dot && !matches!(byte, b',' | b' ' | b'\t');
         }
         self.line.window.push(byte);
         self.head.has_word = self.line.window.ends_with(&WORDS);
+        self.head.after_word = self.head.has_word;
         false
     }
 
