@@ -13,9 +13,13 @@ def check(name, is_fine):
     print(f"{'ok    ' if is_fine else 'FAILED'} tshark: {name}")
 
 
-def decode(stream):
-    """Yields the frames after a head, as RFC 6455 section 5.2 has them: fin, opcode, mask, payload."""
-    at = stream.index(b"\r\n\r\n") + 4
+# What only the heads of a handshake have.
+HANDSHAKE = {"in": b"Sec-WebSocket-Key", "out": b"HTTP/1.1 101"}
+
+
+def decode(stream, side):
+    """Yields the frames after the handshake, as RFC 6455 section 5.2 has them: fin, opcode, mask, payload."""
+    at = stream.index(b"\r\n\r\n", stream.index(HANDSHAKE[side])) + 4
     while at < len(stream):
         first, second = stream[at : at + 2]
         at += 2
@@ -54,9 +58,9 @@ for line in open(RECORDING):
         key = clients[event["connection"]], event["event"]
         streams[key] = streams.get(key, b"") + bytes.fromhex(event["hex"])
 recorded = {
-    key: list(decode(stream))
+    key: list(decode(stream, key[1]))
     for key, stream in streams.items()
-    if streams.get((key[0], "out"), b"").startswith(b"HTTP/1.1 101")
+    if HANDSHAKE["out"] in streams.get((key[0], "out"), b"")
 }
 
 packets = subprocess.run([*TSHARK, "-T", "pdml"], capture_output=True, check=True, text=True).stdout
@@ -86,7 +90,7 @@ for packet in xml.fromstring(packets).iter("packet"):
         read.setdefault(key, []).append(frame)
 
 check(f"addresses {hosts}", hosts == {client.rsplit(":", 1)[0] for client in clients.values()})
-check("every connection", len(recorded) == 8 and read.keys() == recorded.keys())
+check("every connection", len(recorded) == 10 and read.keys() == recorded.keys())
 for key, frames in sorted(recorded.items()):
     # tshark joins fragments: the last one has the payload of the whole message.
     shown = [(fin, opcode, mask, payload if fin else b"") for fin, opcode, mask, payload in read.get(key, [])]
@@ -98,8 +102,21 @@ opcodes = {opcode for frames in read.values() for _, opcode, _, _ in frames}
 check("all opcodes", opcodes == {0, 1, 2, 8, 9, 10})
 texts = {payload.decode() for frames in read.values() for _, opcode, _, payload in frames if opcode == 1}
 check("texts", {"Olá", "Echo: Olá", "Echo: fragmentos ✓", "€" * 30000} <= texts)
-requests = subprocess.run([*TSHARK, "-Y", "http.request", "-T", "fields", "-e", "http.request.uri", "-e", "http.cookie"], capture_output=True, check=True, text=True).stdout
+
+
+def fields(which, *names):
+    """Returns the values of these fields in each packet that has them."""
+    columns = [option for name in names for option in ("-e", name)]
+    command = [*TSHARK, "-Y", which, "-T", "fields", "-E", "occurrence=a", *columns]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+
+
+requests = fields("http.request", "http.request.uri", "http.cookie", "http.authorization", "http.referer")
 check("requests without secrets", "/echo?token=*******" in requests and "segredo" not in requests)
+methods = sorted(fields("http.request", "http.request.method").replace(",", "\n").split())
+check("every request of a connection", methods == ["GET"] * 10 + ["HEAD"])
+codes = sorted(fields("http.response", "http.response.code").replace(",", "\n").split())
+check("every response of a connection", codes == ["101"] * 5 + ["200"] * 4 + ["404"] * 2)
 wrong = "_ws.malformed || tcp.analysis.flags || tcp.checksum.status == 0 || ip.checksum.status == 0"
 faults = subprocess.run([*TSHARK, "-Y", wrong], capture_output=True, check=True, text=True).stdout
 check("no packet that it calls wrong", not faults)

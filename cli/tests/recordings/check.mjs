@@ -43,6 +43,21 @@ await check('har: messages as Chromium writes them', () => {
   assert(!JSON.stringify(har).includes('segredo'));
 });
 
+await check('har: every request of a connection, with its own response', () => {
+  const requests = {};
+  for (const { connection, request, response } of har.log.entries) {
+    const path = new URL(request.url).pathname;
+    (requests[connection] ??= []).push(`${request.method} ${path} ${response.status}`);
+    // The response to a HEAD has the length of a body, but none.
+    const { value } = response.headers.find(({ name }) => name === 'Content-Length') ?? { value: 0 };
+    assert.equal(response.bodySize, request.method === 'HEAD' ? 0 : Number(value));
+  }
+  assert.deepEqual(Object.values(requests).slice(-2), [
+    ['GET /asyncapi.json 200', 'GET /nowhere 404', 'GET /asyncapi.json 200'],
+    ['HEAD /asyncapi.json 200', 'GET /nowhere 404', 'GET /asyncapi.json 200', 'GET /echo 101'],
+  ]);
+});
+
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
 try {
   await check('html: it is shown in colour, without a script or a request', async () => {
@@ -56,7 +71,7 @@ try {
     assert.match(await visitor.title(), /^Recording of 2/);
     assert.deepEqual(faults, []);
     assert.equal(await visitor.locator('script, img, iframe, object, a').count(), 0);
-    assert.equal(await visitor.locator('details').count(), 4);
+    assert.equal(await visitor.locator('details').count(), 6);
     const opcode = visitor.locator('.cell.opcode').first();
     assert.match(await opcode.innerText(), /0001\s+1 text/);
     const colour = (locator) => locator.evaluate((cell) => getComputedStyle(cell).backgroundColor);
@@ -67,6 +82,12 @@ try {
     }
     assert(!text.includes('segredo'));
     assert.equal(await visitor.locator('.cell.mask.wrong').count(), 2);
+    // Heads that break no rule look like frames that break none: 11 requests and 11 responses.
+    const heads = visitor.locator('p.valid', { hasText: /plain HTTP|opening handshake/ });
+    assert.equal(await heads.count(), 22);
+    const ink = (locator) => locator.first().evaluate((line) => getComputedStyle(line).color);
+    assert.equal(await ink(heads), await ink(visitor.locator('p.valid', { hasText: /valid$/ })));
+    assert.notEqual(await ink(heads), await ink(visitor.locator('body')));
   });
 } finally {
   await browser.close();
