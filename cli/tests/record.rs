@@ -550,6 +550,8 @@ fn a_page_explains_every_request_of_a_connection() {
         assert_eq!(found, count, "{verdict}: {page}");
     }
     assert!(!page.contains("not read") && !page.contains("class=\"broken\""), "{page}");
+    // The response to the HEAD has no body, so the next response is none.
+    assert!(!page.contains("<pre class=\"body\">HTTP/1.1"), "{page}");
     // It has a WebSocket, so it is open.
     assert!(page.contains("<details id=\"c1\" open>"), "{page}");
     let hello = page.rfind("&#39;Echo: Hello&#39;").expect("a message");
@@ -998,6 +1000,30 @@ fn secrets_of_the_server_are_not_compared() {
     let (code, said, _) = replay(&file, address, &["--fast"]);
     assert_eq!(code, 3);
     assert!(said.contains("  recorded: set-cookie: *\n  received: no field set-cookie"), "{said}");
+}
+
+/// After the response to a HEAD, which has no body, the next response of the connection has a secret.
+#[test]
+fn secrets_of_later_responses_are_not_compared() {
+    let responses = |cookie: &str| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n";
+        let next =
+            format!("HTTP/1.1 200 OK\r\nSet-Cookie: {cookie}\r\nContent-Length: 2\r\n\r\nhi");
+        [head, &next].concat().into_bytes()
+    };
+    let requests = b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    let file = recording(
+        "cookies.jsonl",
+        &[
+            (0, 1, "open", b""),
+            (1, 1, "in", requests),
+            (2, 1, "out", &responses("*****")),
+            (3, 1, "close", b""),
+        ],
+    );
+    let address = fake_server(responses("id=42;secret"), false);
+    let (code, said, errors) = replay(&file, address, &["--fast"]);
+    assert_eq!(code, 0, "{said}{errors}");
 }
 
 /// The recorded server stopped. The server of the replay does not, which is no difference.
