@@ -286,7 +286,7 @@ fn a_recording_ends_at_its_limit_and_the_class_goes_on() {
         "--lang",
         "en",
     ]);
-    assert_eq!(warnings(serve, &log, "has reached --record-limit"), 1);
+    assert_eq!(warnings(serve, &log, "the class goes on bytes=20000"), 1);
     let length = fs::metadata(&file).expect("a file").len();
     assert!((18_000..=20_000).contains(&length), "{length}");
     assert_eq!(lines(&file).last().expect("lines")["reason"], "limit");

@@ -88,7 +88,7 @@ impl<W: Write> Writer<W> {
             Ok(()) if shared.was_slow.load(Ordering::Relaxed) => Reason::Slow,
             Ok(()) => Reason::Stopped,
             Err(Stop::Limit) => {
-                let bytes = self.limit;
+                let bytes = self.limit + ROOM_FOR_END;
                 warn!(bytes, "{}", texts::RECORD_LIMIT.get(lang));
                 Reason::Limit
             }
