@@ -30,6 +30,8 @@ RANDOM = {
         (rf"({BYTE} )+(\| .*(?:unmasked|sem a máscara))", r"<masked> \2"),
     ],
     "times": [(r"\b\d+([.,]\d+)? (ms|s)\b", "<time>")],
+    # How much is queued depends on the machine. Its first digit and how many digits it has do not.
+    "sizes": [(r"\b(\d)(\d{4,})\b", lambda size: size[1] + "#" * len(size[2]))],
 }
 
 

@@ -40,6 +40,11 @@ $ curl http://localhost:8765/health
 {"status":"ok","connections":0,"uptime_seconds":7,"version":"VERSION"}
 ```
 
+```console terminal=2 random=sizes
+$ seq 528328 528328
+541234
+```
+
 ```powershell
 Format-Hex bytes.txt
 ```
@@ -116,6 +121,9 @@ CHANGES = [
     ("the last line of a program", "Closed: 1002 RFC 6455 5.1", "Closed: 1002 RFC 6455 5.2", "Closed: 1002"),
     ("a log line", "code=1002 clause", "code=1007 clause", "WARN"),
     ("a port", 'address=127.0.0.1 code=1002 clause', 'address=127.0.0.1:8765 code=1002 clause', "WARN"),
+    ("another first digit of a size", "541234", "641234", "541234"),
+    ("another count of digits of a size", "541234", "54123", "541234"),
+    ("a size that is said to be fixed", " random=sizes", "", "541234"),
     ("a random key that is said to be fixed", " random=keys", "", "> Sec-WebSocket-Key"),
     ("a header next to a random key", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 14", "Version: 13"),
     ("a program that the page does not list", "`curl`, `xxd`", "`curl`", "6f6e"),
@@ -201,7 +209,7 @@ def check(framewise, play, version):
         path = pages("true")
         path.write_text(page)
         result, is_fine = play(path, framewise)
-        expect(is_fine and result.count("ok ") == 6, "a page that is true", result)
+        expect(is_fine and result.count("ok ") == 7, "a page that is true", result)
 
         def changed(case):
             words, old, new, place = case
