@@ -35,6 +35,7 @@
 //! | put TLS or another transport between socket and WebSocket | [`Transport`], [`Stream`] |
 //! | log to the `tracing` crate | the feature `tracing`, which adds the observer `Tracing` |
 //! | look up a term | [Glossary](https://github.com/framewise/framewise/blob/main/docs/glossary.md) |
+//! | find lessons, a section of the standard, or how to do something | [Documentation](https://github.com/framewise/framewise/blob/main/docs/README.md) |
 //!
 //! # The reading order
 //!
