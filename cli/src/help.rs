@@ -36,6 +36,7 @@ const PAGES: &[Page] = &[
         ("strict_key", "Recusa um Sec-WebSocket-Key que não tem 16 bytes; sem esta opção ele é aceito, com uma nota e um aviso"),
         ("lenient_key", "Sem efeito: é o padrão"),
         ("log_messages", "Põe no log o texto de todas as mensagens, que são privadas; sem esta opção, só quem entra, sai ou é recusado"),
+        ("lessons", "Mostra as aulas em /lessons; elas fazem parte do programa, então não é preciso internet"),
         ("record", "Grava todos os bytes de todas as conexões neste arquivo, que não pode existir; tokens e cookies viram asteriscos, as mensagens não"),
         ("record_limit", "Maior gravação em bytes; acima disso ela termina, e a aula continua"),
         ("log", "Como o log é escrito"),

@@ -50,6 +50,7 @@ table! {
     QR_TOO_LONG: "The URL with the token is too long for a QR code", "A URL com o token é longa demais para um QR code";
     TOKEN_HINT: "Clients need the token: the page asks for it, others add ?token=… to the address",
                 "Os clientes precisam do token: a página o pede, os demais acrescentam ?token=… ao endereço";
+    LESSONS_AT: "Lessons: {}", "Aulas: {}";
     STOP_HINT: "Ctrl+C stops it", "Ctrl+C encerra";
     STOPPING: "Stopping: everybody gets a Close 1001. Ctrl+C again stops at once.",
               "Encerrando: todos recebem um Close 1001. Ctrl+C de novo encerra na hora.";
@@ -84,6 +85,13 @@ table! {
     RECORD_UNFINISHED: "the last lines of the recording may be missing, because the disk is slow",
                        "podem faltar as últimas linhas da gravação, porque o disco está lento";
     LOG_PAUSED: "accepting is paused for a moment", "a aceitação de conexões está pausada por um momento";
+
+    // The pages of the lessons.
+    COPY: "Copy", "Copiar";
+    COPIED: "Copied", "Copiado";
+    NOT_COPIED: "Selected: press Ctrl+C", "Selecionado: aperte Ctrl+C";
+    ALL_LESSONS: "All lessons", "Todas as aulas";
+    BACK: "To the class", "Para a sala da turma";
 
     // Errors in events.
     INVALID_JSON: "this is not JSON: line {}, column {}", "isto não é JSON: linha {}, coluna {}";
@@ -161,6 +169,8 @@ table! {
     PATH_RULE: "there is nothing at this path", "não há nada neste caminho";
     PATH_FIX: "WebSocket: /, /echo, /ws, /ws/events; pages: /, /docs, /health, /metrics",
               "WebSocket: /, /echo, /ws, /ws/events; páginas: /, /docs, /health, /metrics";
+    LESSONS_OFF: "the lessons are shown if the server is started with --lessons", "as aulas aparecem se o servidor for iniciado com --lessons";
+    LESSONS_ARE_AT: "all lessons are listed at /lessons", "todas as aulas estão listadas em /lessons";
     PATH_MEANT: "did you mean {}?", "você quis dizer {}?";
     ROOM_RULE: "a room has a name of 1 to 64 characters, all of them visible, with no space around it and at most three accents in a row",
                "o nome de uma sala tem de 1 a 64 caracteres, todos visíveis, sem espaços em volta e com no máximo três acentos seguidos";

@@ -167,6 +167,7 @@ fn a_fault_in_a_value_names_its_source() {
         ("FRAMEWISE_MAX_FRAGMENTS", "0", "--max-fragments 4096"),
         ("FRAMEWISE_MAX_CONTROL_RATE", "0", "--max-control-rate 10000"),
         ("FRAMEWISE_MAX_FRAGMENT_RATE", "0", "--max-fragment-rate 100000"),
+        ("FRAMEWISE_LESSONS", "perhaps", "--lessons"),
         ("FRAMEWISE_RECORD", "/", "--record …"),
         ("FRAMEWISE_RECORD_LIMIT", "1", "--record-limit 1073741824"),
         ("FRAMEWISE_MAX_OUTPUT", "0", "--max-output 1048576"),

@@ -339,6 +339,8 @@ function show() {
   translate(document, lang);
   $('lang').textContent = say(lang, 'otherLanguage');
   $('lang').lang = lang === 'pt' ? 'en' : 'pt-BR';
+  // It is there with --lessons.
+  $('lessons')?.setAttribute('href', `lessons/${lang}`);
   showState();
   showCounts();
   people.speak(lang);

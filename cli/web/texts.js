@@ -42,6 +42,7 @@ export const texts = {
   roomLeft: ['Você trocou de sala antes de a mensagem ser entregue.', 'You left the room before the message was delivered.'],
   tooManyWait: ['Há mensagens demais sem resposta: espere um pouco. A última não foi enviada.', 'Too many messages have no answer yet: wait a moment. The last one was not sent.'],
   askingAgain: ['A sua conexão anterior talvez ainda o ocupe: a página pede o nome de novo a cada 5 segundos, e as suas mensagens esperam por ele.', 'Your previous connection may still hold it: the page asks for the name again every 5 seconds, and your messages wait for it.'],
+  lessons: ['Aulas', 'Lessons'],
   docs: ['Os eventos, descritos', 'The events, described'],
   token: ['Token', 'Token'],
   tokenNeeded: ['Este servidor pede um token: pergunte a quem o iniciou.', 'This server asks for a token: ask whoever started it.'],

@@ -33,6 +33,8 @@ pub struct Greeting<'a> {
     pub public_url: Option<&'a str>,
     /// The width of the terminal that shows the lines, or `None` if standard output is not a terminal.
     pub columns: Option<usize>,
+    /// Whether there are lessons at `/lessons`.
+    pub lessons: bool,
     pub lang: Lang,
 }
 
@@ -84,15 +86,23 @@ impl Greeting<'_> {
 
     fn lines_for(&self, found: &Found) -> Vec<String> {
         let mut lines = Vec::new();
+        // The address for the class, without the token.
+        let mut shared = self.public_url.map(str::to_owned);
         for address in self.listening {
             lines.push(texts::SERVING.with(self.lang, &[address]));
             if address.ip().is_unspecified() && self.public_url.is_none() {
-                self.add_lines_for_class(&mut lines, *address, found);
+                let best = self.add_lines_for_class(&mut lines, *address, found);
+                shared = shared.or(best);
             }
         }
         if let Some(url) = self.public_url {
             lines.push(texts::SHARE_PUBLIC.with(self.lang, &[&url]));
             self.add_qr_code(&mut lines, url);
+        }
+        if self.lessons {
+            let url = shared.or_else(|| self.listening.first().map(url_on_this_machine));
+            lines
+                .push(texts::LESSONS_AT.with(self.lang, &[&(url.unwrap_or_default() + "lessons")]));
         }
         if self.token.is_some() {
             lines.push(texts::TOKEN_HINT.get(self.lang).to_owned());
@@ -101,8 +111,13 @@ impl Greeting<'_> {
         lines
     }
 
-    /// Adds the best address with its QR code, then all others, or else why there is none.
-    fn add_lines_for_class(&self, lines: &mut Vec<String>, bound: SocketAddr, found: &Found) {
+    /// Adds the best address with its QR code, then all others, or else why there is none. Returns the URL of the best one.
+    fn add_lines_for_class(
+        &self,
+        lines: &mut Vec<String>,
+        bound: SocketAddr,
+        found: &Found,
+    ) -> Option<String> {
         let lang = self.lang;
         if let Some(error) = &found.error {
             lines.push(texts::NO_INTERFACES.with(lang, &[error]));
@@ -122,6 +137,7 @@ impl Greeting<'_> {
             });
             self.add_qr_code(lines, &format!("http://{address}/"));
         }
+        let url = best.map(|best| format!("http://{}/", url_address(best)));
         let is_local = |candidate: &Candidate| candidate.network == Network::Local;
         if !candidates.iter().any(is_local) && unreachable.iter().any(is_local) {
             let (missing, present, host) =
@@ -138,6 +154,7 @@ impl Greeting<'_> {
         if others.len() > MAX_OTHERS {
             lines.push(texts::SHARE_MORE.with(lang, &[&(others.len() - MAX_OTHERS)]));
         }
+        url
     }
 
     /// Adds the QR code of the page at `url`, if a terminal can show it.
@@ -156,6 +173,14 @@ impl Greeting<'_> {
         if self.token.is_some() {
             lines.push(texts::QR_HAS_TOKEN.get(self.lang).to_owned());
         }
+    }
+}
+
+/// Returns the URL that a browser on this machine opens.
+fn url_on_this_machine(address: &SocketAddr) -> String {
+    match address.ip().is_unspecified() {
+        true => format!("http://localhost:{}/", address.port()),
+        false => format!("http://{address}/"),
     }
 }
 
@@ -361,8 +386,33 @@ mod tests {
         columns: Option<usize>,
     ) -> Vec<String> {
         let listening = [bound.parse().expect("an address")];
-        Greeting { listening: &listening, token, public_url: None, columns, lang: Lang::En }
+        let (public_url, lessons, lang) = (None, false, Lang::En);
+        Greeting { listening: &listening, token, public_url, columns, lessons, lang }
             .lines_for(found)
+    }
+
+    /// The lessons are at the address for the class, or else at one for this machine.
+    #[test]
+    fn the_lessons_are_named_with_their_address() {
+        let line = |bound: &str, public_url: Option<&str>, addresses: &[(&str, &str)]| {
+            let listening = [bound.parse().expect("an address")];
+            let (listening, token, lang) = (&listening, Some("segredo"), Lang::En);
+            let greeting =
+                Greeting { listening, token, public_url, columns: None, lessons: true, lang };
+            let lines = greeting.lines_for(&found(addresses));
+            let found: Vec<_> = lines
+                .into_iter()
+                .filter_map(|line| Some(line.strip_prefix("Lessons: ")?.to_owned()))
+                .collect();
+            assert_eq!(found.len(), 1);
+            found.concat()
+        };
+        let wlan = [("wlan0", "192.168.0.7")];
+        assert_eq!(line("0.0.0.0:8765", None, &wlan), "http://192.168.0.7:8765/lessons");
+        assert_eq!(line("0.0.0.0:8765", None, &[]), "http://localhost:8765/lessons");
+        assert_eq!(line("[::1]:8765", None, &wlan), "http://[::1]:8765/lessons");
+        let public = "https://school.example/class/";
+        assert_eq!(line("0.0.0.0:8765", Some(public), &wlan), format!("{public}lessons"));
     }
 
     /// Behind a proxy, the addresses of the machine do not help the class.
@@ -375,6 +425,7 @@ mod tests {
             token: None,
             public_url,
             columns: None,
+            lessons: false,
             lang: Lang::En,
         };
         let lines = greeting.lines_for(&found(&[("wlan0", "192.168.0.7")]));

@@ -78,7 +78,7 @@ impl Admission {
             let found = shortened(&printable(request.path()), MAX_SHOWN).into_owned();
             let text = texts::LOG_NOT_FOUND.get(self.guard.log_lang);
             info!(address = %client, path = found, status = 404, "{text}");
-            return Decision::Respond(pages::not_found(request, &route, lang));
+            return Decision::Respond(self.pages.not_found(request, &route, lang));
         }
         if is_page {
             return Decision::Respond(match route.as_str() {

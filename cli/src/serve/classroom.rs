@@ -282,7 +282,7 @@ mod tests {
                 guesses: Rc::new(RefCell::new(Guesses::new(None))),
                 log_lang: Lang::En,
             };
-            let (pages, metrics) = (Pages::new(Lang::En), Rc::new(Metrics::new()));
+            let (pages, metrics) = (Pages::new(Lang::En, None), Rc::new(Metrics::new()));
             let limits = Limits { messages: 0, bytes: 0, burst_bytes: 0 };
             Faulty(Classroom::new(guard, pages, metrics, limits, None, false))
         };

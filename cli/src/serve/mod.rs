@@ -8,7 +8,8 @@
 //!                  ├─ routes.rs  what it asks for
 //!                  ├─ guard.rs   which requests are refused: hosts.rs (names), forwarded.rs (proxies);
 //!                  │             guesses.rs (tokens); attempts.rs keeps the reasons for the page
-//!                  └─ pages.rs   the page, health, the description of the events
+//!                  └─ pages.rs   the page, health, the description of the events;
+//!                                lessons.rs, markdown.rs: the lessons
 //! addresses.rs  the first lines: the addresses of the server, and a QR code
 //! watch.rs      the observer: log lines, metrics.rs; with --record also recording/recorder.rs
 //! ```
@@ -26,6 +27,8 @@ mod forwarded;
 mod guard;
 mod guesses;
 mod hosts;
+mod lessons;
+mod markdown;
 mod metrics;
 mod names;
 mod pages;
@@ -55,6 +58,7 @@ use crate::serve::forwarded::Proxies;
 use crate::serve::guard::Guard;
 use crate::serve::guesses::Guesses;
 use crate::serve::hosts::Hosts;
+use crate::serve::lessons::Lessons;
 use crate::serve::metrics::Metrics;
 use crate::serve::pages::Pages;
 pub use crate::serve::settings::Args;
@@ -124,7 +128,7 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         log_lang: args.log_lang(lang),
     };
     let max_per_client = args.max_per_ip.filter(|_| !args.behind_proxy.is_empty());
-    let pages = Pages::new(lang);
+    let pages = Pages::new(lang, args.lessons.then(Lessons::new));
     let limits = args.budget();
     if args.log_messages {
         warn!("{}", texts::LOG_HAS_MESSAGES.get(args.log_lang(lang)));
@@ -167,6 +171,7 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         token: args.token.as_deref(),
         public_url: args.public_url.as_ref().map(|url| url.text.as_str()),
         columns,
+        lessons: args.lessons,
         lang,
     };
     greeting.lines().into_iter().for_each(|line| voice.say(line));

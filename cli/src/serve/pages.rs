@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::serve::events::json;
 use crate::serve::guard::{teach, upgrade};
+use crate::serve::lessons::{self, Lessons};
 use crate::texts;
 
 /// Pages may load what comes from here, and nothing else; nobody may frame them.
@@ -35,11 +36,16 @@ const SOCKETS: [&str; 4] = ["/", "/echo", "/ws", "/ws/events"];
 /// The pages, without the files that they load.
 const PAGES: [&str; 5] = ["/", "/docs", "/health", "/metrics", "/asyncapi.json"];
 
+/// The line of the start page that leads to the lessons.
+const LINK_TO_LESSONS: &str = "  <a id=\"lessons\" href=\"lessons\" data-text=\"lessons\"></a>\n";
+
 /// The pages of the server, and its other responses over plain HTTP.
 pub struct Pages {
     lang: Lang,
     started: Instant,
+    start_page: String,
     asyncapi: String,
+    lessons: Option<Lessons>,
 }
 
 #[derive(Serialize)]
@@ -56,11 +62,16 @@ struct Health<'a> {
 }
 
 impl Pages {
-    /// The pages of a server that starts now.
-    pub fn new(lang: Lang) -> Pages {
+    /// Returns the pages of a server that starts now, with the lessons if it shows them.
+    pub fn new(lang: Lang, lessons: Option<Lessons>) -> Pages {
+        let start_page = include_str!("../../web/index.html");
+        let start_page = match lessons {
+            Some(_) => start_page.to_owned(),
+            None => start_page.replace(LINK_TO_LESSONS, ""),
+        };
         let asyncapi = include_str!("../../web/asyncapi.json")
             .replace("\"0.0.0\"", concat!("\"", env!("CARGO_PKG_VERSION"), "\""));
-        Pages { lang, started: Instant::now(), asyncapi }
+        Pages { lang, started: Instant::now(), start_page, asyncapi, lessons }
     }
 
     /// The language that a request prefers, or the server's.
@@ -70,7 +81,8 @@ impl Pages {
 
     /// Reports whether there is a page at this route.
     pub fn has(&self, route: &str) -> bool {
-        PAGES.contains(&route) || FILES.iter().any(|file| file.0 == route)
+        let is_lesson = self.lessons.as_ref().is_some_and(|lessons| lessons.has(route));
+        is_lesson || PAGES.contains(&route) || FILES.iter().any(|file| file.0 == route)
     }
 
     /// Returns the page at a route.
@@ -84,7 +96,7 @@ impl Pages {
         match route {
             // The addresses on the page are relative to it, so that it works under the path prefix of a proxy.
             "/docs" if request.path().ends_with('/') => moved("../docs"),
-            "/" if accepts_html(request) => page(request, include_str!("../../web/index.html")),
+            "/" if accepts_html(request) => page(request, &self.start_page),
             "/" => {
                 let welcome = as_json(&Welcome { message: texts::WELCOME.get(lang) });
                 welcome.header("Vary", "Accept, Accept-Language").expect("one line")
@@ -96,23 +108,31 @@ impl Pages {
                 version: env!("CARGO_PKG_VERSION"),
             }),
             "/docs" => page(request, include_str!("../../web/docs.html")),
-            "/asyncapi.json" => file(request, "application/json", &self.asyncapi),
+            "/asyncapi.json" => file(request, "application/json", self.asyncapi.as_bytes()),
             path => match FILES.iter().find(|file| file.0 == path) {
-                Some((_, content_type, body)) => file(request, content_type, body),
-                None => not_found(request, path, lang),
+                Some((_, content_type, body)) => file(request, content_type, body.as_bytes()),
+                None => {
+                    let lesson = self.lessons.as_ref();
+                    let lesson = lesson.and_then(|lessons| lessons.answer(request, path, lang));
+                    lesson.unwrap_or_else(|| self.not_found(request, path, lang))
+                }
             },
         }
     }
-}
 
-/// Returns a 404 that names the path which was probably meant.
-pub fn not_found(request: &Request<'_>, route: &str, lang: Lang) -> Response {
-    let list = texts::PATH_FIX.get(lang);
-    let fix = match nearest(route) {
-        Some(path) => format!("{} {list}", texts::PATH_MEANT.with(lang, &[&path])),
-        None => list.to_owned(),
-    };
-    teach(404, texts::PATH_RULE, "RFC 9110 15.5.5", request.path(), &fix, lang)
+    /// Returns a 404 that names the path which was probably meant, or the option without which there are no lessons.
+    pub fn not_found(&self, request: &Request<'_>, route: &str, lang: Lang) -> Response {
+        let list = texts::PATH_FIX.get(lang);
+        let rest = route.strip_prefix(lessons::ROUTE);
+        let is_lesson = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let fix = match (&self.lessons, nearest(route)) {
+            (None, _) if is_lesson => texts::LESSONS_OFF.get(lang).to_owned(),
+            (Some(_), _) if is_lesson => texts::LESSONS_ARE_AT.get(lang).to_owned(),
+            (_, Some(path)) => format!("{} {list}", texts::PATH_MEANT.with(lang, &[&path])),
+            (_, None) => list.to_owned(),
+        };
+        teach(404, texts::PATH_RULE, "RFC 9110 15.5.5", request.path(), &fix, lang)
+    }
 }
 
 /// Returns the known path that a route probably means: the same but for case and repeated slashes, or two letters away at
@@ -151,19 +171,20 @@ fn accepts_html(request: &Request<'_>) -> bool {
 }
 
 fn page(request: &Request<'_>, body: &str) -> Response {
-    let headers = [
-        ("Content-Security-Policy", POLICY),
-        ("Referrer-Policy", "no-referrer"),
-        ("Vary", "Accept"),
-    ];
-    let page = file(request, "text/html; charset=utf-8", body);
+    document(request, body).header("Vary", "Accept").expect("one line")
+}
+
+/// Returns a page in HTML with the policy of this file.
+pub fn document(request: &Request<'_>, body: &str) -> Response {
+    let headers = [("Content-Security-Policy", POLICY), ("Referrer-Policy", "no-referrer")];
+    let page = file(request, "text/html; charset=utf-8", body.as_bytes());
     headers
         .into_iter()
         .fold(page, |response, (name, value)| response.header(name, value).expect("one line"))
 }
 
 /// Returns a file, or 304 if the client has it already (RFC 9110 13.1.2).
-fn file(request: &Request<'_>, content_type: &str, body: &str) -> Response {
+pub fn file(request: &Request<'_>, content_type: &str, body: &[u8]) -> Response {
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);
     let tag = format!("\"{:016x}\"", hasher.finish());
@@ -180,8 +201,19 @@ fn file(request: &Request<'_>, content_type: &str, body: &str) -> Response {
     response.header("ETag", &tag).expect("hexadecimal digits")
 }
 
-fn moved(location: &str) -> Response {
-    plain_with(308, "text/plain; charset=utf-8", "").header("Location", location).expect("one line")
+/// Returns a redirection that holds for ever.
+pub fn moved(location: &str) -> Response {
+    redirection(308, location)
+}
+
+/// Returns a redirection that holds for this request.
+pub fn found(location: &str) -> Response {
+    redirection(302, location)
+}
+
+fn redirection(status: u16, location: &str) -> Response {
+    let response = plain_with(status, "text/plain; charset=utf-8", "");
+    response.header("Location", location).expect("one line")
 }
 
 fn as_json(value: &impl Serialize) -> Response {

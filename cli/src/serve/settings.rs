@@ -71,6 +71,9 @@ pub struct Args {
     /// Log the text of all messages, which are private; without it only who joins, leaves and is refused is logged
     #[arg(long, env = "FRAMEWISE_LOG_MESSAGES")]
     pub log_messages: bool,
+    /// Show the lessons at /lessons; they are part of the program, so no internet is needed
+    #[arg(long, env = "FRAMEWISE_LESSONS")]
+    pub lessons: bool,
     /// Record all bytes of all connections into this file, which must not exist; tokens and cookies are replaced by asterisks, the messages are not
     #[arg(long, env = "FRAMEWISE_RECORD", value_name = "FILE")]
     pub record: Option<PathBuf>,
