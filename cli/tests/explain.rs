@@ -63,6 +63,19 @@ fn the_example_of_the_standard_is_explained_bit_by_bit() {
     }
 }
 
+/// Both READMEs begin with this command and what it prints.
+#[test]
+fn the_readmes_show_what_explain_prints() {
+    for (page, lang) in [("README.md", "en"), ("README.pt-BR.md", "pt")] {
+        let text = fs::read_to_string(Path::new("..").join(page)).expect("a page");
+        let output = explain(&["--lang", lang, "818537fa213d7f9f4d5158"], b"");
+        let printed = printed(&output);
+        let command = "$ framewise explain 818537fa213d7f9f4d5158";
+        let block = format!("\n{command}\n{}\n```\n", printed.trim_end());
+        assert!(text.contains(&block), "{page} should have {block}");
+    }
+}
+
 /// A broken frame: the bit, the rule, its section and the close code. The rest is not read.
 #[test]
 fn a_broken_frame_is_explained_up_to_the_bit_that_breaks_the_rule() {
