@@ -108,3 +108,13 @@ def needs(text, lang):
         if line.startswith(NEEDS[lang]):
             return re.findall(r"`([^`]+)`", line), number
     return [], 1
+
+
+# A package of Python in the same line.
+PACKAGE = {"en": r"with the package ([\w-]+)", "pt": r"com o pacote ([\w-]+)"}
+
+
+def packages(text, lang):
+    """Returns the packages of Python that a page needs."""
+    _, number = needs(text, lang)
+    return re.findall(PACKAGE[lang], text.splitlines()[number - 1])

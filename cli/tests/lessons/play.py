@@ -42,6 +42,7 @@ class Player:
         else:
             self.folder.mkdir()
         (work / "home").mkdir()
+        packages = self.packages()
         self.screen = Screen(work)
         self.environment = {
             "PATH": work / "bin",
@@ -50,6 +51,7 @@ class Player:
             "LC_ALL": "C.UTF-8",
             "FRAMEWISE_LANG": self.lang,
             "PYTHONDONTWRITEBYTECODE": "1",
+            **packages,
         }
 
     def programs(self, framewise):
@@ -64,6 +66,16 @@ class Player:
                 raise pages.Malformed(f"{line}: missing: {name}; .ci/install installs it")
             if not (folder / name).exists():
                 (folder / name).symlink_to(pathlib.Path(program).resolve() if name == "python3" else program)
+
+    def packages(self):
+        """Returns the variable by which Python finds its packages, if the page needs one."""
+        folder = pathlib.Path(os.environ["LESSONS_PACKAGES"])
+        names = pages.packages(self.text, self.lang)
+        for name in names:
+            if not (folder / name).exists():
+                line = pages.needs(self.text, self.lang)[1]
+                raise pages.Malformed(f"{line}: missing: the package {name}; cli/tests/interop/requirements.txt pins it")
+        return {"PYTHONPATH": folder} if names else {}
 
     def report(self, is_fine, line, text, rows=()):
         print(f"{'ok    ' if is_fine else 'FAILED'} {self.lesson}:{line}: {text}")

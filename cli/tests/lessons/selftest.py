@@ -128,6 +128,7 @@ CHANGES = [
     ("a header next to a random key", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 14", "Version: 13"),
     ("a program that the page does not list", "`curl`, `xxd`", "`curl`", "6f6e"),
     ("a program that is not installed", "`curl`, `xxd`", "`curl`, `xxd`, `no-such-program`", "- **You need"),
+    ("a package that is not installed", "`xxd`\n", "`xxd`, `python3` with the package no_such_package\n", "- **You need"),
     ("a busy terminal", "```console terminal=2\n$ xxd", "```console terminal=1\n$ xxd", "$ xxd"),
     ("a program that has to go on", "```console terminal=2\n$ xxd", "```console terminal=2 runs\n$ xxd", "$ curl"),
     ("a program that has to end", "```console terminal=1 runs\n", "```console terminal=1\n", "$ framewise serve"),
@@ -160,6 +161,7 @@ LESSONS_CHANGES = [
     ("a lesson that no index lists", "README.pt-BR.md", ("(pt/02-frame.md)", ""), "FAILED README.pt-BR.md:1: there is no link to pt/02-frame.md"),
     ("a picture that was changed by hand", "pictures/frame-en.svg", ("fa", "fb"), "FAILED pictures/frame-en.svg"),
     ("bytes that a picture does not show", "files/attack.py", ("school.example", "library.example"), "FAILED pictures/poisoning-pt.svg"),
+    ("a delay that a picture does not show", "files/client.py", ("2 ** (", "3 ** ("), "FAILED pictures/reconnect-en.svg"),
     ("a key that a picture does not show", "files/request.http", ("dGhl", "dGhm"), "FAILED pictures/accept-en.svg"),
 ]
 
