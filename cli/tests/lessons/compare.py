@@ -32,6 +32,19 @@ RANDOM = {
     "times": [(r"\b\d+([.,]\d+)? (ms|s)\b", "<time>")],
     # How much is queued depends on the machine. Its first digit and how many digits it has do not.
     "sizes": [(r"\b(\d)(\d{4,})\b", lambda size: size[1] + "#" * len(size[2]))],
+    # What `framewise load` measures. How many messages it has sent and received is compared.
+    "speed": [
+        (r", \d+\.\d s: ", ", <time>: "),
+        (r"\b\d+ (a second|por segundo)\b", r"<rate> \1"),
+        (r"\b(p[\d.]+|max) +\d+\.\d\d", r"\1 <latency>"),
+        (r"^ *\d+\.\d\d +█+ \d+$", "<row>"),
+    ],
+    # How many messages were sent and received, how much is queued or was read.
+    "counts": [
+        (r"\b\d+ (messages sent|mensagens enviadas), \d+ (received|recebidas)", r"<count> \1, <count> \2"),
+        (r"^(framewise_\w+(?:\{.*\})?) \d+$", r"\1 <count>"),
+        (r"\b\d+\.\d MiB", "<size>"),
+    ],
 }
 
 
@@ -45,6 +58,9 @@ def numbered(lines, random=()):
         line = line.removeprefix("^C").rstrip()
         for pattern, name in rules:
             line = re.sub(pattern, name, line)
+        if line == "<row>" and result and result[-1][1] == line:
+            # How many rows a histogram has, depends on the machine too.
+            continue
         if line or not is_interrupt:
             result.append((number, line))
     while result and not result[-1][1]:

@@ -23,6 +23,9 @@ EVERYWHERE = "framewise bash sh cat cp cut env grep head ls mkdir mv rm sed seq 
 # because what comes later belongs to a later block; a page that leaves lines out does.
 QUIET = 0.3
 
+# How many seconds a program that finishes by itself may take, also when its output is not waited for as long.
+PATIENCE_OF_PROGRAMS = 20
+
 
 class Player:
     def __init__(self, path, framewise, work, update, patience):
@@ -141,7 +144,8 @@ class Player:
             is_quiet = time.monotonic() - state["since"] >= QUIET
             return has_finished or (fits and is_quiet and not must_finish and (waits or following != "input"))
 
-        in_time = terminal.wait(is_shown)
+        # An update waits for what a page does not show yet. A program that finishes by itself may take its time.
+        in_time = terminal.wait(is_shown, max(self.patience, PATIENCE_OF_PROGRAMS) if must_finish else None)
         lines, has_finished = state["lines"], state["has_finished"]
         compared = lines[-len(step.output) :] if tail else lines
         is_equal = compare.equal(compared, step.output, random)

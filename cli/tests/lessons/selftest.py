@@ -49,6 +49,13 @@ $ seq 528328 528328
 Format-Hex bytes.txt
 ```
 
+```console terminal=2 random=speed
+$ framewise load ws://localhost:8765/echo --peers 1 --rate 10 --duration 1
+1 peers, 1.0 s: 10 messages sent, 10 received, 10 a second
+ms   p50 0.71   p90 0.95   p99 1.33   p99.9 1.33   max 1.33
+      1.33  ██████████████████████████████████████████████████ 10
+```
+
 ```console terminal=2 random=keys
 $ framewise connect --trace -x hello -1 localhost:8765/echo
 > GET /echo HTTP/1.1
@@ -89,7 +96,7 @@ Closed: 1002 RFC 6455 5.1: a client must mask every frame
 ```
 
 ```console terminal=1 runs tail
-2026-11-26T19:17:55Z  WARN closed: a rule was broken: a client must mask every frame peer=0.2 address=127.0.0.1 code=1002 clause="5.1-2"
+2026-11-26T19:17:55Z  WARN closed: a rule was broken: a client must mask every frame peer=0.3 address=127.0.0.1 code=1002 clause="5.1-2"
 ```
 
 ```console terminal=1
@@ -124,6 +131,8 @@ CHANGES = [
     ("another first digit of a size", "541234", "641234", "541234"),
     ("another count of digits of a size", "541234", "54123", "541234"),
     ("a size that is said to be fixed", " random=sizes", "", "541234"),
+    ("a number of messages", "10 messages sent", "11 messages sent", "10 messages sent"),
+    ("the name of a latency", "p50", "p51", "p50"),
     ("a random key that is said to be fixed", " random=keys", "", "> Sec-WebSocket-Key"),
     ("a header next to a random key", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 14", "Version: 13"),
     ("a program that the page does not list", "`curl`, `xxd`", "`curl`", "6f6e"),
@@ -211,7 +220,7 @@ def check(framewise, play, version):
         path = pages("true")
         path.write_text(page)
         result, is_fine = play(path, framewise)
-        expect(is_fine and result.count("ok ") == 7, "a page that is true", result)
+        expect(is_fine and result.count("ok ") == 8, "a page that is true", result)
 
         def changed(case):
             words, old, new, place = case

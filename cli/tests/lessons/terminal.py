@@ -1,10 +1,14 @@
 """A terminal with a shell in it (tmux), in which a page is played."""
 
+import re
 import subprocess
 import time
 
 # Wide enough that no line of a page is wrapped.
 WIDTH = 240
+
+# The progress bar of `framewise load`, which is gone when the program is done. Without rows of a histogram, which are indented.
+PROGRESS = re.compile(r"[█░]{30} \d+ / \d+$")
 
 
 class Screen:
@@ -47,9 +51,9 @@ class Terminal:
     def capture(self):
         return self.screen.tmux("capture-pane", "-p", "-J", "-S", "-", "-t", self.name)
 
-    def wait(self, condition):
+    def wait(self, condition, patience=None):
         """Waits until the condition holds, and reports whether it does. A terminal has no events, so it is polled."""
-        until = time.monotonic() + self.patience
+        until = time.monotonic() + (patience or self.patience)
         while not condition():
             if time.monotonic() > until:
                 return False
@@ -61,7 +65,7 @@ class Terminal:
         _, _, text = self.capture().partition(f"«{self.prompt}»$")
         # If the output does not end its last line, the prompt comes right after it.
         text, next_prompt, _ = text.partition(f"«{self.prompt + 1}»$")
-        lines = [line.rstrip() for line in text.split("\n")]
+        lines = [line.rstrip() for line in text.split("\n") if not PROGRESS.match(line)]
         while lines and not lines[-1]:
             lines.pop()
         return lines[self.taken :], bool(next_prompt)
