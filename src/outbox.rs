@@ -125,7 +125,7 @@ impl<'a> Outbox<'a> {
         } else {
             connection.output_mut().send(message)
         };
-        if connection.output().queued() >= FLUSH_AT || writes_at_once {
+        if connection.output().queued() >= flush_at(connection) || writes_at_once {
             wire.flush(to, connection);
         }
         if !is_own {
@@ -216,7 +216,7 @@ impl<'a> Outbox<'a> {
         } else {
             send_through_extension(output, frame, encoded, &shared)
         };
-        if connection.output().queued() >= FLUSH_AT || writes_at_once {
+        if connection.output().queued() >= flush_at(connection) || writes_at_once {
             wire.flush(to, connection);
         }
         if !is_own {
@@ -400,6 +400,13 @@ fn send_through_extension(
         encoded.push((kind, frame));
     }
     is_queued
+}
+
+/// Returns how many bytes may be queued until they are written in the middle of a turn: [`FLUSH_AT`], or with a small
+/// `max_output` half of that. Only a write shows that a peer is congested.
+#[inline]
+fn flush_at(connection: &Connection) -> usize {
+    FLUSH_AT.min(connection.config().limits.max_output / 2)
 }
 
 /// Reports whether a peer is congested: its socket is full, and more than half of its output limit is queued.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use framewise::config::Config;
-use framewise::{Broadcast, Dispatcher, Message, Opened, Outbox, PeerId, Readiness};
+use framewise::{Broadcast, Dispatcher, Echo, Message, Opened, Outbox, PeerId, Readiness};
 use support::stage::*;
 use support::*;
 
@@ -22,8 +22,18 @@ fn narrow() -> Config {
 /// T7: one peer sends faster than the room can read. It is read more slowly, and every member gets every message.
 #[test]
 fn t7_a_talker_is_slowed_and_nobody_is_closed() {
+    slow_a_talker(narrow());
+}
+
+/// T7: the same if one read brings far more than the output of a member may hold.
+#[test]
+fn t7_a_long_read_does_not_exceed_a_small_output() {
+    slow_a_talker(narrow().limits(|limits| limits.read_buffer = 512 * 1024));
+}
+
+fn slow_a_talker(config: Config) {
     const MESSAGES: u16 = 400;
-    let mut stage = stage(narrow(), Broadcast);
+    let mut stage = stage(config, Broadcast);
     let (talker, readers) = (open(&mut stage), open_all(&mut stage, 5));
     for reader in &readers {
         stage.make_room(reader, Some(0));
@@ -214,5 +224,29 @@ fn t7_many_talkers_do_not_close_a_reader() {
             assert_eq!(stage.event_loop.snapshot().open, count + 1, "{count} x {size}: {heard}");
         }
         assert!(heard > 10_000_000, "{count} x {size}: the reader got {heard} bytes");
+    }
+}
+
+/// A peer that does not read its own replies is held back, also if one read brings far more than its output may hold.
+#[test]
+fn replies_to_a_long_read_do_not_exceed_a_small_output() {
+    for size in [10, 100, 1000] {
+        let config = narrow().limits(|limits| limits.read_buffer = 512 * 1024);
+        let mut stage = stage(config, Echo::default());
+        let client = open(&mut stage);
+        stage.make_room(&client, Some(0));
+        let message = frame(0x82, &vec![7; size]);
+        let reply = server_frame(0x82, &vec![7; size]);
+        let count = 400_000 / message.len();
+        stage.send(&client, &message.repeat(count));
+        let mut heard = 0;
+        while heard < count * reply.len() {
+            stage.wait(Duration::from_millis(10));
+            let (open, queued) =
+                (stage.event_loop.snapshot().open, stage.event_loop.snapshot().queued);
+            assert!(open == 1 && queued <= 16 * 1024 + reply.len(), "{size}: {queued} bytes wait");
+            heard += stage.heard(&client).len();
+            stage.make_room(&client, Some(5_000));
+        }
     }
 }
