@@ -160,3 +160,16 @@ fn the_readmes_show_what_dissect_prints() {
         assert!(fs::read_to_string(page).expect("a page").contains(printed.trim_end()), "{page}");
     }
 }
+
+/// Lesson 7 shows the server that the students find in their folder, which is also an example of this package.
+#[test]
+fn the_lesson_shows_the_server_of_the_students() {
+    let server = fs::read_to_string("docs/lessons/files/server.rs").expect("a file");
+    assert!(server.lines().count() <= 20, "the lesson promises 20 lines");
+    for lang in ["en", "pt"] {
+        let page = format!("docs/lessons/{lang}/07-dispatcher.md");
+        let page = fs::read_to_string(page).expect("a page");
+        let (_, rest) = page.split_once("\n```rust\n").expect("a program");
+        assert_eq!(rest.split_once("```").expect("its end").0, server, "{lang}");
+    }
+}

@@ -1,6 +1,6 @@
 """Plays one page in a network namespace of its own: types what it says, compares what it shows.
 
-usage: unshare --map-root-user --net --pid --fork --kill-child python3 play.py PAGE FRAMEWISE WORK UPDATE(0|1) PATIENCE
+usage: unshare --map-root-user --mount --net --pid --fork --kill-child python3 play.py PAGE FRAMEWISE WORK UPDATE(0|1) PATIENCE
 
 Prints a line for each block, which begins with "ok" or "FAILED".
 """
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import builds
 import compare
 import page as pages
 from terminal import Screen, Terminal
@@ -56,6 +57,9 @@ class Player:
             "PYTHONDONTWRITEBYTECODE": "1",
             **packages,
         }
+        if (work / "bin" / "cargo").exists():
+            self.environment |= builds.mount(work, files, framewise)
+            self.folder = files
 
     def programs(self, framewise):
         """Makes the folder that is the PATH."""
