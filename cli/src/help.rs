@@ -29,6 +29,7 @@ const PAGES: &[Page] = &[
         ("public_url", "O endereço em que os clientes encontram este servidor, como https://escola.example/turma, se há um proxy reverso na frente dele"),
         ("behind_proxy", "O endereço ou a rede de um proxy reverso, como 10.0.0.0/8, cujos campos Forwarded e X-Forwarded-* valem (repetível)"),
         ("token", "O que os clientes precisam saber, como ?token=… ou Authorization: Bearer …"),
+        ("teacher_token", "O que abre /metrics, como ?token=… ou Authorization: Bearer …; sem ele, só esta máquina abre; --token nunca abre"),
         ("rate", "Mensagens por segundo de cada cliente, e o dobro de uma só vez; acima disso ele é lido mais devagar; 0 = sem limite"),
         ("rate_bytes", "Bytes de mensagens por segundo de cada cliente, e a maior mensagem de uma só vez; acima disso ele é lido mais devagar; 0 = sem limite"),
         ("max_connections", "Conexões ao mesmo tempo [padrão: quantas os descritores permitirem]"),

@@ -163,7 +163,13 @@ table! {
     GUESSES_RULE: "the number of wrong tokens from one address is limited", "o número de tokens errados vindos de um mesmo endereço é limitado";
     GUESSES_FIX: "wait a few seconds, then use the right token", "espere alguns segundos e use o token certo";
     LOCAL_RULE: "this page is for the machine that the server runs on", "esta página é só para a máquina do servidor";
-    LOCAL_FIX: "open it there, or start the server with --token", "abra-a lá, ou inicie o servidor com --token";
+    LOCAL_FIX: "open it there, or start the server with --teacher-token", "abra-a lá, ou inicie o servidor com --teacher-token";
+    TEACHER_RULE: "the teacher's token is asked for here", "aqui é preciso informar o token do professor";
+    TEACHER_FIX: "add ?token=… with the value of --teacher-token to the address, or the header Authorization: Bearer …",
+                 "acrescente ?token=… ao endereço com o valor de --teacher-token, ou o cabeçalho Authorization: Bearer …";
+    TOKEN_OF_CLASS: "the token of the class", "o token da turma";
+    TOKENS_SAME: "--teacher-token is the same as --token, so the whole class could open what is the teacher's: choose another one",
+                 "--teacher-token é igual a --token, e a turma inteira poderia abrir o que é do professor: escolha outro";
     OWN_PAGE_FIX: "open the address itself, and not from a page of another site", "abra o próprio endereço, e não a partir de uma página de outro site";
     FORWARDED: "{}, forwarded by a proxy", "{}, encaminhado por um proxy";
     PATH_RULE: "there is nothing at this path", "não há nada neste caminho";

@@ -127,6 +127,23 @@ fn an_ipv6_client_is_known_by_its_network() {
     assert!(guess(&serve, "2001:db8:0:1:ffff::1", 1) >= LONGEST);
 }
 
+/// The teacher's token cannot be guessed faster than that of the class, and the two count together.
+#[test]
+fn guesses_of_the_teachers_token_are_late_too() {
+    let options = [&OPTIONS[..], &["--teacher-token", "professor"]].concat();
+    let serve = Serve::start(&options);
+    let metrics = |token: &str| {
+        let fields = format!("X-Forwarded-For: 203.0.113.9\r\nAuthorization: Bearer {token}\r\n");
+        status(&serve.http("/metrics", &fields)).to_owned()
+    };
+    guess(&serve, "203.0.113.9", 5);
+    (0..5).for_each(|_| assert_eq!(metrics("falso"), "401"));
+    let began = Instant::now();
+    assert_eq!(metrics("falso"), "401");
+    assert!(began.elapsed() >= Duration::from_millis(250), "{:?}", began.elapsed());
+    assert_eq!(metrics("professor"), "200");
+}
+
 /// A missing token is not a guess: a page that was opened without it asks the user for it.
 #[test]
 fn a_missing_token_is_no_guess() {

@@ -307,7 +307,7 @@ fn a_hint_can_be_followed() {
         assert!(answer.contains("127.0.0.1, forwarded by a proxy"), "{answer}");
     }
     // A token does not open it to a page of another site.
-    let serve = Serve::start(&["--token", "segredo"]);
+    let serve = Serve::start(&["--teacher-token", "segredo"]);
     let answer = serve.http("/metrics?token=segredo", "Origin: null\r\n");
     assert!(answer.contains("open the address itself") && !answer.contains("--token"), "{answer}");
 }
@@ -479,14 +479,68 @@ fn a_token_is_asked_for_where_it_matters() {
     for token in ["a+b+c", "a%2Bb%20c", "a+b%20c"] {
         plus.connect(&format!("/ws?token={token}"));
     }
-    for path in ["/metrics", "/wire", "/echo", "/ws", "/ws/events"] {
+    for path in ["/echo", "/ws", "/ws/events"] {
         assert_eq!(status(&serve.http(path, "")), "401", "{path}");
     }
-    assert_eq!(status(&serve.http("/metrics", "Authorization: bearer segredo\r\n")), "200");
-    assert_eq!(status(&serve.http("/metrics?token=segredo", "")), "200");
     // The page itself can be had, and says what is missing when it connects.
     assert_eq!(status(&serve.http("/", "Accept: text/html\r\n")), "200");
     assert_eq!(status(&serve.http("/health", "")), "200");
+}
+
+/// The token of the class opens nothing that is the teacher's, and the teacher's token opens it from everywhere.
+#[test]
+fn the_teachers_pages_open_with_the_teachers_token() {
+    let forwarded = "X-Forwarded-For: 203.0.113.9\r\n";
+    let options = ["--token", "turma", "--teacher-token", "a+b c", "--lang", "en"];
+    let (serve, log) = Serve::start_logged(&options);
+    for (target, fields, found) in [
+        ("/metrics", "", "no token"),
+        ("/metrics?token=turma", "", "the token of the class"),
+        ("/metrics", "Authorization: Bearer turma\r\n", "the token of the class"),
+        ("/metrics?token=professor", "", "another token"),
+        ("/metrics?token=a", "", "another token"),
+    ] {
+        let answer = serve.http(target, fields);
+        assert_eq!(status(&answer), "401", "{target} {fields}");
+        assert!(answer.contains("\r\nWWW-Authenticate: Bearer\r\n"), "{answer}");
+        assert!(answer.contains(&format!("found: {found}\n")), "{answer}");
+        assert!(answer.contains("--teacher-token") && !answer.contains("a+b"), "{answer}");
+        let line = line_with(&log, "status=401");
+        assert!(line.contains(found) && line.contains("--teacher-token"), "{line}");
+        assert!(!["turma", "professor", "a+b"].iter().any(|token| line.contains(token)), "{line}");
+    }
+    for (target, fields) in [
+        ("/metrics?token=a+b+c", ""),
+        ("/metrics?token=a%2Bb%20c", forwarded),
+        ("/metrics", "Authorization: bearer a+b c\r\n"),
+    ] {
+        assert_eq!(status(&serve.http(target, fields)), "200", "{target} {fields}");
+    }
+    // It is no token of the class.
+    assert_eq!(status(&refused(&serve, "/ws?token=a+b+c", |request| request)), "401");
+
+    // With a token of the class alone, it is as if there were none: this machine, and no other.
+    let serve = Serve::start(&["--token", "turma"]);
+    assert_eq!(status(&serve.http("/metrics", "")), "200");
+    let answer = serve.http("/metrics?token=turma", forwarded);
+    assert_eq!(status(&answer), "403");
+    assert!(answer.contains("--teacher-token"), "{answer}");
+}
+
+/// One token for both would open what is the teacher's to the class. In a query, a plus and a space are the same.
+#[test]
+fn the_two_tokens_differ() {
+    for (class, teacher) in [("segredo", "segredo"), ("a+b", "a b")] {
+        for (lang, expected) in [("en", "the whole class"), ("pt", "a turma inteira")] {
+            let arguments = ["serve", "--port", "0", "--token", class, "--lang", lang];
+            let output = framewise(&arguments).env("FRAMEWISE_TEACHER_TOKEN", teacher).output();
+            let output = output.expect("it runs");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(said.contains(expected) && said.contains("FRAMEWISE_TEACHER_TOKEN"), "{said}");
+            assert!(!said.contains(class), "{said}");
+        }
+    }
 }
 
 #[test]

@@ -152,6 +152,7 @@ fn a_fault_in_a_value_names_its_source() {
         ("FRAMEWISE_PUBLIC_URL", "school.example", "--public-url …"),
         ("FRAMEWISE_BEHIND_PROXY", "10.0.0.0/40", "--behind-proxy …"),
         ("FRAMEWISE_TOKEN", "sénha", "--token …"),
+        ("FRAMEWISE_TEACHER_TOKEN", "sénha", "--teacher-token …"),
         ("FRAMEWISE_STRICT_KEY", "perhaps", "--strict-key"),
         ("FRAMEWISE_RATE", "fast", "--rate 100"),
         ("FRAMEWISE_RATE_BYTES", "fast", "--rate-bytes 262144"),

@@ -66,7 +66,7 @@ impl Admission {
         let is_page = !request.is_handshake() && (path.is_none() || route == "/");
         let wanted = match (is_page, route.as_str()) {
             (false, _) => Wanted::WebSocket,
-            (true, "/metrics" | "/wire") => Wanted::PrivatePage,
+            (true, "/metrics" | "/wire") => Wanted::Private,
             (true, _) => Wanted::Page,
         };
         let client = match self.guard.admit(request, wanted, from, lang) {

@@ -278,7 +278,9 @@ mod tests {
                 proxies: Proxies::default(),
                 attempts: Rc::default(),
                 origins: OriginPolicy::SameHost,
+                own_pages: OriginPolicy::SameHost,
                 token: None,
+                teacher_token: None,
                 guesses: Rc::new(RefCell::new(Guesses::new(None))),
                 log_lang: Lang::En,
             };

@@ -39,8 +39,12 @@ pub struct Guard {
     /// What became of the WebSockets that pages tried to open.
     pub attempts: Rc<Attempts>,
     pub origins: OriginPolicy,
-    /// What WebSocket paths and private pages ask for.
+    /// The origins that may open what is the teacher's.
+    pub own_pages: OriginPolicy,
+    /// What the WebSocket paths of the class ask for.
     pub token: Option<String>,
+    /// What opens the private pages. Without it, they open on this machine.
+    pub teacher_token: Option<String>,
     /// The clients that have sent a wrong token.
     pub guesses: Rc<RefCell<Guesses>>,
     pub log_lang: Lang,
@@ -51,8 +55,8 @@ pub struct Guard {
 pub enum Wanted {
     WebSocket,
     Page,
-    /// A page with something that concerns the server or the class: `/metrics`.
-    PrivatePage,
+    /// What is the teacher's, because it concerns the whole class: `/metrics`.
+    Private,
 }
 
 /// What the guard knows of a refusal by the library.
@@ -202,7 +206,8 @@ impl Guard {
         })
     }
 
-    /// Refuses pages of other origins: those that the policy does not allow, and for private pages all of them.
+    /// Refuses pages of other origins: those that the policy does not allow. What is private opens only for pages of the
+    /// server itself.
     fn check_origin(
         &self,
         request: &Request<'_>,
@@ -213,7 +218,7 @@ impl Guard {
         let host = requester.host.as_deref().unwrap_or(request.host());
         let is_allowed = match wanted {
             Wanted::WebSocket => self.origins.allows(page, host),
-            Wanted::PrivatePage => OriginPolicy::SameHost.allows(page, host),
+            Wanted::Private => self.own_pages.allows(page, host),
             Wanted::Page => true,
         };
         if is_allowed {
@@ -231,6 +236,8 @@ impl Guard {
         })
     }
 
+    /// Refuses a request without the token that it needs: a WebSocket of the class needs `--token`, and what is private
+    /// needs `--teacher-token`. Without a `--teacher-token`, what is private opens only on this machine.
     fn check_token(
         &self,
         request: &Request<'_>,
@@ -238,24 +245,24 @@ impl Guard {
         wanted: Wanted,
         lang: Lang,
     ) -> Option<Reason> {
-        if wanted == Wanted::Page {
-            return None;
-        }
-        match &self.token {
+        let (token, rule, fix) = match wanted {
+            Wanted::Page => return None,
+            Wanted::WebSocket => (&self.token, texts::TOKEN_RULE, texts::TOKEN_FIX),
+            Wanted::Private => (&self.teacher_token, texts::TEACHER_RULE, texts::TEACHER_FIX),
+        };
+        match token {
             Some(token) if knows(request, token) => None,
             Some(_) => {
-                let found =
-                    if gives_token(request) { texts::TOKEN_OTHER } else { texts::TOKEN_NONE };
-                Some(Reason {
-                    status: 401,
-                    rule: texts::TOKEN_RULE,
-                    section: "RFC 6750 2",
-                    found: found.get(lang).to_owned(),
-                    fix: texts::TOKEN_FIX,
-                    value: String::new(),
-                })
+                let is_of_class = || self.token.as_ref().is_some_and(|token| knows(request, token));
+                let found = match gives_token(request) {
+                    true if wanted == Wanted::Private && is_of_class() => texts::TOKEN_OF_CLASS,
+                    true => texts::TOKEN_OTHER,
+                    false => texts::TOKEN_NONE,
+                };
+                let (found, value) = (found.get(lang).to_owned(), String::new());
+                Some(Reason { status: 401, rule, section: "RFC 6750 2", found, fix, value })
             }
-            None if wanted == Wanted::PrivatePage
+            None if wanted == Wanted::Private
                 && (!requester.is_this_machine() || self.hosts.is_public(request.host())) =>
             {
                 Some(Reason {
@@ -409,13 +416,16 @@ pub fn upgrade(response: Response) -> Response {
 /// Reports whether a request has the token, in its Authorization field or in its query.
 fn knows(request: &Request<'_>, token: &str) -> bool {
     let is_same = |given: &str, token: &str| given.as_bytes().ct_eq(token.as_bytes()).into();
-    // In a query, a plus may stand for a space: there the two are the same.
-    let spaced = |text: &str| text.replace('+', " ");
     match (bearer(request), parameter(request, "token")) {
         (Some(given), _) => is_same(given, token),
         (None, Some(Ok(given))) => is_same(&spaced(&given), &spaced(token)),
         (None, _) => false,
     }
+}
+
+/// Returns a token with spaces for its plus signs. In a query, a plus may stand for a space, so there the two are the same.
+pub fn spaced(token: &str) -> String {
+    token.replace('+', " ")
 }
 
 /// Reports whether a request has a token, right or wrong.

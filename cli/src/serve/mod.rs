@@ -112,6 +112,10 @@ fn finish_log(log: WorkerGuard) {
 }
 
 fn serve(args: Args, lang: Lang) -> Result<(), String> {
+    if args.has_one_token_for_all() {
+        let fault = texts::TOKENS_SAME.get(lang).to_owned();
+        return Err(args.sources.explain(fault, Some("teacher_token"), lang));
+    }
     let config = args.config(lang);
     let metrics = Rc::new(Metrics::new());
     let public = args.public_url.as_ref().map(|url| url.host.as_str());
@@ -123,7 +127,9 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         proxies: Proxies::new(args.behind_proxy.clone()),
         attempts: Rc::default(),
         origins: args.origin_policy(),
+        own_pages: args.own_pages(),
         token: args.token.clone(),
+        teacher_token: args.teacher_token.clone(),
         guesses: Rc::new(RefCell::new(Guesses::new(args.max_per_ip))),
         log_lang: args.log_lang(lang),
     };

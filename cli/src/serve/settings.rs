@@ -18,6 +18,7 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 use crate::recording::recorder;
 use crate::serve::budget;
+use crate::serve::guard::spaced;
 use crate::serve::rooms::MAX_GROUP_NAME;
 use crate::serve::routes::SUBPROTOCOL;
 use crate::variables::Sources;
@@ -50,6 +51,9 @@ pub struct Args {
     /// What clients have to know, as ?token=… or Authorization: Bearer …
     #[arg(long, env = "FRAMEWISE_TOKEN", hide_env_values = true, value_parser = token)]
     pub token: Option<String>,
+    /// What opens /metrics, as ?token=… or Authorization: Bearer …; without it, only this machine can; --token never does
+    #[arg(long, env = "FRAMEWISE_TEACHER_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = token)]
+    pub teacher_token: Option<String>,
     /// Messages per second of each client, and twice as many at once; beyond it the client is read more slowly; 0 for no limit
     #[arg(long, env = "FRAMEWISE_RATE", value_name = "N", default_value_t = 100)]
     pub rate: u32,
@@ -304,6 +308,19 @@ impl Args {
         }
     }
 
+    /// Reports whether the two tokens are the same, so that the class could open what is the teacher's.
+    pub fn has_one_token_for_all(&self) -> bool {
+        let tokens = [&self.token, &self.teacher_token].map(|token| token.as_deref().map(spaced));
+        tokens[0].is_some() && tokens[0] == tokens[1]
+    }
+
+    /// Returns which pages may open what is the teacher's: only those of the server itself, by whatever name.
+    pub fn own_pages(&self) -> OriginPolicy {
+        let mut rules = vec![OriginRule::SameHost];
+        rules.extend(self.public_url.as_ref().map(|url| OriginRule::Exact(url.origin.clone())));
+        OriginPolicy::AnyOf(rules)
+    }
+
     /// Returns which pages may connect. Pages of the server itself always may.
     pub fn origin_policy(&self) -> OriginPolicy {
         let allowed = match (self.allow_origin.as_slice(), &self.token) {
@@ -312,8 +329,7 @@ impl Args {
             ([], None) => &[AllowedOrigin::Rule(OriginRule::Local)],
             (allowed, _) => allowed,
         };
-        let mut rules = vec![OriginRule::SameHost];
-        rules.extend(self.public_url.as_ref().map(|url| OriginRule::Exact(url.origin.clone())));
+        let OriginPolicy::AnyOf(mut rules) = self.own_pages() else { return OriginPolicy::Any };
         for origin in allowed {
             match origin {
                 AllowedOrigin::Any => return OriginPolicy::Any,
