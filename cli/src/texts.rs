@@ -51,6 +51,9 @@ table! {
     TOKEN_HINT: "Clients need the token: the page asks for it, others add ?token=… to the address",
                 "Os clientes precisam do token: a página o pede, os demais acrescentam ?token=… ao endereço";
     LESSONS_AT: "Lessons: {}", "Aulas: {}";
+    WIRE_LOCAL: "The wire page is http://{}/wire, on this machine only; --teacher-token opens it elsewhere",
+                "A página wire é http://{}/wire, só nesta máquina; --teacher-token a abre em outro lugar";
+    WIRE_TOKEN: "The wire page is http://{}/wire; it asks for the teacher's token", "A página wire é http://{}/wire; ela pede o token do professor";
     STOP_HINT: "Ctrl+C stops it", "Ctrl+C encerra";
     STOPPING: "Stopping: everybody gets a Close 1001. Ctrl+C again stops at once.",
               "Encerrando: todos recebem um Close 1001. Ctrl+C de novo encerra na hora.";
@@ -75,6 +78,9 @@ table! {
     LOG_MEMORY: "memory limit of all connections together", "limite de memória de todas as conexões juntas";
     BINARY_MESSAGE: "[binary, {} bytes]", "[binário, {} bytes]";
     NO_TLS: "wss:// needs TLS, which this client does not speak: use ws://", "wss:// exige TLS, que este cliente não fala: use ws://";
+    LOG_WIRE: "--wire: /wire shows the text of all messages, private ones included", "--wire: /wire mostra o texto de todas as mensagens, inclusive as particulares";
+    LOG_WATCHES: "watches the class at /wire", "acompanha a turma em /wire";
+    LOG_WATCHED: "no longer watches the class at /wire", "não acompanha mais a turma em /wire";
     LOG_RECORDS: "--record: the recording has the text of all messages, private ones included", "--record: a gravação contém o texto de todas as mensagens, inclusive as particulares";
     RECORD_LIMIT: "the recording has reached --record-limit and ends here; the class goes on",
                   "a gravação atingiu --record-limit e termina aqui; a aula continua";
@@ -162,6 +168,8 @@ table! {
                "acrescente ?token=… ao endereço, ou o cabeçalho Authorization: Bearer …";
     GUESSES_RULE: "the number of wrong tokens from one address is limited", "o número de tokens errados vindos de um mesmo endereço é limitado";
     GUESSES_FIX: "wait a few seconds, then use the right token", "espere alguns segundos e use o token certo";
+    VIEWERS_RULE: "the number of wire pages that are open at the same time is limited", "o número de páginas wire abertas ao mesmo tempo é limitado";
+    VIEWERS_FIX: "close another one", "feche outra";
     LOCAL_RULE: "this page is for the machine that the server runs on", "esta página é só para a máquina do servidor";
     LOCAL_FIX: "open it there, or start the server with --teacher-token", "abra-a lá, ou inicie o servidor com --teacher-token";
     TEACHER_RULE: "the teacher's token is asked for here", "aqui é preciso informar o token do professor";
@@ -177,6 +185,7 @@ table! {
               "WebSocket: /, /echo, /ws, /ws/events; páginas: /, /docs, /health, /metrics";
     LESSONS_OFF: "the lessons are shown if the server is started with --lessons", "as aulas aparecem se o servidor for iniciado com --lessons";
     LESSONS_ARE_AT: "all lessons are listed at /lessons", "todas as aulas estão listadas em /lessons";
+    WIRE_FIX: "start the server with --wire", "inicie o servidor com --wire";
     PATH_MEANT: "did you mean {}?", "você quis dizer {}?";
     ROOM_RULE: "a room has a name of 1 to 64 characters, all of them visible, with no space around it and at most three accents in a row",
                "o nome de uma sala tem de 1 a 64 caracteres, todos visíveis, sem espaços em volta e com no máximo três acentos seguidos";

@@ -154,6 +154,7 @@ fn a_fault_in_a_value_names_its_source() {
         ("FRAMEWISE_TOKEN", "sénha", "--token …"),
         ("FRAMEWISE_TEACHER_TOKEN", "sénha", "--teacher-token …"),
         ("FRAMEWISE_STRICT_KEY", "perhaps", "--strict-key"),
+        ("FRAMEWISE_WIRE", "perhaps", "--wire"),
         ("FRAMEWISE_RATE", "fast", "--rate 100"),
         ("FRAMEWISE_RATE_BYTES", "fast", "--rate-bytes 262144"),
         ("FRAMEWISE_LANG", "fr", "--lang en"),

@@ -93,6 +93,7 @@ impl Classroom {
         };
         let event = json(&said);
         let message = Message::from(&event);
+        self.wire.sending(outbox.peer(), || vec![to], message.bytes());
         let is_sent = outbox.send(to, message);
         self.metrics.sent(message, usize::from(is_sent));
         // Its connection is closing, and its name is not free yet.
@@ -151,6 +152,7 @@ impl Classroom {
         self.tell(outbox, "peer_joined", peer, room);
         if let Some(member) = self.rooms.get(peer) {
             self.log.joined(peer, member, &before);
+            self.wire.member(peer, "/ws/events", Some(room), member.name.as_deref());
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Greeting<'a> {
     /// The addresses that the server is bound to.
     pub listening: &'a [SocketAddr],
     pub token: Option<&'a str>,
+    /// Whether the wire page asks for a token, if there is one.
+    pub wire: Option<bool>,
     /// The address that clients reach through a proxy, with a slash at its end. It replaces those of the network.
     pub public_url: Option<&'a str>,
     /// The width of the terminal that shows the lines, or `None` if standard output is not a terminal.
@@ -107,8 +109,20 @@ impl Greeting<'_> {
         if self.token.is_some() {
             lines.push(texts::TOKEN_HINT.get(self.lang).to_owned());
         }
+        lines.extend(self.wire_line());
         lines.push(texts::STOP_HINT.get(self.lang).to_owned());
         lines
+    }
+
+    /// Returns the line about the wire page.
+    fn wire_line(&self) -> Option<String> {
+        let (asks_for_token, first) = (self.wire?, self.listening.first()?);
+        let address = match first.ip().is_unspecified() {
+            true => format!("localhost:{}", first.port()),
+            false => first.to_string(),
+        };
+        let text = if asks_for_token { texts::WIRE_TOKEN } else { texts::WIRE_LOCAL };
+        Some(text.with(self.lang, &[&address]))
     }
 
     /// Adds the best address with its QR code, then all others, or else why there is none. Returns the URL of the best one.
@@ -386,9 +400,36 @@ mod tests {
         columns: Option<usize>,
     ) -> Vec<String> {
         let listening = [bound.parse().expect("an address")];
-        let (public_url, lessons, lang) = (None, false, Lang::En);
-        Greeting { listening: &listening, token, public_url, columns, lessons, lang }
+        let (public_url, lessons, wire, lang) = (None, false, None, Lang::En);
+        Greeting { listening: &listening, token, public_url, columns, lessons, wire, lang }
             .lines_for(found)
+    }
+
+    /// The teacher opens the wire page on this machine, wherever the server listens.
+    #[test]
+    fn the_wire_page_has_its_line() {
+        for (listening, address) in [
+            ("0.0.0.0:8765", "http://localhost:8765/wire"),
+            ("[::]:8765", "http://localhost:8765/wire"),
+            ("127.0.0.1:8765", "http://127.0.0.1:8765/wire"),
+        ] {
+            let listening = [listening.parse().expect("an address")];
+            for (asks_for_token, words) in [(false, "only"), (true, "the teacher's token")] {
+                let wire = Some(asks_for_token);
+                let greeting = Greeting {
+                    listening: &listening,
+                    token: None,
+                    wire,
+                    public_url: None,
+                    columns: None,
+                    lessons: false,
+                    lang: Lang::En,
+                };
+                let lines = greeting.lines_for(&found(&[]));
+                let line = lines.iter().find(|line| line.contains(address));
+                assert!(line.is_some_and(|line| line.contains(words)), "{lines:?}");
+            }
+        }
     }
 
     /// The lessons are at the address for the class, or else at one for this machine.
@@ -396,9 +437,9 @@ mod tests {
     fn the_lessons_are_named_with_their_address() {
         let line = |bound: &str, public_url: Option<&str>, addresses: &[(&str, &str)]| {
             let listening = [bound.parse().expect("an address")];
-            let (listening, token, lang) = (&listening, Some("segredo"), Lang::En);
+            let (listening, token, wire, lang) = (&listening, Some("segredo"), None, Lang::En);
             let greeting =
-                Greeting { listening, token, public_url, columns: None, lessons: true, lang };
+                Greeting { listening, token, wire, public_url, columns: None, lessons: true, lang };
             let lines = greeting.lines_for(&found(addresses));
             let found: Vec<_> = lines
                 .into_iter()
@@ -423,6 +464,7 @@ mod tests {
         let greeting = Greeting {
             listening: &listening,
             token: None,
+            wire: None,
             public_url,
             columns: None,
             lessons: false,

@@ -20,6 +20,7 @@ use crate::serve::metrics::Metrics;
 use crate::serve::pages::{self, Pages};
 use crate::serve::rooms::Path;
 use crate::serve::routes::{client_of, path_of, room_of, route};
+use crate::serve::wire::{self, MAX_VIEWERS, Wire};
 use crate::texts;
 
 /// The maximum number of characters of a path in a log line.
@@ -35,6 +36,7 @@ pub struct Admission {
     max_per_client: Option<usize>,
     /// The open connections from each client's address.
     by_client: HashMap<IpAddr, usize>,
+    wire: Wire,
 }
 
 impl Admission {
@@ -44,8 +46,9 @@ impl Admission {
         pages: Pages,
         metrics: Rc<Metrics>,
         max_per_client: Option<usize>,
+        wire: Wire,
     ) -> Admission {
-        Admission { guard, pages, metrics, max_per_client, by_client: HashMap::new() }
+        Admission { guard, pages, metrics, max_per_client, by_client: HashMap::new(), wire }
     }
 
     /// Returns the language that a request prefers, or the server's.
@@ -64,15 +67,26 @@ impl Admission {
         let path = path_of(request, &route);
         // At / there is a page as well.
         let is_page = !request.is_handshake() && (path.is_none() || route == "/");
+        let is_wire = route == wire::PATH;
         let wanted = match (is_page, route.as_str()) {
+            (_, wire::PATH) if self.wire.is_on() => Wanted::Private,
+            // Nothing is there, for everybody.
+            (_, wire::PATH) => Wanted::Page,
             (false, _) => Wanted::WebSocket,
-            (true, "/metrics" | "/wire") => Wanted::Private,
+            (true, "/metrics") => Wanted::Private,
             (true, _) => Wanted::Page,
         };
         let client = match self.guard.admit(request, wanted, from, lang) {
             Ok(client) => client,
+            // In a browser, the page itself asks for the token.
+            Err(refusal) if is_wire && is_page && refusal.status() == 401 => {
+                return Decision::Respond(self.pages.wire_without_token(request, refusal));
+            }
             Err(refusal) => return Decision::Respond(refusal),
         };
+        if is_wire && self.wire.is_on() {
+            return self.decide_wire(request, client, lang);
+        }
         let is_known = path.is_some() || is_page && self.pages.has(&route);
         if !is_known {
             let found = shortened(&printable(request.path()), MAX_SHOWN).into_owned();
@@ -103,6 +117,29 @@ impl Admission {
         if self.max_per_client.is_some_and(|most| open >= most) {
             return Decision::Respond(self.guard.too_many(request, client, open, lang));
         }
+        self.accept(request, client)
+    }
+
+    /// Decides about a request for the wire page or its WebSocket, which the guard has admitted.
+    fn decide_wire(&self, request: &Request<'_>, client: IpAddr, lang: Lang) -> Decision<IpAddr> {
+        if !request.is_handshake() {
+            let explained = self.guard.explain(request, client, lang);
+            return Decision::Respond(explained.unwrap_or_else(|| self.pages.wire(request)));
+        }
+        let open = self.by_client.get(&client).copied().unwrap_or_default();
+        if self.max_per_client.is_some_and(|most| open >= most) {
+            return Decision::Respond(self.guard.too_many(request, client, open, lang));
+        }
+        match self.wire.has_room() {
+            true => self.accept(request, client),
+            false => {
+                let refusal = self.guard.too_many_viewers(request, client, MAX_VIEWERS, lang);
+                Decision::Respond(refusal)
+            }
+        }
+    }
+
+    fn accept(&self, request: &Request<'_>, client: IpAddr) -> Decision<IpAddr> {
         if let Some(id) = attempts::attempt(request) {
             self.guard.attempts.keep(id, Fate::Accepted);
         }

@@ -57,6 +57,12 @@ impl ClassLog {
         warn!(%peer, address = %client, name, room, "{}", texts::LOG_SLOWED.get(self.lang));
     }
 
+    /// Logs that somebody watches the class on the wire page, or has stopped to.
+    pub fn watches(&self, peer: PeerId, client: IpAddr, begins: bool) {
+        let text = if begins { texts::LOG_WATCHES } else { texts::LOG_WATCHED };
+        info!(%peer, address = %client, "{}", text.get(self.lang));
+    }
+
     /// Logs a connection that has closed.
     pub fn closed(&self, peer: PeerId, member: &Member, closed: &Closed) {
         let (lang, address, code) = (self.lang, member.client, closed.code.0);

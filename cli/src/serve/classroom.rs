@@ -9,12 +9,15 @@
 //! Rules of this file: a fault in an event is answered, and the connection stays open. Every message is paid for.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Instant;
 
 use framewise::lang::Lang;
-use framewise::{Application, Closed, Decision, Message, Opened, Outbox, Request};
+use framewise::{
+    Application, CloseCode, Closed, Decision, Message, Opened, Outbox, PeerId, Request,
+};
 
 use crate::clock::timestamp_micros;
 use crate::serve::admission::Admission;
@@ -29,6 +32,7 @@ use crate::serve::metrics::Metrics;
 use crate::serve::pages::Pages;
 use crate::serve::rooms::{self, Member, Path, Rooms};
 use crate::serve::routes::{client_of, path_of, room_of, route};
+use crate::serve::wire::{self, Wire};
 
 /// The messages that a change of room or name costs besides the news about it.
 pub(super) const MOVE_COST: u32 = 10;
@@ -59,6 +63,15 @@ pub struct Classroom {
     pub(super) delivered: Delivered,
     /// What the current message has cost besides itself.
     cost: Cell<Cost>,
+    /// The wire page, and the WebSockets of those who watch it. They are not members of the class.
+    pub(super) wire: Wire,
+    viewers: HashMap<PeerId, Viewer>,
+}
+
+/// The WebSocket of an open wire page.
+struct Viewer {
+    client: IpAddr,
+    budget: Budget,
 }
 
 impl Classroom {
@@ -70,17 +83,47 @@ impl Classroom {
         limits: Limits,
         max_per_client: Option<usize>,
         log_messages: bool,
+        wire: Wire,
     ) -> Classroom {
         let log = ClassLog::new(guard.log_lang, log_messages);
-        let admission = Admission::new(guard, pages, Rc::clone(&metrics), max_per_client);
-        let (rooms, cost) = (Rooms::default(), Cell::default());
-        Classroom { rooms, admission, metrics, limits, log, delivered: Delivered::default(), cost }
+        let watched = wire.clone();
+        let admission = Admission::new(guard, pages, Rc::clone(&metrics), max_per_client, watched);
+        let (rooms, cost, viewers) = (Rooms::default(), Cell::default(), HashMap::new());
+        let delivered = Delivered::default();
+        Classroom { rooms, admission, metrics, limits, log, delivered, cost, wire, viewers }
+    }
+
+    /// Adds a page that watches the class. It is no member of it.
+    fn viewer_opened(&mut self, outbox: &mut Outbox<'_>, client: IpAddr) {
+        let peer = outbox.peer();
+        self.admission.opened(client);
+        self.viewers.insert(peer, Viewer { client, budget: Budget::new(Instant::now()) });
+        self.log.watches(peer, client, true);
+        if !self.wire.watch(peer) {
+            let again = CloseCode(1013);
+            outbox.close(again, "too much to do").expect("a valid code and a short reason");
+        }
+    }
+
+    /// Responds to a page that watches the class. One that asks too much is read more slowly.
+    fn viewer_asks(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        let peer = outbox.peer();
+        let text = if let Message::Text(text) = message { text.as_str() } else { "" };
+        if let Some(response) = self.wire.asked(peer, text) {
+            outbox.reply(response);
+        }
+        let (now, bytes) = (Instant::now(), message.bytes().len());
+        let Some(viewer) = self.viewers.get_mut(&peer) else { return };
+        if let Some(pause) = viewer.budget.charge(now, 1, bytes, &self.limits) {
+            outbox.pause_reading(peer, pause.until);
+        }
     }
 
     fn echo(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
         match message {
             Message::Text(text) => self.reply(outbox, &format!("Echo: {text}")),
             binary => {
+                self.wire.sending(outbox.peer(), || vec![outbox.peer()], binary.bytes());
                 self.metrics.sent(binary, usize::from(outbox.reply(binary)));
             }
         }
@@ -89,12 +132,18 @@ impl Classroom {
     /// Sends a text to the member that is being served.
     pub(super) fn reply(&self, outbox: &mut Outbox<'_>, text: &str) {
         let message = Message::from(text);
+        self.wire.sending(outbox.peer(), || vec![outbox.peer()], message.bytes());
         self.metrics.sent(message, usize::from(outbox.reply(message)));
     }
 
     /// Sends a message to all other members of a group. Each hundred of recipients cost as much as the message itself.
     pub(super) fn publish(&self, outbox: &mut Outbox<'_>, group: &str, message: Message<'_>) {
         let speaker = outbox.peer();
+        let others = || {
+            let members = outbox.members(group).iter().copied();
+            members.filter(|&member| member != speaker).collect()
+        };
+        self.wire.sending(speaker, others, message.bytes());
         let recipients = outbox.publish(group, message, &[speaker]);
         self.metrics.sent(message, recipients);
         self.add_cost(0, recipients / STEPS_PER_MESSAGE * message.bytes().len());
@@ -181,6 +230,9 @@ impl Application for Classroom {
 
     fn on_open(&mut self, outbox: &mut Outbox<'_>, opened: &Opened<'_>, client: IpAddr) {
         let request = &opened.request;
+        if route(request) == wire::PATH {
+            return self.viewer_opened(outbox, client);
+        }
         let path = path_of(request, &route(request));
         let (Some(path), Some(room)) = (path, room_of(request)) else { return };
         let (peer, lang) = (outbox.peer(), self.admission.lang_of(request));
@@ -195,6 +247,7 @@ impl Application for Classroom {
         self.join_groups(outbox, peer);
         let (path_shown, room_shown) = (route(request), (path != Path::Echo).then_some(&room));
         self.log.opened(peer, client, &path_shown, room_shown);
+        self.wire.member(peer, &path_shown, room_shown.map(String::as_str), None);
         if path != Path::Echo {
             self.add_cost(MOVE_COST, 0);
             self.tell(outbox, "peer_joined", peer, &room);
@@ -203,7 +256,9 @@ impl Application for Classroom {
     }
 
     fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
-        let Some(member) = self.rooms.get(outbox.peer()) else { return };
+        let Some(member) = self.rooms.get(outbox.peer()) else {
+            return self.viewer_asks(outbox, message);
+        };
         self.log.message(outbox.peer(), member, message);
         let (path, lang, room) = (member.path, member.lang, member.room.clone());
         match path {
@@ -211,10 +266,16 @@ impl Application for Classroom {
             Path::Raw => self.raw(outbox, &room, message),
             Path::Events { .. } => self.receive(outbox, message, lang),
         }
+        self.wire.dispatched();
         self.charge(outbox, message.bytes().len());
     }
 
     fn on_close(&mut self, outbox: &mut Outbox<'_>, closed: &Closed) {
+        if let Some(viewer) = self.viewers.remove(&outbox.peer()) {
+            self.wire.unwatch(outbox.peer());
+            self.admission.closed(viewer.client);
+            return self.log.watches(outbox.peer(), viewer.client, false);
+        }
         let Some(member) = self.rooms.depart(outbox.peer()) else { return };
         self.log.closed(outbox.peer(), &member, closed);
         self.admission.closed(member.client);
@@ -286,7 +347,7 @@ mod tests {
             };
             let (pages, metrics) = (Pages::new(Lang::En, None), Rc::new(Metrics::new()));
             let limits = Limits { messages: 0, bytes: 0, burst_bytes: 0 };
-            Faulty(Classroom::new(guard, pages, metrics, limits, None, false))
+            Faulty(Classroom::new(guard, pages, metrics, limits, None, false, Wire::default()))
         };
         let (told, address) = std::sync::mpsc::channel();
         let serving = std::thread::spawn(move || {

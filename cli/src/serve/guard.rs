@@ -55,7 +55,7 @@ pub struct Guard {
 pub enum Wanted {
     WebSocket,
     Page,
-    /// What is the teacher's, because it concerns the whole class: `/metrics`.
+    /// What is the teacher's, because it concerns the whole class: `/metrics` and `/wire`.
     Private,
 }
 
@@ -182,6 +182,20 @@ impl Guard {
         let (section, found, value) = ("RFC 6585 4", format!("{client}: {open}"), String::new());
         let (rule, fix) = (texts::MANY_RULE, texts::MANY_FIX);
         let reason = Reason { status: 429, rule, section, found, fix, value };
+        self.refuse(request, client, &reason, lang)
+    }
+
+    /// Refuses one more viewer of the wire page.
+    pub fn too_many_viewers(
+        &self,
+        request: &Request<'_>,
+        client: IpAddr,
+        open: usize,
+        lang: Lang,
+    ) -> Response {
+        let (section, found, value) = ("RFC 9110 15.6.4", open.to_string(), String::new());
+        let (rule, fix) = (texts::VIEWERS_RULE, texts::VIEWERS_FIX);
+        let reason = Reason { status: 503, rule, section, found, fix, value };
         self.refuse(request, client, &reason, lang)
     }
 
@@ -368,7 +382,7 @@ impl Reason {
         let response = teach(self.status, self.rule, self.section, &self.found, &fix, lang);
         match self.status {
             401 => response.header("WWW-Authenticate", "Bearer").expect("one word"),
-            429 => response.header("Retry-After", RETRY_AFTER).expect("a number"),
+            429 | 503 => response.header("Retry-After", RETRY_AFTER).expect("a number"),
             _ => response,
         }
     }

@@ -12,6 +12,7 @@
 //!                                lessons.rs, markdown.rs: the lessons
 //! addresses.rs  the first lines: the addresses of the server, and a QR code
 //! watch.rs      the observer: log lines, metrics.rs; with --record also recording/recorder.rs
+//! wire/         with --wire: an observer that shows the bytes of the class to its teacher, at /wire
 //! ```
 
 mod actions;
@@ -36,6 +37,7 @@ mod rooms;
 mod routes;
 pub mod settings;
 mod watch;
+mod wire;
 
 use std::cell::RefCell;
 use std::io;
@@ -63,6 +65,7 @@ use crate::serve::metrics::Metrics;
 use crate::serve::pages::Pages;
 pub use crate::serve::settings::Args;
 use crate::serve::watch::Watch;
+use crate::serve::wire::Wire;
 use crate::texts::{self, complain, say};
 
 /// How long clients may take to answer our Close when the server stops. Together with [`LAST_WORDS`] this is less than
@@ -139,6 +142,10 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     if args.log_messages {
         warn!("{}", texts::LOG_HAS_MESSAGES.get(args.log_lang(lang)));
     }
+    // A configuration that is not valid is an error of `Server::bind`.
+    let valid = args.config(lang).validate().ok().filter(|_| args.wire);
+    let (wire, hub) = valid.map(Wire::new).unzip();
+    let wire = wire.unwrap_or_default();
     let classroom = Classroom::new(
         guard.clone(),
         pages,
@@ -146,6 +153,7 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         limits,
         max_per_client,
         args.log_messages,
+        wire.clone(),
     );
     let watch = Watch::new(Rc::clone(&metrics), guard.clone());
     let server =
@@ -159,7 +167,11 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         }
         None => Default::default(),
     };
-    let mut server = server.observed_by((watch, recorder));
+    let mut server = server.observed_by((watch, (recorder, wire)));
+    if let Some(hub) = hub {
+        hub.start(server.handle()).map_err(|error| error.to_string())?;
+        warn!("{}", texts::LOG_WIRE.get(args.log_lang(lang)));
+    }
     if !args.injected.is_empty() {
         let names = args.injected.join(" ");
         debug!(names, "{}", texts::LOG_INJECTED.get(args.log_lang(lang)));
@@ -175,6 +187,7 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     let greeting = Greeting {
         listening: &addresses,
         token: args.token.as_deref(),
+        wire: args.wire.then_some(args.teacher_token.is_some()),
         public_url: args.public_url.as_ref().map(|url| url.text.as_str()),
         columns,
         lessons: args.lessons,

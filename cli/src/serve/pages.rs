@@ -10,14 +10,17 @@ use serde::Serialize;
 use crate::serve::events::json;
 use crate::serve::guard::{teach, upgrade};
 use crate::serve::lessons::{self, Lessons};
+use crate::serve::wire;
 use crate::texts;
+
+const WIRE: &str = include_str!("../../web/wire.html");
 
 /// Pages may load what comes from here, and nothing else; nobody may frame them.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The files of the page, embedded.
-const FILES: [(&str, &str, &str); 10] = [
+const FILES: [(&str, &str, &str); 14] = [
     ("/app.js", "text/javascript; charset=utf-8", include_str!("../../web/app.js")),
     ("/connection.js", "text/javascript; charset=utf-8", include_str!("../../web/connection.js")),
     ("/memory.js", "text/javascript; charset=utf-8", include_str!("../../web/memory.js")),
@@ -26,6 +29,10 @@ const FILES: [(&str, &str, &str); 10] = [
     ("/texts.js", "text/javascript; charset=utf-8", include_str!("../../web/texts.js")),
     ("/style.css", "text/css; charset=utf-8", include_str!("../../web/style.css")),
     ("/docs.js", "text/javascript; charset=utf-8", include_str!("../../web/docs.js")),
+    ("/wire.js", "text/javascript; charset=utf-8", include_str!("../../web/wire.js")),
+    ("/wire-draw.js", "text/javascript; charset=utf-8", include_str!("../../web/wire-draw.js")),
+    ("/wire-texts.js", "text/javascript; charset=utf-8", include_str!("../../web/wire-texts.js")),
+    ("/wire.css", "text/css; charset=utf-8", include_str!("../../web/wire.css")),
     ("/icon.svg", "image/svg+xml", include_str!("../../web/icon.svg")),
     ("/favicon.ico", "image/svg+xml", include_str!("../../web/icon.svg")),
 ];
@@ -126,12 +133,35 @@ impl Pages {
         let rest = route.strip_prefix(lessons::ROUTE);
         let is_lesson = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let fix = match (&self.lessons, nearest(route)) {
+            _ if route == wire::PATH => texts::WIRE_FIX.get(lang).to_owned(),
             (None, _) if is_lesson => texts::LESSONS_OFF.get(lang).to_owned(),
             (Some(_), _) if is_lesson => texts::LESSONS_ARE_AT.get(lang).to_owned(),
             (_, Some(path)) => format!("{} {list}", texts::PATH_MEANT.with(lang, &[&path])),
             (_, None) => list.to_owned(),
         };
         teach(404, texts::PATH_RULE, "RFC 9110 15.5.5", request.path(), &fix, lang)
+    }
+
+    /// Returns the wire page.
+    pub fn wire(&self, request: &Request<'_>) -> Response {
+        // Its files are beside it, also under the path prefix of a proxy.
+        if request.path().ends_with('/') {
+            let query = request.query().map(|query| format!("?{query}")).unwrap_or_default();
+            return moved(&format!("../wire{query}"));
+        }
+        page(request, WIRE)
+    }
+
+    /// Returns the response to a request for the wire page without its token: for a browser the page, which has nothing of
+    /// the class and asks for the token, and for other programs the refusal.
+    pub fn wire_without_token(&self, request: &Request<'_>, refusal: Response) -> Response {
+        if !accepts_html(request) {
+            return refusal;
+        }
+        let page = plain_with(refusal.status(), "text/html; charset=utf-8", WIRE);
+        let page = page.header("WWW-Authenticate", "Bearer").expect("one word");
+        let page = guarded(page).header("Vary", "Accept").expect("one line");
+        page.delayed(refusal.delay())
     }
 }
 
@@ -176,8 +206,12 @@ fn page(request: &Request<'_>, body: &str) -> Response {
 
 /// Returns a page in HTML with the policy of this file.
 pub fn document(request: &Request<'_>, body: &str) -> Response {
+    guarded(file(request, "text/html; charset=utf-8", body.as_bytes()))
+}
+
+/// Adds the fields that limit what a page may do.
+fn guarded(page: Response) -> Response {
     let headers = [("Content-Security-Policy", POLICY), ("Referrer-Policy", "no-referrer")];
-    let page = file(request, "text/html; charset=utf-8", body.as_bytes());
     headers
         .into_iter()
         .fold(page, |response, (name, value)| response.header(name, value).expect("one line"))

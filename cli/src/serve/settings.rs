@@ -51,7 +51,7 @@ pub struct Args {
     /// What clients have to know, as ?token=… or Authorization: Bearer …
     #[arg(long, env = "FRAMEWISE_TOKEN", hide_env_values = true, value_parser = token)]
     pub token: Option<String>,
-    /// What opens /metrics, as ?token=… or Authorization: Bearer …; without it, only this machine can; --token never does
+    /// What opens /wire and /metrics, as ?token=… or Authorization: Bearer …; without it, only this machine can; --token never does
     #[arg(long, env = "FRAMEWISE_TEACHER_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = token)]
     pub teacher_token: Option<String>,
     /// Messages per second of each client, and twice as many at once; beyond it the client is read more slowly; 0 for no limit
@@ -78,6 +78,9 @@ pub struct Args {
     /// Show the lessons at /lessons; they are part of the program, so no internet is needed
     #[arg(long, env = "FRAMEWISE_LESSONS")]
     pub lessons: bool,
+    /// Show the bytes of all connections at /wire, for the teacher to project: with the messages, and without tokens and cookies
+    #[arg(long, env = "FRAMEWISE_WIRE")]
+    pub wire: bool,
     /// Record all bytes of all connections into this file, which must not exist; tokens and cookies are replaced by asterisks, the messages are not
     #[arg(long, env = "FRAMEWISE_RECORD", value_name = "FILE")]
     pub record: Option<PathBuf>,

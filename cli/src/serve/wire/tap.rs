@@ -1,0 +1,593 @@
+//! The side of the event loop: what the observer sees, redacted and queued for the thread that explains it.
+//!
+//! Rules of this file:
+//!
+//! - The event loop never waits. If the queue is full, bytes are left out, and the thread begins again with a later message.
+//! - While nobody watches, only the heads of requests and responses are copied. Frames are followed (`follow.rs`), not kept.
+//! - Secrets are redacted before anything is queued.
+//! - A connection that asks for the wire page is forgotten as soon as its request is known. Nothing of a request is queued
+//!   for viewers before its head is complete.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Instant;
+
+use framewise::config::ValidConfig;
+use framewise::observe::{Direction, Notice};
+use framewise::protocol::dissect::{Dissector, Finding};
+use framewise::protocol::frame::Role;
+use framewise::protocol::violation::Violation;
+use framewise::{Cause, PeerId, Request};
+
+use crate::recording::redact::Redactor;
+use crate::serve::routes::route;
+use crate::serve::wire::follow::{Follower, Start};
+
+/// The path of the wire page, and of its WebSocket.
+pub const PATH: &str = "/wire";
+
+/// The most connections that are followed at the same time. Further ones are counted.
+pub const MAX_LANES: usize = 512;
+
+/// The most items with bytes that wait for the thread. As many further places are for the other items.
+const MAX_ITEMS: usize = 4 * 1024;
+
+/// The most bytes that wait for the thread.
+const MAX_QUEUED: usize = 4 << 20;
+
+/// The most bytes of a payload that count for its digest.
+pub const MAX_DIGESTED: usize = 4 * 1024;
+
+/// One thing that the thread learns.
+#[derive(Debug)]
+pub struct Item {
+    /// Microseconds since the server started.
+    pub us: u64,
+    pub peer: PeerId,
+    pub what: What,
+}
+
+/// What an [`Item`] says about its connection.
+#[derive(Debug)]
+pub enum What {
+    /// It was accepted, and has this number.
+    Connected(u64, SocketAddr),
+    /// Bytes, without secrets. If `start` is there, bytes before them are missing, and a message begins here.
+    Bytes { direction: Direction, bytes: Vec<u8>, start: Option<Resumed> },
+    /// It belongs to a viewer.
+    Hidden,
+    /// Its WebSocket has a path, and is in a room, under a name.
+    Member { path: String, room: Option<String>, name: Option<String> },
+    /// A message goes to these connections.
+    Sent { cause: Option<Message>, to: Vec<PeerId>, digest: u64 },
+    /// Its WebSocket has closed.
+    Closed { code: u16, reason: String, violation: Option<Violation> },
+    /// The TCP connection is closed.
+    Disconnected,
+    /// So many connections were not followed, because there were too many.
+    NotShown(u64),
+    /// Items were lost, so everything begins anew.
+    Reset,
+    /// It is a viewer, which wants to see everything from now on.
+    Watch,
+    /// The viewer has left.
+    Unwatch,
+    /// The viewer asks for the event with this number.
+    Event(u64),
+    /// The viewer asks for everything that is kept of the connection with this number.
+    Lane(u64),
+}
+
+/// A message of a client: the number of its connection, and its number among the messages of it, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub lane: u64,
+    pub message: u64,
+}
+
+/// Where the labels of one direction begin again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumed {
+    /// How many messages came before.
+    pub messages: u64,
+    /// How many bytes were left out.
+    pub skipped: u64,
+}
+
+/// How much waits for the thread.
+#[derive(Debug, Default)]
+pub struct Load {
+    items: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Load {
+    /// Counts an item that the thread has taken.
+    pub fn taken(&self, item: &Item) {
+        self.items.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(item.what.length(), Ordering::Relaxed);
+    }
+}
+
+impl What {
+    fn length(&self) -> usize {
+        if let What::Bytes { bytes, .. } = self { bytes.len() } else { 0 }
+    }
+}
+
+/// The side of the event loop.
+pub struct Tap {
+    lanes: HashMap<PeerId, Lane>,
+    /// How many connections there were.
+    connections: u64,
+    /// Connections that were not followed, because there were too many.
+    not_shown: u64,
+    /// How many viewers there are.
+    viewers: usize,
+    /// The message that is being dispatched.
+    cause: Option<Message>,
+    config: ValidConfig,
+    began: Instant,
+    queue: SyncSender<Item>,
+    load: Arc<Load>,
+    /// An item was lost that was not bytes.
+    has_overflowed: bool,
+}
+
+/// One connection.
+struct Lane {
+    number: u64,
+    /// Messages that the application has received.
+    messages: u64,
+    /// Sees everything in both directions up to the frames, which have no secrets that it knows.
+    redactor: Redactor,
+    input: Side,
+    output: Side,
+}
+
+/// One direction of a connection.
+struct Side {
+    place: Place,
+    /// Whether the thread has all bytes so far, or all since a [`Resumed`].
+    is_complete: bool,
+    /// How many bytes the thread does not have, since it had all.
+    skipped: u64,
+}
+
+enum Place {
+    /// Requests or responses.
+    Heads(Box<Heads>),
+    Frames(Follower),
+    /// Nothing that follows is read.
+    Over,
+}
+
+/// The requests or responses of one direction.
+struct Heads {
+    dissector: Dissector,
+    /// The lines of the head that is being reported.
+    head: Vec<u8>,
+    /// Bytes that the dissector got, and bytes that it has reported. A head is reported when it is complete.
+    fed: usize,
+    reported: usize,
+}
+
+/// What [`Side::read_heads`] has found.
+enum Found {
+    /// No head of a WebSocket has ended here.
+    Heads,
+    /// Frames begin at this position in the bytes.
+    Frames(usize),
+    /// A viewer's request.
+    Viewer,
+}
+
+impl Tap {
+    /// Returns a tap, and the queue that the thread reads. `config` is that of the server.
+    pub fn new(config: ValidConfig) -> (Tap, Receiver<Item>, Arc<Load>) {
+        let (queue, items) = sync_channel(2 * MAX_ITEMS);
+        let load = Arc::<Load>::default();
+        let tap = Tap {
+            lanes: HashMap::new(),
+            connections: 0,
+            not_shown: 0,
+            viewers: 0,
+            cause: None,
+            config,
+            began: Instant::now(),
+            queue,
+            load: Arc::clone(&load),
+            has_overflowed: false,
+        };
+        (tap, items, load)
+    }
+
+    // The queue.
+
+    /// Queues something that must not be lost. If that is impossible, all connections are forgotten.
+    fn tell(&mut self, peer: PeerId, what: What) -> bool {
+        if self.has_overflowed {
+            self.has_overflowed = !self.push(peer, What::Reset);
+        }
+        if !self.has_overflowed && !self.push(peer, what) {
+            self.has_overflowed = true;
+            self.lanes.clear();
+        }
+        !self.has_overflowed
+    }
+
+    /// Queues something that may be left out. Returns whether there was room for it.
+    fn offer(&self, peer: PeerId, what: What) -> bool {
+        let has_room = !self.has_overflowed
+            && self.load.items.load(Ordering::Relaxed) < MAX_ITEMS
+            && self.load.bytes.load(Ordering::Relaxed) + what.length() <= MAX_QUEUED;
+        has_room && self.push(peer, what)
+    }
+
+    fn push(&self, peer: PeerId, what: What) -> bool {
+        let us = self.began.elapsed().as_micros() as u64;
+        let item = Item { us, peer, what };
+        self.load.items.fetch_add(1, Ordering::Relaxed);
+        self.load.bytes.fetch_add(item.what.length(), Ordering::Relaxed);
+        match self.queue.try_send(item) {
+            Ok(()) => true,
+            Err(error) => {
+                use std::sync::mpsc::TrySendError::{Disconnected, Full};
+                let (Full(item) | Disconnected(item)) = error;
+                self.load.taken(&item);
+                false
+            }
+        }
+    }
+
+    // Viewers.
+
+    /// Adds a viewer. Returns false if the thread cannot be told.
+    pub fn watch(&mut self, peer: PeerId) -> bool {
+        self.viewers += 1;
+        self.tell(peer, What::Watch)
+    }
+
+    /// Removes a viewer.
+    pub fn unwatch(&mut self, peer: PeerId) {
+        self.viewers = self.viewers.saturating_sub(1);
+        self.tell(peer, What::Unwatch);
+    }
+
+    /// Returns how many viewers there are.
+    pub fn viewers(&self) -> usize {
+        self.viewers
+    }
+
+    /// Passes on a question of a viewer. It is dropped if the thread has too much to do.
+    pub fn ask(&mut self, peer: PeerId, what: What) {
+        self.offer(peer, what);
+    }
+
+    // What the classroom knows.
+
+    /// Notes the path, the room and the name of a WebSocket.
+    pub fn member(&mut self, peer: PeerId, path: &str, room: Option<&str>, name: Option<&str>) {
+        if self.lanes.contains_key(&peer) {
+            let (room, name) = (room.map(str::to_owned), name.map(str::to_owned));
+            self.tell(peer, What::Member { path: path.to_owned(), room, name });
+        }
+    }
+
+    /// Notes to which connections the application is about to send a payload.
+    pub fn sending(&mut self, peer: PeerId, to: impl FnOnce() -> Vec<PeerId>, payload: &[u8]) {
+        if self.viewers > 0 {
+            let digest = digest(payload);
+            self.offer(peer, What::Sent { cause: self.cause, to: to(), digest });
+        }
+    }
+
+    /// Notes that the application has dealt with its message.
+    pub fn dispatched(&mut self) {
+        self.cause = None;
+    }
+
+    // What the observer sees.
+
+    /// Notes bytes that were read or written.
+    pub fn bytes(&mut self, peer: PeerId, direction: Direction, bytes: &[u8]) {
+        let Some(lane) = self.lanes.get_mut(&peer) else { return };
+        let here = lane.side(direction);
+        if self.viewers == 0
+            && let Place::Frames(follower) = &mut here.place
+        {
+            follower.follow(bytes);
+            here.is_complete = false;
+            here.skipped += bytes.len() as u64;
+            return;
+        }
+        let Some(mut lane) = self.lanes.remove(&peer) else { return };
+        let mut here = lane.side(direction);
+        let (mut frames, mut in_heads) = (bytes, None);
+        if matches!(here.place, Place::Heads(..)) {
+            let copy = lane.redactor.redact(direction, bytes);
+            here = lane.side(direction);
+            let found = here.read_heads(&copy);
+            match (found, direction) {
+                (Found::Viewer, _) => {
+                    self.tell(peer, What::Hidden);
+                    return;
+                }
+                (Found::Heads, Direction::In) => {
+                    lane.pass_on_requests();
+                    frames = &[];
+                }
+                (Found::Heads, Direction::Out) => frames = &[],
+                (Found::Frames(at), _) => {
+                    here.place = Place::Frames(Follower::new(sender_of(direction)));
+                    frames = bytes.get(at..).unwrap_or_default();
+                }
+            }
+            here = lane.side(direction);
+            in_heads = Some(copy);
+        }
+        let start = match &mut here.place {
+            Place::Frames(follower) => follower.follow(frames),
+            Place::Heads(..) | Place::Over => None,
+        };
+        let is_over = matches!(here.place, Place::Over);
+        match in_heads {
+            // The heads, and the frames in the same read.
+            Some(bytes) if here.is_complete => {
+                let what = What::Bytes { direction, bytes, start: None };
+                here.is_complete = self.offer(peer, what);
+                here.skipped = if here.is_complete { 0 } else { frames.len() as u64 };
+            }
+            None if self.viewers > 0 && here.is_complete && !is_over => {
+                let what = What::Bytes { direction, bytes: bytes.to_vec(), start: None };
+                here.is_complete = self.offer(peer, what);
+                here.skipped = if here.is_complete { 0 } else { bytes.len() as u64 };
+            }
+            _ => {
+                here.is_complete = false;
+                self.resume(peer, direction, here, start, frames);
+            }
+        }
+        self.lanes.insert(peer, lane);
+    }
+
+    /// Begins again with the first message that begins in these bytes, if somebody watches.
+    fn resume(
+        &self,
+        peer: PeerId,
+        direction: Direction,
+        here: &mut Side,
+        start: Option<Start>,
+        bytes: &[u8],
+    ) {
+        let Some(Start { at, messages }) = start.filter(|_| self.viewers > 0) else {
+            here.skipped += bytes.len() as u64;
+            return;
+        };
+        let start = Some(Resumed { messages, skipped: here.skipped + at as u64 });
+        let what = What::Bytes { direction, bytes: bytes[at..].to_vec(), start };
+        here.is_complete = self.offer(peer, what);
+        here.skipped = if here.is_complete { 0 } else { here.skipped + bytes.len() as u64 };
+    }
+
+    /// Notes what has happened to a connection.
+    pub fn notice(&mut self, peer: PeerId, notice: &Notice<'_>) {
+        match notice {
+            Notice::Connected(address) => self.connected(peer, *address),
+            Notice::Message(_) => {
+                if let Some(lane) = self.lanes.get_mut(&peer) {
+                    lane.messages += 1;
+                    self.cause = Some(Message { lane: lane.number, message: lane.messages });
+                }
+            }
+            // A handshake that was refused may be followed by anything.
+            Notice::Responded(_) | Notice::Refused(_) => {
+                if let Some(lane) = self.lanes.get_mut(&peer)
+                    && !matches!(
+                        (notice, &lane.input.place),
+                        (Notice::Responded(_), Place::Heads(..))
+                    )
+                {
+                    lane.input.place = Place::Over;
+                }
+            }
+            Notice::Closed(closed) if self.lanes.contains_key(&peer) => {
+                self.cause = None;
+                let violation = match closed.cause {
+                    Cause::Violation(violation) => Some(violation),
+                    _ => None,
+                };
+                let (code, reason) = (closed.code.0, closed.reason.clone());
+                if !matches!(closed.cause, Cause::NotOpened) {
+                    self.tell(peer, What::Closed { code, reason, violation });
+                }
+            }
+            Notice::Disconnected if self.lanes.remove(&peer).is_some() => {
+                self.tell(peer, What::Disconnected);
+            }
+            _ => {}
+        }
+    }
+
+    fn connected(&mut self, peer: PeerId, address: SocketAddr) {
+        self.connections += 1;
+        if self.lanes.len() >= MAX_LANES {
+            self.not_shown += 1;
+            self.tell(peer, What::NotShown(self.not_shown));
+            return;
+        }
+        let config = self.config.clone();
+        let side = |sender| Side {
+            place: Place::Heads(Box::new(Heads::new(sender, config.clone()))),
+            is_complete: true,
+            skipped: 0,
+        };
+        let (number, messages) = (self.connections, 0);
+        let (input, output) = (side(Role::Client), side(Role::Server));
+        if self.tell(peer, What::Connected(number, address)) {
+            let redactor = Redactor::default();
+            self.lanes.insert(peer, Lane { number, messages, redactor, input, output });
+        }
+    }
+}
+
+/// Returns the side that sends the bytes of a direction.
+pub fn sender_of(direction: Direction) -> Role {
+    match direction {
+        Direction::In => Role::Client,
+        Direction::Out => Role::Server,
+    }
+}
+
+impl Lane {
+    fn side(&mut self, direction: Direction) -> &mut Side {
+        match direction {
+            Direction::In => &mut self.input,
+            Direction::Out => &mut self.output,
+        }
+    }
+
+    /// Tells the responses which requests they respond to.
+    fn pass_on_requests(&mut self) {
+        if let (Place::Heads(requests), Place::Heads(responses)) =
+            (&mut self.input.place, &mut self.output.place)
+        {
+            responses.dissector.responds_to(&mut requests.dissector);
+        }
+    }
+}
+
+impl Side {
+    /// Reads heads, and the bodies of responses. At the end of a handshake, frames follow.
+    fn read_heads(&mut self, bytes: &[u8]) -> Found {
+        match &mut self.place {
+            Place::Heads(heads) => heads.read(bytes),
+            _ => Found::Heads,
+        }
+    }
+}
+
+impl Heads {
+    fn new(sender: Role, config: ValidConfig) -> Heads {
+        Heads { dissector: Dissector::new(sender, config), head: Vec::new(), fed: 0, reported: 0 }
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Found {
+        let Heads { dissector, head, fed, reported } = self;
+        let mut found = Found::Heads;
+        dissector.feed(bytes, &mut |finding| {
+            if !matches!(found, Found::Heads) {
+                return;
+            }
+            *reported += finding.wire().len();
+            match finding {
+                Finding::StartLine(line) => *head = line.to_vec(),
+                Finding::Field(line) | Finding::HeadEnd(line) => head.extend_from_slice(line),
+                Finding::ValidHead { handshake } => {
+                    let request = Request::parse(head).ok();
+                    if request.is_some_and(|request| route(&request) == PATH) {
+                        found = Found::Viewer;
+                    } else if *handshake {
+                        found = Found::Frames(*reported - *fed);
+                    }
+                    head.clear();
+                }
+                _ => {}
+            }
+        });
+        *fed += bytes.len();
+        found
+    }
+}
+
+/// Returns a number by which a payload is recognized when it is written.
+pub fn digest(payload: &[u8]) -> u64 {
+    let mut digest = DefaultHasher::new();
+    digest.write(&payload[..payload.len().min(MAX_DIGESTED)]);
+    digest.write_usize(payload.len());
+    digest.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use framewise::Config;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn heads(sender: Role) -> Heads {
+        Heads::new(sender, Config::default().validate().expect("valid"))
+    }
+
+    const REQUESTS: [&str; 3] = [
+        "GET /health HTTP/1.1\r\nHost: h\r\n\r\n",
+        "\r\nHEAD / HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    ];
+
+    /// Feeds pieces. Returns the first thing that is found, with its position in the whole.
+    fn first(heads: &mut Heads, pieces: &[&[u8]]) -> Option<(usize, bool)> {
+        let mut position = 0;
+        for piece in pieces {
+            match heads.read(piece) {
+                Found::Heads => position += piece.len(),
+                Found::Frames(at) => return Some((position + at, false)),
+                Found::Viewer => return Some((position, true)),
+            }
+        }
+        None
+    }
+
+    proptest! {
+        /// However reads split several requests on one connection, the frames begin after the handshake.
+        #[test]
+        fn frames_begin_after_the_handshake(
+            cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..12),
+            before in 0_usize..3,
+            frames in proptest::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let heads_length = REQUESTS[..before].concat().len() + REQUESTS[2].len();
+            let requests = [REQUESTS[..before].concat().as_bytes(), REQUESTS[2].as_bytes()].concat();
+            let wire = [&requests[..], &frames].concat();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(wire.len())).collect();
+            cuts.extend([0, wire.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &wire[pair[0]..pair[1]]).collect();
+            prop_assert_eq!(first(&mut heads(Role::Client), &pieces), Some((heads_length, false)));
+        }
+    }
+
+    #[test]
+    fn a_request_for_the_page_is_found_however_it_is_written() {
+        for path in ["/wire", "/wire/", "/wire?token=a", "/%77ire", "http://h/wire"] {
+            for request in REQUESTS {
+                let request = request.replace("/health", "/").replace("/ws", "/");
+                let request = request.replace(" / ", &format!(" {path} "));
+                let pieces: Vec<&[u8]> = request.as_bytes().chunks(7).collect();
+                let found = first(&mut heads(Role::Client), &pieces);
+                assert!(found.is_some_and(|(_, is_viewer)| is_viewer), "{request}");
+            }
+        }
+        for path in ["/wires", "/ws?a=/wire", "/wire/a", "/WIRE"] {
+            let request = REQUESTS[0].replace("/health", path);
+            assert_eq!(first(&mut heads(Role::Client), &[request.as_bytes()]), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_digest_does_not_depend_on_pieces_and_has_the_length() {
+        let long = vec![7; MAX_DIGESTED + 10];
+        assert_ne!(digest(&long), digest(&long[1..]));
+        assert_ne!(digest(b"oi"), digest(b"io"));
+        let mut pieces = DefaultHasher::new();
+        pieces.write(b"o");
+        pieces.write(b"i");
+        pieces.write_usize(2);
+        assert_eq!(pieces.finish(), digest(b"oi"));
+    }
+}
