@@ -1,0 +1,338 @@
+// The wire page in Chromium, while wscat, Python and a page of the class talk:
+// node wire.mjs FRAMEWISE CHROMIUM FOLDER-FOR-SCREENSHOTS WSCAT PYTHON [PART-OF-A-NAME]
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { AxeBuilder } from '@axe-core/playwright';
+import { chromium } from 'playwright-core';
+
+const [framewise, executablePath, folder, wscat, python, only] = process.argv.slice(2);
+
+/** Starts a program, and returns it with a promise of a line of its output that matches. */
+function start(program, args, options = {}) {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'ignore'], ...options });
+  const waiting = [];
+  const lines = [];
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    lines.push(line);
+    for (const { pattern, resolve } of waiting) if (pattern.test(line)) resolve(line);
+  });
+  child.line = (pattern) =>
+    lines.find((line) => pattern.test(line)) ?? new Promise((resolve) => waiting.push({ pattern, resolve }));
+  return child;
+}
+
+async function serve(...more) {
+  const server = start(framewise, ['serve', '--host', '127.0.0.1', '--port', '0', '--lang', 'pt', ...more]);
+  const line = await server.line(/^Servidor da turma em /);
+  server.url = line.split(' ').at(-1);
+  server.port = Number(new URL(server.url).port);
+  return server;
+}
+
+async function stop(child) {
+  const ended = once(child, 'exit');
+  child.kill('SIGTERM');
+  await ended;
+}
+
+const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+let server;
+
+/** A page of its own, which reports what must never happen. */
+async function visit(path, { lang = 'en-US', context, status = 200 } = {}) {
+  const page = await (context ?? (await browser.newContext({ locale: lang, viewport: { width: 1280, height: 720 } }))).newPage();
+  page.faults = [];
+  page.on('console', (message) => {
+    if (/Content Security Policy|Refused to/.test(message.text())) page.faults.push(message.text());
+  });
+  page.on('pageerror', (error) => page.faults.push(String(error)));
+  page.on('request', (request) => {
+    if (new URL(request.url()).host !== new URL(server.url).host) page.faults.push(`asked ${request.url()}`);
+  });
+  const response = await page.goto(new URL(path, server.url).href);
+  assert.equal(response.status(), status, path);
+  return page;
+}
+
+const state = (page, wanted) => page.locator(`#status[data-state="${wanted}"]`).waitFor();
+
+async function wirePage(path = '/wire', options) {
+  const page = await visit(path, options);
+  await state(page, 'connected');
+  return page;
+}
+
+async function classPage(name, room) {
+  const page = await visit(`/?room=${room}`);
+  await state(page, 'connected');
+  await page.fill('#name', name);
+  await page.click('#join button');
+  await page.locator('#people .person', { hasText: name }).waitFor();
+  return page;
+}
+
+const chip = (page, ...texts) => texts.reduce((found, hasText) => found.filter({ hasText }), page.locator('.chip')).last();
+const lane = (page, text) => page.locator('.lane', { hasText: text });
+const shown = (page, text) => page.locator('#parts', { hasText: text }).waitFor();
+
+/** A WebSocket without a library, so that it can break rules. */
+async function bare() {
+  const socket = connect(server.port, '127.0.0.1').setNoDelay();
+  socket.on('error', () => {});
+  socket.write(`GET /echo HTTP/1.1\r\nHost: ${new URL(server.url).host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n`
+    + 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n');
+  await once(socket, 'data');
+  return socket;
+}
+
+async function noViolations(page) {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes[0].html]), []);
+}
+
+const PYTHON = `
+import asyncio, sys, websockets
+async def main():
+    async with websockets.connect(sys.argv[1], additional_headers={"Cookie": "id=segredo"}) as socket:
+        await socket.send("oi do Python")
+        await (await socket.ping(b"vivo?"))
+        print("ready", flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+asyncio.run(main())
+`;
+
+const checks = {
+  async 'wscat, Python and a page of the class are followed byte by byte'() {
+    const wire = await wirePage();
+    await wire.locator('#empty', { hasText: 'Nobody has spoken yet' }).waitFor();
+    const ana = await classPage('ana', '7a');
+    const cat = start(wscat, ['-c', `ws://127.0.0.1:${server.port}/ws?room=7a&token=segredo`]);
+    await lane(wire, '/ws · 7a').waitFor();
+    const snake = start(python, ['-c', PYTHON, `ws://127.0.0.1:${server.port}/ws?room=7a`]);
+    await snake.line(/ready/);
+    await ana.locator('#chat .entry', { hasText: 'oi do Python' }).waitFor();
+    cat.stdin.write('oi do wscat\n');
+    await ana.locator('#chat .entry', { hasText: 'oi do wscat' }).waitFor();
+    // A lane for each, with name and room.
+    await lane(wire, 'ana').filter({ hasText: '/ws/events · 7a' }).waitFor();
+    assert.equal(await wire.locator('.lane', { hasText: '/ws · 7a' }).count(), 2);
+    assert.equal(await wire.locator('.lane', { hasText: '/wire' }).count(), 0);
+    assert.equal(await wire.locator('.lane').count(), 3, 'requests for pages are not in the way');
+
+    // One frame: its fields, the mask shown and undone.
+    await chip(wire, '▲ text', 'oi do wscat').click();
+    await shown(wire, 'oi do wscat');
+    const fields = await wire.locator('#parts .field small').allTextContents();
+    assert.deepEqual(fields, ['FIN', 'RSV1', 'RSV2', 'RSV3', 'opcode text', 'MASK', 'payload length 11', 'masking key']);
+    const rows = await wire.locator('#parts .octets tr').allTextContents();
+    const bytes = async (n) => (await wire.locator('#parts .octets tr').nth(n).locator('td').allTextContents()).map((hex) => Number.parseInt(hex, 16));
+    assert.equal(rows.length, 4);
+    const [onWire, key, clear] = [await bytes(0), await bytes(1), await bytes(2)];
+    assert.deepEqual(onWire.map((byte, at) => byte ^ key[at]), clear);
+    assert.equal(Buffer.from(clear).toString(), 'oi do wscat');
+    // A click on a field shows its rule in plain words, with its clause.
+    await wire.locator('#parts .field.mask').click();
+    await wire.locator('#rule', { hasText: 'A client always masks, a server never does.' }).waitFor();
+    await wire.locator('#rule', { hasText: 'RFC 6455 §5.1-2' }).waitFor();
+
+    // The message is followed from its sender through the server to all receivers.
+    await wire.click('#follow');
+    const way = wire.locator('#followed');
+    await way.filter({ hasText: /^#\d+ 'oi do wscat' → server → ana, #\d+$/ }).or(way.filter({ hasText: /^#\d+ 'oi do wscat' → server → #\d+, ana$/ })).waitFor();
+    assert.equal(await wire.locator('.chip.followed').count(), 3);
+    await way.locator('a', { hasText: 'ana' }).click();
+    await shown(wire, '"message":"oi do wscat"');
+    await wire.click('#follow');
+    await way.waitFor({ state: 'hidden' });
+
+    // The handshake of Python: Accept step by step, and no cookie.
+    const request = wire.locator('.lane', { has: wire.locator('.chip', { hasText: 'ping' }) }).locator('.chip', { hasText: 'request' });
+    await request.click();
+    await wire.locator('#parts .steps li').nth(3).waitFor();
+    const steps = await wire.locator('#parts .steps li').allTextContents();
+    assert.equal(steps.length, 4);
+    assert.match(steps[1], /258EAFA5-E914-47DA-95CA-C5AB0DC85B11$/);
+    await shown(wire, '**********');
+    await wire.locator('.lane', { has: wire.locator('.chip', { hasText: 'ping' }) }).locator('.chip', { hasText: 'response' }).click();
+    await shown(wire, steps[3].split(': ').at(-1).trim());
+    assert.ok(!(await wire.content()).includes('segredo'));
+
+    // Ping, pong and close, which browsers hide.
+    await chip(wire, '▲ ping', 'vivo?').waitFor();
+    await chip(wire, '▼ pong', 'vivo?').waitFor();
+    snake.stdin.write('\n');
+    await chip(wire, '▲ close', '1000').waitFor();
+    await lane(wire, '✕ 1000').waitFor();
+    await wire.screenshot({ path: join(folder, 'wire.png') });
+    await noViolations(wire);
+    await stop(cat);
+    return [wire, ana];
+  },
+  async 'a violation stands out, and reads are shown as they split'() {
+    const wire = await wirePage('/wire', { lang: 'pt-BR' });
+    const socket = await bare();
+    const hello = Buffer.from('818537fa213d7f9f4d5158', 'hex');
+    socket.write(hello.subarray(0, 4));
+    await chip(wire, '▲ leitura', '4 B').waitFor();
+    socket.write(hello.subarray(4));
+    await chip(wire, '▲ text', 'Hello').click();
+    await shown(wire, 'Veio em 2 pedaços: uma leitura não é um frame.');
+    assert.deepEqual(await wire.locator('#parts .byte .cut').allTextContents(), ['21'], 'the cut is within the key');
+    socket.write(Buffer.concat([hello, hello]));
+    await wire.click('#newest');
+    await wire.locator('.chip', { hasText: 'Echo: Hello' }).nth(2).waitFor();
+    await chip(wire, '▲ text', 'Hello').click();
+    await shown(wire, 'É o 2º de 2 frames que uma leitura de 22 bytes completou');
+    socket.write(Buffer.from('810548656c6c6f', 'hex'));
+    const broken = wire.locator('.chip.broken.in');
+    await broken.filter({ hasText: '✖ 1002' }).click();
+    await shown(wire, 'Regra violada: um cliente mascara todos os frames');
+    await shown(wire, 'RFC 6455 §5.1 cláusula §5.1-2 · Close 1002');
+    assert.equal(await wire.locator('#parts .field.wrong').textContent(), '0✖ MASK');
+    await chip(wire, '▼ close', '1002').waitFor();
+    await noViolations(wire);
+    await wire.click('#lang');
+    await shown(wire, 'Broken rule: a client must mask every frame');
+    await wire.screenshot({ path: join(folder, 'wire-broken.png') });
+    socket.destroy();
+    return [wire];
+  },
+  async 'it is paused, stepped, filtered, and a link reopens a frame'() {
+    const wire = await wirePage();
+    const [ana, bia] = [await classPage('ana', '7a'), await classPage('bia', '7b')];
+    await lane(wire, 'bia').waitFor();
+    const acks = await wire.locator('.chip', { hasText: '"ack"' }).count();
+    await wire.click('#pause');
+    await ana.fill('#message', 'um');
+    await ana.click('#send button');
+    await ana.locator('.mark[data-state="delivered"]').waitFor();
+    await wire.locator('#count', { hasText: '2 waiting' }).waitFor();
+    assert.equal(await chip(wire, '"um"').count(), 0);
+    await wire.click('#step');
+    await chip(wire, '"um"').waitFor();
+    await wire.locator('#count', { hasText: '1 waiting' }).waitFor();
+    assert.equal(await wire.locator('.chip', { hasText: '"ack"' }).count(), acks);
+    await wire.click('#pause');
+    await wire.locator('.chip', { hasText: '"ack"' }).nth(acks).waitFor();
+    // By room, by connection, by type.
+    await wire.selectOption('#by-room', '7b');
+    await lane(wire, 'ana').waitFor({ state: 'detached' });
+    await wire.selectOption('#by-room', '');
+    await wire.fill('#by-lane', 'ana');
+    await lane(wire, 'bia').waitFor({ state: 'detached' });
+    await wire.fill('#by-lane', '');
+    await lane(wire, 'bia').waitFor();
+    await wire.locator('#by-kind input[value="text"]').uncheck();
+    await chip(wire, '"um"').waitFor({ state: 'detached' });
+    await chip(wire, 'request').waitFor();
+    await wire.locator('#by-kind input[value="text"]').check();
+    await wire.locator('#plain').check();
+    await wire.locator('.lane', { hasText: '/style.css' }).or(wire.locator('.lane', { hasText: '.js' })).first().waitFor();
+    await wire.locator('#plain').uncheck();
+    // A link to a frame leads back to it, in a page that has not seen it.
+    await chip(wire, '▲ text', '"um"').click();
+    await shown(wire, '"um"');
+    const link = await wire.locator('#detail-heading a').getAttribute('href');
+    const other = await wirePage(`/wire${link}`);
+    await shown(other, '"um"');
+    assert.equal(await other.locator('#newest').getAttribute('aria-pressed'), 'false');
+    const gone = await wirePage(`/wire#99999.${link.split('.')[1]}`);
+    await gone.locator('#problem', { hasText: 'no longer kept' }).waitFor();
+    const run = await wirePage('/wire#1.abc');
+    await run.locator('#problem', { hasText: 'another run' }).waitFor();
+    return [wire, ana, bia, other, gone, run];
+  },
+  async "the teacher's token is taken from the address, or asked for"() {
+    await stop(server);
+    server = await serve('--wire', '--token', 'turma', '--teacher-token', 'professor & cia');
+    const wire = await wirePage('/wire?token=professor%20%26%20cia');
+    assert.equal(await wire.evaluate(() => location.search), '', 'the token is not on the wall');
+    const asked = await visit('/wire', { status: 401 });
+    await state(asked, 'disconnected');
+    await asked.locator('#problem', { hasText: '--teacher-token' }).waitFor();
+    await noViolations(asked);
+    await asked.fill('#token', 'turma');
+    await asked.keyboard.press('Enter');
+    await asked.locator('#problem', { hasText: "not the teacher's token" }).waitFor();
+    await asked.fill('#token', 'professor & cia');
+    await asked.keyboard.press('Enter');
+    await state(asked, 'connected');
+    await asked.locator('#token-form').waitFor({ state: 'hidden' });
+    await asked.reload();
+    await state(asked, 'connected');
+    return [wire, asked];
+  },
+  /** 1,000 frames a second: 500 messages to /echo and as many back. */
+  async '1,000 frames a second freeze neither the page nor the class'() {
+    await stop(server);
+    server = await serve('--wire', '--rate', '0');
+    const load = async () => {
+      const args = ['load', `ws://127.0.0.1:${server.port}/echo`, '--peers', '10', '--rate', '50', '--duration', '4', '--json'];
+      const child = start(framewise, args);
+      return JSON.parse(await child.line(/^\{/));
+    };
+    const alone = await load();
+    const wire = await wirePage();
+    await wire.evaluate(() => {
+      window.gaps = [];
+      let last = performance.now();
+      const step = (now) => {
+        window.gaps.push(now - last);
+        last = now;
+        requestAnimationFrame(step);
+      };
+      requestAnimationFrame(step);
+    });
+    const loaded = load();
+    await chip(wire, '▼ text', 'Echo').waitFor();
+    // A click has its effect while frames pour in.
+    const clicks = [];
+    for (let n = 0; n < 6; n += 1) {
+      clicks.push(await wire.evaluate(async () => {
+        const began = performance.now();
+        document.getElementById('pause').click();
+        await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+        return performance.now() - began;
+      }));
+    }
+    const watched = await loaded;
+    const gaps = (await wire.evaluate(() => window.gaps)).sort((a, b) => a - b);
+    const elements = await wire.evaluate(() => document.querySelectorAll('*').length);
+    const [median, worst] = [gaps[Math.floor(gaps.length / 2)], gaps.at(-1)];
+    const count = await wire.textContent('#count');
+    console.log(`       alone ${JSON.stringify(alone)}`);
+    console.log(`       watched ${JSON.stringify(watched)}`);
+    console.log(`       screen: ${gaps.length} frames, median gap ${median.toFixed(1)} ms, worst ${worst.toFixed(1)} ms; clicks ${clicks.map((ms) => ms.toFixed(0))} ms; ${elements} elements; ${count}`);
+    assert.ok(watched.received >= 0.95 * alone.received && watched.unanswered === 0, 'the class is as fast as before');
+    assert.ok(elements < 3000, `${elements} elements`);
+    assert.ok(worst < 1000, `the page stood still for ${worst} ms`);
+    assert.ok(Math.max(...clicks) < 1000, `a click took ${clicks} ms`);
+    return [wire];
+  },
+};
+
+let [passed, failed] = [0, 0];
+for (const [name, check] of Object.entries(checks)) {
+  if (only && !name.includes(only)) continue;
+  server = await serve('--wire');
+  try {
+    const pages = await check();
+    for (const page of pages) assert.deepEqual(page.faults, []);
+    console.log(`ok     ${name}`);
+    passed += 1;
+  } catch (error) {
+    console.log(`FAILED ${name}: ${error.stack}`);
+    const [page] = browser.contexts().flatMap((context) => context.pages());
+    await page?.screenshot({ path: join(folder, 'wire-failed.png') });
+    failed += 1;
+  }
+  await Promise.all(browser.contexts().map((context) => context.close()));
+  await stop(server);
+}
+await browser.close();
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed === 0 && passed > 0 ? 0 : 1);
