@@ -169,6 +169,7 @@ fn content_type(name: &str) -> &'static str {
         Some("js" | "mjs") => "text/javascript; charset=utf-8",
         Some("json") => "application/json",
         Some("py") => "text/x-python; charset=utf-8",
+        Some("rs") => "text/x-rust; charset=utf-8",
         Some("md") => "text/markdown; charset=utf-8",
         _ => "text/plain; charset=utf-8",
     }
