@@ -119,7 +119,7 @@ const checks = {
     await ana.locator('#chat .entry', { hasText: 'oi do wscat' }).waitFor();
     // A lane for each, with name and room.
     await lane(wire, 'ana').filter({ hasText: '/ws/events · 7a' }).waitFor();
-    assert.equal(await wire.locator('.lane', { hasText: '/ws · 7a' }).count(), 2);
+    await wire.locator('.lane', { hasText: '/ws · 7a' }).nth(1).waitFor();
     assert.equal(await wire.locator('.lane', { hasText: '/wire' }).count(), 0);
     assert.equal(await wire.locator('.lane').count(), 3, 'requests for pages are not in the way');
 
