@@ -17,7 +17,7 @@ TIME = {"en": r"- \*\*Time:\*\* (\d+) minutes", "pt": r"- \*\*Tempo:\*\* (\d+) m
 
 def needs_other_form(command):
     """Reports whether PowerShell needs another form of a command."""
-    return not re.fullmatch(r"(cargo|cd|framewise) [^|&;<>()$\\'\"]*", command)
+    return not re.fullmatch(r"(cargo|cd|framewise) [^|&;<>()$\\']*", command)
 
 
 def faults(path, text):
