@@ -12,9 +12,10 @@ use clap::ValueEnum;
 use framewise::Config;
 use framewise::config::OriginPolicy;
 use framewise::labels::{Item, Labeller};
-use framewise::lang::Lang;
+use framewise::lang::{Bilingual, Lang};
 use framewise::protocol::frame::Role;
 use framewise::rows::rows;
+use serde::{Deserialize, Serialize};
 
 use crate::texts::{self, complain};
 
@@ -48,7 +49,8 @@ pub struct Args {
 }
 
 /// One side of a connection.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Side {
     Client,
     Server,
@@ -72,25 +74,30 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
 
 /// Writes the rows of all bytes. Returns the exit code.
 fn explain(bytes: &[u8], from: Option<Side>, lang: Lang, out: &mut impl Write) -> io::Result<u8> {
+    writeln!(out, "{}\n", sender_text(sender_of(bytes, from).0).get(lang))?;
+    let mut result = Ok(());
+    let code = label(bytes, from, &mut |item| {
+        for line in lines(item, lang) {
+            if result.is_ok() {
+                result = writeln!(out, "{line}");
+            }
+        }
+    });
+    result.map(|()| code)
+}
+
+/// Labels all bytes and returns the exit code.
+pub fn label(bytes: &[u8], from: Option<Side>, show: &mut impl FnMut(&Item<'_>)) -> u8 {
     // The rules of the standard apply, and limits with their defaults. Who may connect is a matter of each server.
     let config = Config::default().handshake(|handshake| handshake.origins = OriginPolicy::Any);
     let config = config.validate().expect("the defaults are valid");
-    let (sender, has_head) = sender_of(bytes, from);
-    let (mut labeller, sender_text) = match (sender, has_head) {
-        (Role::Client, true) => (Labeller::new(sender, config), texts::EXPLAIN_CLIENT),
-        (Role::Server, true) => (Labeller::new(sender, config), texts::EXPLAIN_SERVER),
-        (Role::Client, false) => (Labeller::of_frames(sender, config), texts::EXPLAIN_CLIENT),
-        (Role::Server, false) => (Labeller::of_frames(sender, config), texts::EXPLAIN_SERVER),
+    let mut labeller = match sender_of(bytes, from) {
+        (sender, true) => Labeller::new(sender, config),
+        (sender, false) => Labeller::of_frames(sender, config),
     };
-    writeln!(out, "{}\n", sender_text.get(lang))?;
-    let (mut code, mut result) = (0, Ok(()));
+    let mut code = 0;
     let mut show = |item: &Item<'_>| {
-        let end = if matches!(item, Item::Valid(_) | Item::ValidHead { .. }) { "\n" } else { "" };
-        for row in rows(item, lang) {
-            if result.is_ok() {
-                result = writeln!(out, "{row}{end}");
-            }
-        }
+        show(item);
         match item {
             Item::Broken { .. } => code = BROKEN,
             Item::HeadEnds
@@ -102,11 +109,28 @@ fn explain(bytes: &[u8], from: Option<Side>, lang: Lang, out: &mut impl Write) -
     };
     labeller.feed(bytes, &mut show);
     labeller.finish(&mut show);
-    result.map(|()| code)
+    code
+}
+
+/// Returns the lines of an item. An empty line follows a valid frame or head.
+pub fn lines(item: &Item<'_>, lang: Lang) -> Vec<String> {
+    let mut lines = rows(item, lang);
+    if matches!(item, Item::Valid(_) | Item::ValidHead { .. }) {
+        lines.push(String::new());
+    }
+    lines
+}
+
+/// Returns the words for the side that has sent the bytes.
+pub fn sender_text(sender: Role) -> Bilingual {
+    match sender {
+        Role::Client => texts::EXPLAIN_CLIENT,
+        Role::Server => texts::EXPLAIN_SERVER,
+    }
 }
 
 /// Returns which side has sent the bytes, and whether they begin with a head.
-fn sender_of(bytes: &[u8], from: Option<Side>) -> (Role, bool) {
+pub fn sender_of(bytes: &[u8], from: Option<Side>) -> (Role, bool) {
     let start = bytes.trim_ascii_start();
     let word = start.split(|&byte| byte == b' ').next().unwrap_or_default();
     let is_method =
@@ -140,16 +164,25 @@ fn bytes(args: &Args, lang: Lang) -> Result<Vec<u8>, String> {
             words.into_bytes()
         }
     };
+    decode(input, args.raw, args.hex, lang)
+}
+
+/// Decodes the digits of an input. An input that is not digits is taken as it is, unless it `is_hex`.
+///
+/// # Errors
+///
+/// A text for people: the input is empty, has an odd number of digits, or has something else than digits although it `is_hex`.
+pub fn decode(input: Vec<u8>, is_raw: bool, is_hex: bool, lang: Lang) -> Result<Vec<u8>, String> {
     if input.is_empty() {
         return Err(texts::EXPLAIN_EMPTY.get(lang).to_owned());
     }
-    if args.raw {
+    if is_raw {
         return Ok(input);
     }
     match digits(&input) {
         Some(digits) if digits.len() % 2 == 0 => Ok(pairs(&digits)),
         Some(digits) => Err(texts::EXPLAIN_ODD.with(lang, &[&digits.len()])),
-        None if args.hex => Err(texts::EXPLAIN_NOT_HEX.get(lang).to_owned()),
+        None if is_hex => Err(texts::EXPLAIN_NOT_HEX.get(lang).to_owned()),
         None => Ok(input),
     }
 }

@@ -181,8 +181,8 @@ table! {
     OWN_PAGE_FIX: "open the address itself, and not from a page of another site", "abra o próprio endereço, e não a partir de uma página de outro site";
     FORWARDED: "{}, forwarded by a proxy", "{}, encaminhado por um proxy";
     PATH_RULE: "there is nothing at this path", "não há nada neste caminho";
-    PATH_FIX: "WebSocket: /, /echo, /ws, /ws/events; pages: /, /docs, /health, /metrics",
-              "WebSocket: /, /echo, /ws, /ws/events; páginas: /, /docs, /health, /metrics";
+    PATH_FIX: "WebSocket: /, /echo, /ws, /ws/events, /explain/ws; pages: /, /docs, /explain, /health, /metrics",
+              "WebSocket: /, /echo, /ws, /ws/events, /explain/ws; páginas: /, /docs, /explain, /health, /metrics";
     LESSONS_OFF: "the lessons are shown if the server is started with --lessons", "as aulas aparecem se o servidor for iniciado com --lessons";
     LESSONS_ARE_AT: "all lessons are listed at /lessons", "todas as aulas estão listadas em /lessons";
     WIRE_FIX: "start the server with --wire", "inicie o servidor com --wire";
@@ -240,6 +240,14 @@ table! {
                  "{} dígitos hexadecimais não formam bytes inteiros; com --raw, a entrada vale como está";
     EXPLAIN_NOT_HEX: "the input has something other than hexadecimal digits", "a entrada tem algo que não é dígito hexadecimal";
     EXPLAIN_TOO_LONG: "the input is longer than {} bytes", "a entrada tem mais de {} bytes";
+
+    // The page that explains bytes.
+    STEP_QUESTION: "this is no question of the page: {}", "isto não é uma pergunta da página: {}";
+    STEP_TOO_LONG: "the input has {} bytes; at most {} are explained or sent", "a entrada tem {} bytes; no máximo {} são explicados ou enviados";
+    STEP_BUSY: "the bytes before are still being sent: wait until that is over, at most 5 seconds",
+               "os bytes anteriores ainda estão sendo enviados: espere até isso terminar, no máximo 5 segundos";
+    STEP_FULL: "{} visitors are sending already: try again in a few seconds", "{} visitantes já estão enviando: tente de novo em alguns segundos";
+    STEP_UNREACHABLE: "the server could not connect to itself: {}", "o servidor não conseguiu se conectar a si mesmo: {}";
 
     // Recordings.
     FILE_EXISTS: "{} exists already, and is not overwritten: name another file, or remove this one",

@@ -160,7 +160,7 @@ impl Classroom {
     pub(super) fn join_groups(&self, outbox: &mut Outbox<'_>, peer: PeerId) {
         let Some(member) = self.rooms.get(peer) else { return };
         let groups = match member.path {
-            Path::Echo => vec![],
+            Path::Echo | Path::Explain => vec![],
             Path::Raw => vec![rooms::raw(&member.room)],
             Path::Events { presence: false } => vec![rooms::events(&member.room)],
             Path::Events { presence: true } => {

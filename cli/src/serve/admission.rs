@@ -31,8 +31,8 @@ pub struct Admission {
     guard: Guard,
     pages: Pages,
     metrics: Rc<Metrics>,
-    /// The maximum number of open connections from one client's address, if the library cannot count them because they come
-    /// through a proxy.
+    /// The maximum number of open connections from one client's address. The library counts those that come directly, but not
+    /// those through a proxy, nor those that this server opens to itself for the explain page.
     max_per_client: Option<usize>,
     /// The open connections from each client's address.
     by_client: HashMap<IpAddr, usize>,

@@ -10,7 +10,7 @@ use framewise::trace::printable;
 use framewise::{Cause, Closed, Message, PeerId};
 use tracing::{info, warn};
 
-use crate::serve::rooms::{Member, Path};
+use crate::serve::rooms::Member;
 use crate::texts;
 
 /// The log of the class.
@@ -53,7 +53,8 @@ impl ClassLog {
 
     /// Logs a client that is beyond its budget.
     pub fn slowed(&self, peer: PeerId, member: &Member) {
-        let (client, name, room) = (member.client, member.name.as_deref(), member.room.as_str());
+        let (client, name) = (member.client, member.name.as_deref());
+        let room = member.path.is_in_room().then_some(member.room.as_str());
         warn!(%peer, address = %client, name, room, "{}", texts::LOG_SLOWED.get(self.lang));
     }
 
@@ -67,7 +68,7 @@ impl ClassLog {
     pub fn closed(&self, peer: PeerId, member: &Member, closed: &Closed) {
         let (lang, address, code) = (self.lang, member.client, closed.code.0);
         let name = member.name.as_deref();
-        let room = (member.path != Path::Echo).then_some(member.room.as_str());
+        let room = member.path.is_in_room().then_some(member.room.as_str());
         match &closed.cause {
             // RFC 6455 §7.1.7-4
             Cause::Violation(violation) => {

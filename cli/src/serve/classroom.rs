@@ -4,6 +4,7 @@
 //!  /, /echo      text ──> "Echo: " + text             binary ──> the same
 //!  /ws           text ──> raw/room, events/room       binary ──> raw/room
 //!  /ws/events    event ─> actions.rs: events/room, raw/room, or one member, or an answer
+//!  /explain/ws   question ─> stepper/: bytes, labelled; no room
 //! ```
 //!
 //! Rules of this file: a fault in an event is answered, and the connection stays open. Every message is paid for.
@@ -32,6 +33,7 @@ use crate::serve::metrics::Metrics;
 use crate::serve::pages::Pages;
 use crate::serve::rooms::{self, Member, Path, Rooms};
 use crate::serve::routes::{client_of, path_of, room_of, route};
+use crate::serve::stepper::Stepper;
 use crate::serve::wire::{self, Wire};
 
 /// The messages that a change of room or name costs besides the news about it.
@@ -66,6 +68,8 @@ pub struct Classroom {
     /// The wire page, and the WebSockets of those who watch it. They are not members of the class.
     pub(super) wire: Wire,
     viewers: HashMap<PeerId, Viewer>,
+    /// What the explain page can send.
+    pub(super) stepper: Stepper,
 }
 
 /// The WebSocket of an open wire page.
@@ -89,8 +93,19 @@ impl Classroom {
         let watched = wire.clone();
         let admission = Admission::new(guard, pages, Rc::clone(&metrics), max_per_client, watched);
         let (rooms, cost, viewers) = (Rooms::default(), Cell::default(), HashMap::new());
-        let delivered = Delivered::default();
-        Classroom { rooms, admission, metrics, limits, log, delivered, cost, wire, viewers }
+        let (delivered, stepper) = (Delivered::default(), Stepper::default());
+        Classroom {
+            rooms,
+            admission,
+            metrics,
+            limits,
+            log,
+            delivered,
+            cost,
+            wire,
+            viewers,
+            stepper,
+        }
     }
 
     /// Adds a page that watches the class. It is no member of it.
@@ -245,10 +260,10 @@ impl Application for Classroom {
         let member = Member { path, client, sender, lang, room, name: None, budget };
         let room = self.rooms.enter(peer, member);
         self.join_groups(outbox, peer);
-        let (path_shown, room_shown) = (route(request), (path != Path::Echo).then_some(&room));
+        let (path_shown, room_shown) = (route(request), path.is_in_room().then_some(&room));
         self.log.opened(peer, client, &path_shown, room_shown);
         self.wire.member(peer, &path_shown, room_shown.map(String::as_str), None);
-        if path != Path::Echo {
+        if path.is_in_room() {
             self.add_cost(MOVE_COST, 0);
             self.tell(outbox, "peer_joined", peer, &room);
             self.charge(outbox, 0);
@@ -259,12 +274,16 @@ impl Application for Classroom {
         let Some(member) = self.rooms.get(outbox.peer()) else {
             return self.viewer_asks(outbox, message);
         };
-        self.log.message(outbox.peer(), member, message);
         let (path, lang, room) = (member.path, member.lang, member.room.clone());
+        // A question about bytes is no message of the class.
+        if path != Path::Explain {
+            self.log.message(outbox.peer(), member, message);
+        }
         match path {
             Path::Echo => self.echo(outbox, message),
             Path::Raw => self.raw(outbox, &room, message),
             Path::Events { .. } => self.receive(outbox, message, lang),
+            Path::Explain => self.explain(outbox, message, lang),
         }
         self.wire.dispatched();
         self.charge(outbox, message.bytes().len());
@@ -277,12 +296,13 @@ impl Application for Classroom {
             return self.log.watches(outbox.peer(), viewer.client, false);
         }
         let Some(member) = self.rooms.depart(outbox.peer()) else { return };
+        self.stepper.forget(outbox.peer());
         self.log.closed(outbox.peer(), &member, closed);
         self.admission.closed(member.client);
         if matches!(member.sender, Sender::Connection(_)) {
             self.delivered.forget_sender(&member.sender);
         }
-        if member.path != Path::Echo {
+        if member.path.is_in_room() {
             let moved =
                 Moved { kind: "peer_left", room: &member.room, name: member.name.as_deref() };
             self.publish(outbox, &rooms::presence(&member.room), Message::from(&json(&moved)));

@@ -14,6 +14,8 @@ use std::net::{IpAddr, SocketAddr};
 use framewise::Request;
 use ipnet::IpNet;
 
+use crate::serve::stepper::Own;
+
 /// Header fields that proxies add.
 const FIELDS: [&str; 4] = ["forwarded", "x-real-ip", "cf-connecting-ip", "via"];
 
@@ -22,7 +24,11 @@ const PREFIX: &str = "x-forwarded-";
 
 /// The addresses of the reverse proxies whose header fields count.
 #[derive(Clone, Debug, Default)]
-pub struct Proxies(Vec<IpNet>);
+pub struct Proxies {
+    networks: Vec<IpNet>,
+    /// The connections that this server has opened to itself.
+    pub own: Own,
+}
 
 /// The client of a request, and the host that it asked for. (The web page that it comes from is its origin.)
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +50,7 @@ pub struct Contradiction {
 
 impl Proxies {
     pub fn new(networks: Vec<IpNet>) -> Proxies {
-        Proxies(networks)
+        Proxies { networks, own: Own::default() }
     }
 
     /// Returns the client of a request that arrived on a connection from `from`.
@@ -57,6 +63,10 @@ impl Proxies {
         request: &Request<'_>,
         from: SocketAddr,
     ) -> Result<Requester, Contradiction> {
+        // The bytes are those of a visitor of the explain page, whose address counts. They never count as this machine's.
+        if let Some(address) = self.own.visitor(from) {
+            return Ok(Requester { address, host: None, is_forwarded: true });
+        }
         let direct = from.ip().to_canonical();
         // Hardly any program besides a proxy speaks HTTP/1.0.
         let is_forwarded = request.is_http_1_0() || request.fields().iter().any(is_of_proxy);
@@ -84,7 +94,7 @@ impl Proxies {
     }
 
     fn contains(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
+        self.networks.iter().any(|network| network.contains(&address))
     }
 
     /// Returns the last address that is not a trusted proxy, or the first one if all of them are. The outer `None` means
@@ -194,6 +204,23 @@ mod tests {
             requester("127.0.0.1", hosts).expect("one").1.as_deref(),
             Some("school.example")
         );
+    }
+
+    /// A connection of the server to itself is the visitor's, whatever its fields say and although loopback is a proxy. It is
+    /// never one of this machine.
+    #[test]
+    fn a_connection_to_itself_is_the_visitors() {
+        let proxies = Proxies::new(vec!["127.0.0.1/32".parse().expect("a network")]);
+        let from: SocketAddr = "127.0.0.1:50123".parse().expect("an address");
+        for visitor in ["192.0.2.7", "127.0.0.1"] {
+            let visitor: IpAddr = visitor.parse().expect("an address");
+            assert!(proxies.own.add(from, visitor, std::time::Instant::now()));
+            let head = "GET / HTTP/1.1\r\nHost: inner\r\nX-Forwarded-For: ::1\r\n\r\n";
+            let request = Request::parse(head.as_bytes()).expect("valid");
+            let requester = proxies.requester(&request, from).expect("no contradiction");
+            assert_eq!((requester.address, requester.is_forwarded), (visitor, true));
+            proxies.own.disconnected(from);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! settings.rs   flags and the environment, turned into a config
 //! classroom.rs  the dispatcher ── rooms.rs (who is where), names.rs, budget.rs (how much), class_log.rs
 //!               ├─ actions.rs    what events do ── events.rs (JSON), delivered.rs (nothing twice)
+//!               ├─ stepper/      what the page /explain asks for: labels of bytes, and bytes sent to this server itself
 //!               └─ admission.rs  what becomes of a request
 //!                  ├─ routes.rs  what it asks for
 //!                  ├─ guard.rs   which requests are refused: hosts.rs (names), forwarded.rs (proxies);
@@ -36,6 +37,7 @@ mod pages;
 mod rooms;
 mod routes;
 pub mod settings;
+mod stepper;
 mod watch;
 mod wire;
 
@@ -49,7 +51,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use framewise::lang::Lang;
-use framewise::{Handle, Server, StartError};
+use framewise::{Handle, Outbox, Server, StartError};
 use tracing::{debug, info, warn};
 use tracing_appender::non_blocking::WorkerGuard;
 
@@ -64,6 +66,7 @@ use crate::serve::lessons::Lessons;
 use crate::serve::metrics::Metrics;
 use crate::serve::pages::Pages;
 pub use crate::serve::settings::Args;
+use crate::serve::stepper::Target;
 use crate::serve::watch::Watch;
 use crate::serve::wire::Wire;
 use crate::texts::{self, complain, say};
@@ -136,7 +139,6 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         guesses: Rc::new(RefCell::new(Guesses::new(args.max_per_ip))),
         log_lang: args.log_lang(lang),
     };
-    let max_per_client = args.max_per_ip.filter(|_| !args.behind_proxy.is_empty());
     let pages = Pages::new(lang, args.lessons.then(Lessons::new));
     let limits = args.budget();
     if args.log_messages {
@@ -151,7 +153,7 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         pages,
         Rc::clone(&metrics),
         limits,
-        max_per_client,
+        args.max_per_ip,
         args.log_messages,
         wire.clone(),
     );
@@ -177,6 +179,10 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         debug!(names, "{}", texts::LOG_INJECTED.get(args.log_lang(lang)));
     }
     info!(bytes = server.max_memory(), "{}", texts::LOG_MEMORY.get(args.log_lang(lang)));
+    let stepper = Target::new(addresses.clone(), args.token.clone(), &guard, server.handle());
+    let start =
+        move |classroom: &mut Classroom, _: &mut Outbox<'_>| classroom.stepper.start(stepper);
+    server.handle().run(start).map_err(|error| error.to_string())?;
     guard.hosts.loopback_only.set(addresses.iter().all(|address| address.ip().is_loopback()));
     if let Some(path) = &args.record {
         warn!(file = %path.display(), "{}", texts::LOG_RECORDS.get(args.log_lang(lang)));

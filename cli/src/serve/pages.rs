@@ -20,7 +20,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The files of the page, embedded.
-const FILES: [(&str, &str, &str); 14] = [
+const FILES: [(&str, &str, &str); 17] = [
     ("/app.js", "text/javascript; charset=utf-8", include_str!("../../web/app.js")),
     ("/connection.js", "text/javascript; charset=utf-8", include_str!("../../web/connection.js")),
     ("/memory.js", "text/javascript; charset=utf-8", include_str!("../../web/memory.js")),
@@ -28,6 +28,13 @@ const FILES: [(&str, &str, &str); 14] = [
     ("/people.js", "text/javascript; charset=utf-8", include_str!("../../web/people.js")),
     ("/texts.js", "text/javascript; charset=utf-8", include_str!("../../web/texts.js")),
     ("/style.css", "text/css; charset=utf-8", include_str!("../../web/style.css")),
+    ("/explain.js", "text/javascript; charset=utf-8", include_str!("../../web/explain.js")),
+    (
+        "/explain-texts.js",
+        "text/javascript; charset=utf-8",
+        include_str!("../../web/explain-texts.js"),
+    ),
+    ("/explain.css", "text/css; charset=utf-8", include_str!("../../web/explain.css")),
     ("/docs.js", "text/javascript; charset=utf-8", include_str!("../../web/docs.js")),
     ("/wire.js", "text/javascript; charset=utf-8", include_str!("../../web/wire.js")),
     ("/wire-draw.js", "text/javascript; charset=utf-8", include_str!("../../web/wire-draw.js")),
@@ -38,10 +45,10 @@ const FILES: [(&str, &str, &str); 14] = [
 ];
 
 /// The WebSocket paths.
-const SOCKETS: [&str; 4] = ["/", "/echo", "/ws", "/ws/events"];
+const SOCKETS: [&str; 5] = ["/", "/echo", "/ws", "/ws/events", "/explain/ws"];
 
 /// The pages, without the files that they load.
-const PAGES: [&str; 5] = ["/", "/docs", "/health", "/metrics", "/asyncapi.json"];
+const PAGES: [&str; 6] = ["/", "/docs", "/explain", "/health", "/metrics", "/asyncapi.json"];
 
 /// The line of the start page that leads to the lessons.
 const LINK_TO_LESSONS: &str = "  <a id=\"lessons\" href=\"lessons\" data-text=\"lessons\"></a>\n";
@@ -114,6 +121,8 @@ impl Pages {
                 uptime_seconds: self.started.elapsed().as_secs(),
                 version: env!("CARGO_PKG_VERSION"),
             }),
+            "/explain" if request.path().ends_with('/') => moved("../explain"),
+            "/explain" => page(request, include_str!("../../web/explain.html")),
             "/docs" => page(request, include_str!("../../web/docs.html")),
             "/asyncapi.json" => file(request, "application/json", self.asyncapi.as_bytes()),
             path => match FILES.iter().find(|file| file.0 == path) {

@@ -34,6 +34,15 @@ pub enum Path {
         /// The subprotocol `framewise.classroom` was chosen.
         presence: bool,
     },
+    /// `/explain/ws`, the WebSocket of the page that explains bytes.
+    Explain,
+}
+
+impl Path {
+    /// Reports whether the connection is a member of a room.
+    pub fn is_in_room(self) -> bool {
+        matches!(self, Path::Raw | Path::Events { .. })
+    }
 }
 
 /// Returns the group of the room's members that receive messages as they were sent.
@@ -99,7 +108,7 @@ impl Rooms {
     pub fn enter(&mut self, peer: PeerId, mut member: Member) -> String {
         let room = self.room_called(&member.room);
         member.room.clone_from(&room);
-        if member.path != Path::Echo {
+        if member.path.is_in_room() {
             self.add_to(&room, peer);
         }
         self.members.insert(peer, member);

@@ -29,6 +29,7 @@ pub fn path_of(request: &Request<'_>, route: &str) -> Option<Path> {
     match route {
         "/" | "/echo" => Some(Path::Echo),
         "/ws" => Some(Path::Raw),
+        "/explain/ws" => Some(Path::Explain),
         // It is the only subprotocol here, so a client that offers it gets it.
         "/ws/events" => Some(Path::Events {
             presence: request.fields().has_token("sec-websocket-protocol", SUBPROTOCOL),

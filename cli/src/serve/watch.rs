@@ -95,7 +95,8 @@ impl Observer for Watch {
             _ => {}
         }
         if let (Some(peer), Notice::Disconnected) = (peer, notice) {
-            self.addresses.remove(&peer);
+            let address = self.addresses.remove(&peer);
+            address.inspect(|address| self.guard.proxies.own.disconnected(*address));
         }
     }
 }

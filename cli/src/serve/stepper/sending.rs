@@ -1,0 +1,384 @@
+//! Sends the bytes of a visitor to this server itself, on a connection of their own, and reports every byte that comes back.
+//!
+//! ```text
+//! event loop ── send() ──> thread ── TCP to one of our listeners: handshake, the bytes ──> event loop
+//!     ^                      │ <── what comes back
+//!     '── Handle::run ───────'  labels of everything so far
+//! ```
+//!
+//! Rules of this file: the event loop waits for nothing. Threads, time and bytes are limited. The bytes are written only after
+//! a 101, so that they are never read as a request.
+
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use framewise::lang::Lang;
+use framewise::{Handle, HandleError, Message, PeerId};
+use serde::Serialize;
+
+use crate::explain::Side;
+use crate::serve::classroom::Classroom;
+use crate::serve::events::json;
+use crate::serve::guard::Guard;
+use crate::serve::stepper::labels::Explained;
+use crate::serve::stepper::own::Own;
+use crate::serve::stepper::{Fault, MAX_BYTES, Refused, SendPath};
+use crate::texts;
+
+/// The most threads that send at the same time, for all visitors together.
+pub const MAX_SENDING: usize = 8;
+
+/// How long sending takes at most, from connecting to the last byte that is read.
+const TIME: Duration = Duration::from_secs(5);
+
+/// Sending ends after this time without a byte.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How often a thread looks whether its page is still there, and reports what has arrived.
+const STEP: Duration = Duration::from_millis(100);
+
+/// A valid key; it need not be a secret, because the server talks to itself.
+const KEY: &str = "ZnJhbWV3aXNlZnJhbWV3aQ==";
+
+/// What sending needs to know of its own server.
+pub struct Target {
+    listening: Vec<SocketAddr>,
+    token: Option<String>,
+    own: Own,
+    handle: Handle<Classroom>,
+    active: AtomicUsize,
+}
+
+impl Target {
+    pub fn new(
+        listening: Vec<SocketAddr>,
+        token: Option<String>,
+        guard: &Guard,
+        handle: Handle<Classroom>,
+    ) -> Arc<Target> {
+        let (own, active) = (guard.proxies.own.clone(), AtomicUsize::new(0));
+        Arc::new(Target { listening, token, own, handle, active })
+    }
+
+    /// Connects to one of the listeners.
+    fn connect(&self, until: Instant) -> io::Result<TcpStream> {
+        let mut result = Err(io::Error::from(ErrorKind::AddrNotAvailable));
+        for address in self.listening.iter().flat_map(|address| reachable(*address)) {
+            result = TcpStream::connect_timeout(&address, left(until));
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+}
+
+/// The pages that have sent something.
+#[derive(Default)]
+pub struct Stepper {
+    /// `None` until the server runs.
+    target: Option<Arc<Target>>,
+    /// Whether bytes of a page are being sent. Its thread has the other reference.
+    pages: HashMap<PeerId, Arc<AtomicBool>>,
+}
+
+impl Stepper {
+    /// Allows sending to this target.
+    pub fn start(&mut self, target: Arc<Target>) {
+        self.target = Some(target);
+    }
+
+    /// Sends bytes on behalf of a visitor. The page gets what comes back as it arrives.
+    ///
+    /// # Errors
+    ///
+    /// The code and the text of the reason: the page, or too many pages, are sending already, or there is no thread.
+    pub fn send(
+        &mut self,
+        peer: PeerId,
+        visitor: IpAddr,
+        id: Option<u64>,
+        path: SendPath,
+        bytes: Vec<u8>,
+        lang: Lang,
+    ) -> Result<(), (&'static str, String)> {
+        let unreachable = |why: &str| ("unreachable", texts::STEP_UNREACHABLE.with(lang, &[&why]));
+        let target = self.target.clone().ok_or_else(|| unreachable("-"))?;
+        let is_sending = Arc::clone(self.pages.entry(peer).or_default());
+        if is_sending.load(Ordering::Acquire) {
+            return Err(("busy", texts::STEP_BUSY.get(lang).to_owned()));
+        }
+        // Only the event loop adds to the count.
+        if target.active.load(Ordering::Acquire) >= MAX_SENDING {
+            return Err(("too_many", texts::STEP_FULL.with(lang, &[&MAX_SENDING])));
+        }
+        let slot = Slot::take(target, is_sending);
+        let job = Job { peer, visitor, id, path, bytes, lang, until: Instant::now() + TIME };
+        let thread = thread::Builder::new().name("explain".to_owned());
+        let started = thread.spawn(move || job.run(slot));
+        started.map(drop).map_err(|error| unreachable(&error.to_string()))
+    }
+
+    /// Forgets a page that has gone. Its thread ends.
+    pub fn forget(&mut self, peer: PeerId) {
+        self.pages.remove(&peer);
+    }
+}
+
+/// The right to send, until it is dropped.
+struct Slot {
+    target: Arc<Target>,
+    is_sending: Arc<AtomicBool>,
+}
+
+impl Slot {
+    fn take(target: Arc<Target>, is_sending: Arc<AtomicBool>) -> Slot {
+        target.active.fetch_add(1, Ordering::AcqRel);
+        is_sending.store(true, Ordering::Release);
+        Slot { target, is_sending }
+    }
+
+    fn page_has_gone(&self) -> bool {
+        Arc::strong_count(&self.is_sending) == 1
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.is_sending.store(false, Ordering::Release);
+        self.target.active.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// What came back so far.
+#[derive(Serialize)]
+struct Received<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    path: SendPath,
+    /// The request, with asterisks for a token.
+    request: &'a str,
+    /// How many of the visitor's bytes were written: none without a 101.
+    written: usize,
+    /// Why it is over, or `None` as long as it is not.
+    ended: Option<End>,
+    #[serde(flatten)]
+    explained: &'a Explained,
+}
+
+/// Why sending is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum End {
+    /// The server has closed the connection.
+    Closed,
+    /// Nothing has come for [`QUIET`].
+    Quiet,
+    /// [`TIME`] is over.
+    Time,
+    /// [`MAX_BYTES`] have come.
+    Full,
+}
+
+/// Bytes to send.
+struct Job {
+    peer: PeerId,
+    visitor: IpAddr,
+    id: Option<u64>,
+    path: SendPath,
+    bytes: Vec<u8>,
+    lang: Lang,
+    until: Instant,
+}
+
+impl Job {
+    fn run(self, slot: Slot) {
+        let target = Arc::clone(&slot.target);
+        let mut answer = Answer { request: String::new(), received: Vec::new(), written: 0 };
+        let last = match self.talk(&slot, &mut answer) {
+            Ok(Some(end)) => self.received(&answer, Some(end)),
+            Ok(None) => return,
+            Err(error) => {
+                let text = texts::STEP_UNREACHABLE.with(self.lang, &[&error]);
+                let error = Fault { code: "unreachable", message: &text };
+                json(&Refused { kind: "error", id: self.id, error })
+            }
+        };
+        // When the page hears the end, it may send again.
+        drop(slot);
+        self.report(&target.handle, last, true);
+    }
+
+    /// Connects, sends, and reads until the end. Returns `None` if the page has gone.
+    fn talk(&self, slot: &Slot, answer: &mut Answer) -> io::Result<Option<End>> {
+        let target = &slot.target;
+        let stream = target.connect(self.until)?;
+        let local = stream.local_addr()?;
+        if !target.own.add(local, self.visitor, Instant::now()) {
+            return Err(ErrorKind::QuotaExceeded.into());
+        }
+        let result = self.exchange(&stream, slot, answer);
+        target.own.closing(local, Instant::now());
+        result
+    }
+
+    fn exchange(
+        &self,
+        mut stream: &TcpStream,
+        slot: &Slot,
+        answer: &mut Answer,
+    ) -> io::Result<Option<End>> {
+        let peer = stream.peer_addr()?;
+        // A Host has no zone.
+        let (host, token) = (SocketAddr::new(peer.ip(), peer.port()), slot.target.token.as_deref());
+        answer.request = request(self.path, host, token.map(|_| "***"));
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(left(self.until)))?;
+        stream.write_all(request(self.path, host, token).as_bytes())?;
+        let (mut heard, mut reported, mut report_at) = (Instant::now(), 0, Instant::now());
+        loop {
+            if slot.page_has_gone() {
+                return Ok(None);
+            }
+            let now = Instant::now();
+            if now >= self.until {
+                return Ok(Some(End::Time));
+            }
+            if now >= heard + QUIET && answer.is_open() {
+                return Ok(Some(End::Quiet));
+            }
+            if answer.received.len() > reported && now >= report_at {
+                (reported, report_at) = (answer.received.len(), now + STEP);
+                self.report(&slot.target.handle, self.received(answer, None), false);
+            }
+            stream.set_read_timeout(Some(STEP.min(left(self.until))))?;
+            let mut piece = [0; 16 * 1024];
+            let room = piece.len().min(MAX_BYTES - answer.received.len());
+            match stream.read(&mut piece[..room]) {
+                Ok(0) => return Ok(Some(End::Closed)),
+                Ok(count) => {
+                    answer.received.extend_from_slice(&piece[..count]);
+                    heard = now;
+                }
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                    return Ok(Some(End::Closed));
+                }
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                    ) =>
+                {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            if answer.written == 0 && answer.is_open() {
+                answer.written = self.write(stream)?;
+                heard = Instant::now();
+            }
+            if answer.received.len() >= MAX_BYTES {
+                let _ = stream.shutdown(Shutdown::Both);
+                return Ok(Some(End::Full));
+            }
+        }
+    }
+
+    /// Writes the visitor's bytes and returns how many the server has taken. If it has closed the connection in the middle of
+    /// them, it has still sent why.
+    fn write(&self, mut stream: &TcpStream) -> io::Result<usize> {
+        let mut written = 0;
+        while written < self.bytes.len() && Instant::now() < self.until {
+            stream.set_write_timeout(Some(left(self.until)))?;
+            match stream.write(&self.bytes[written..]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        Ok(written)
+    }
+
+    fn received(&self, answer: &Answer, ended: Option<End>) -> String {
+        let (explained, _) = Explained::of(&answer.received, Some(Side::Server), self.lang);
+        json(&Received {
+            kind: "received",
+            id: self.id,
+            path: self.path,
+            request: &answer.request,
+            written: answer.written,
+            ended,
+            explained: &explained,
+        })
+    }
+
+    /// Hands a text to the event loop for the page. A report on the way is left out if the page or the loop is behind; the
+    /// last one is tried again for a second.
+    fn report(&self, handle: &Handle<Classroom>, text: String, is_last: bool) {
+        let (peer, text): (PeerId, Arc<str>) = (self.peer, text.into());
+        for _ in 0..10 {
+            let text = Arc::clone(&text);
+            let sent = handle.run(move |classroom, outbox| {
+                if is_last || outbox.queued(peer) == 0 {
+                    let message = Message::from(&*text);
+                    classroom.metrics.sent(message, usize::from(outbox.send(peer, message)));
+                }
+            });
+            match sent {
+                Err(HandleError::Full) if is_last => thread::sleep(STEP),
+                _ => return,
+            }
+        }
+    }
+}
+
+/// What has happened on the connection.
+struct Answer {
+    request: String,
+    received: Vec<u8>,
+    written: usize,
+}
+
+impl Answer {
+    /// Reports whether the whole head of a 101 has come.
+    fn is_open(&self) -> bool {
+        self.received.starts_with(b"HTTP/1.1 101 ")
+            && self.received.windows(4).any(|end| end == b"\r\n\r\n")
+    }
+}
+
+/// Returns the opening handshake.
+fn request(path: SendPath, host: SocketAddr, token: Option<&str>) -> String {
+    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+    format!(
+        "GET {} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{}\r\n",
+        path.as_str(),
+        token.unwrap_or_default()
+    )
+}
+
+/// Returns the addresses at which this machine reaches one of its own listeners.
+fn reachable(listening: SocketAddr) -> Vec<SocketAddr> {
+    let port = listening.port();
+    let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    match listening {
+        SocketAddr::V4(address) if address.ip().is_unspecified() => vec![v4],
+        SocketAddr::V6(address) if address.ip().is_unspecified() => {
+            vec![SocketAddr::from((Ipv6Addr::LOCALHOST, port)), v4]
+        }
+        address => vec![address],
+    }
+}
+
+/// Returns the time until `until`, and at least a millisecond, because a socket takes no timeout of zero.
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+}

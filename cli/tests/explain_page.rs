@@ -1,0 +1,386 @@
+//! The page `/explain` and its WebSocket: what it decodes is what `framewise explain` prints, and what it sends reaches this
+//! server alone, within limits.
+
+mod support;
+
+use std::io::Write;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::bare::{Bare, Options};
+use support::{Peer, SERVE, Serve, framewise, line_with};
+
+const HELLO: &str = "818537fa213d7f9f4d5158";
+
+/// "Hello" of a client that does not mask.
+const UNMASKED: &str = "810548656c6c6f";
+
+/// Asks a question and returns the response.
+fn ask(peer: &mut Peer, question: &Value) -> Value {
+    peer.send(&question.to_string()).json()
+}
+
+fn explain(peer: &mut Peer, input: &str) -> Value {
+    ask(peer, &json!({"type": "explain", "id": 1, "input": input}))
+}
+
+/// Sends bytes and returns the last report, and how many there were.
+fn send(peer: &mut Peer, input: &str, path: &str) -> (Value, usize) {
+    let question = json!({"type": "send", "id": 7, "input": input, "as": "hex", "path": path});
+    peer.send(&question.to_string());
+    for count in 1.. {
+        let report = peer.json();
+        if report["type"] == "error" || !report["ended"].is_null() {
+            assert_eq!(report["id"], 7);
+            return (report, count);
+        }
+        assert!(report["type"] == "received", "{report}");
+    }
+    unreachable!("the reports end")
+}
+
+/// The lines of a response, as `framewise explain` prints them.
+fn printed(explained: &Value) -> String {
+    let mut text = format!("{}\n\n", explained["sender"].as_str().expect("a line"));
+    for item in explained["items"].as_array().expect("items") {
+        for line in item["lines"].as_array().expect("lines") {
+            text += line.as_str().expect("a line");
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// What `framewise explain` prints for an input, and its exit code.
+fn command(arguments: &[&str], input: &str) -> (String, i64) {
+    let mut command = framewise(&["explain"]);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let code = output.status.code().expect("it exits");
+    (String::from_utf8(output.stdout).expect("text"), code.into())
+}
+
+/// The lines and the verdict of the page are those of the command line, for any input, side and language.
+#[test]
+fn the_page_decodes_as_the_command_line_does() {
+    let serve = Serve::start(&[]);
+    let mut peer = serve.connect("/explain/ws");
+    let request = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let long = format!("827e0200{}", "5a".repeat(0x200));
+    for input in [
+        HELLO,
+        "0x81 85 37 fa 21 3d\n7F9F4D51 58",
+        UNMASKED,
+        "8885 37",
+        "8a008105",
+        "82fe0005",
+        "88020bad",
+        "8102c3",
+        "01026162 8900 80026364",
+        "f105",
+        &long,
+        request,
+        "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\nrest",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 101 S\r\n\r\nx",
+        "Olá",
+    ] {
+        for from in [None, Some("client"), Some("server")] {
+            for lang in ["en", "pt"] {
+                let mut question = json!({"type": "explain", "input": input, "lang": lang});
+                let mut arguments = vec!["--lang", lang];
+                if let Some(from) = from {
+                    question["from"] = from.into();
+                    arguments.extend(["--from", from]);
+                }
+                let explained = ask(&mut peer, &question);
+                let (text, code) = command(&arguments, input);
+                assert_eq!((printed(&explained), &explained["code"]), (text, &json!(code)));
+                assert_eq!(explained["shortened"], false);
+            }
+        }
+    }
+    // A broken frame with its rule, its clause, its close code, and the bits that break it.
+    let question = json!({"type": "explain", "id": 5, "input": UNMASKED, "from": "client"});
+    let explained = ask(&mut peer, &question);
+    assert_eq!((&explained["type"], &explained["id"]), (&json!("explained"), &json!(5)));
+    let items = explained["items"].as_array().expect("items");
+    let broken = items.iter().find(|item| item["kind"] == "broken").expect("broken");
+    assert_eq!((&broken["section"], &broken["code"]), (&json!("5.1"), &json!(1002)));
+    assert_eq!((&broken["clause"], &broken["places"]), (&json!("5.1-2"), &json!([[8, 9]])));
+}
+
+/// 64 KiB are explained, and one byte more is not. A question that cannot be understood gets an error, and so does an input
+/// that `framewise explain` refuses; the connection stays open.
+#[test]
+fn questions_are_limited_and_faults_are_answered() {
+    let serve = Serve::start(&[]);
+    let mut peer = serve.connect("/explain/ws");
+    let most = "8a00".repeat(32 * 1024);
+    let explained = explain(&mut peer, &most);
+    assert_eq!((&explained["code"], &explained["shortened"]), (&json!(0), &json!(true)));
+    assert_eq!(explained["hex"].as_str().map(str::len), Some(most.len()));
+    let items = explained["items"].as_array().expect("items").len();
+    assert!((900..1_026).contains(&items), "{items}");
+    drop(peer);
+    let mut peer = serve.connect("/explain/ws");
+    for (question, code) in [
+        (json!({"type": "explain", "id": 2, "input": most + "8a"}), "too_long"),
+        (json!({"type": "explain", "id": 2, "input": ""}), "invalid_input"),
+        (json!({"type": "explain", "id": 2, "input": "818"}), "invalid_input"),
+        (json!({"type": "explain", "id": 2, "input": "Olá", "as": "hex"}), "invalid_input"),
+        (json!({"type": "send", "id": 2, "input": "8", "path": "/echo"}), "invalid_input"),
+    ] {
+        let error = ask(&mut peer, &question);
+        assert_eq!((&error["error"]["code"], &error["id"]), (&json!(code), &json!(2)), "{error}");
+    }
+    for question in [
+        json!({"type": "explain", "id": 1}),
+        json!({"type": "explain", "input": "81", "from": "nobody"}),
+        json!({"type": "other"}),
+        json!([]),
+        // No other target, and no path besides the WebSockets of the class.
+        json!({"type": "send", "input": HELLO, "path": "/metrics"}),
+        json!({"type": "send", "input": HELLO, "path": "/explain/ws"}),
+        json!({"type": "send", "input": HELLO, "path": "http://example.org/"}),
+        json!({"type": "send", "input": HELLO, "path": "/echo\r\nX: y"}),
+    ] {
+        let error = ask(&mut peer, &question);
+        assert_eq!(error["error"]["code"], "invalid_question", "{error}");
+    }
+    assert_eq!(ask(&mut peer, &json!({"type": "ping"})), json!({"type": "pong"}));
+}
+
+/// The page is read as slowly as any client that sends much: a question costs as much as the work that it causes.
+#[test]
+fn a_page_has_the_budget_of_a_client() {
+    let (serve, log) = Serve::start_logged(&["--rate", "10"]);
+    let mut peer = serve.connect("/explain/ws");
+    for _ in 0..40 {
+        peer.send(&json!({"type": "ping"}).to_string());
+    }
+    assert!(!line_with(&log, "over its budget").contains("lobby"));
+    let mut busy = serve.connect("/explain/ws");
+    explain(&mut busy, &"8a00".repeat(32 * 1024));
+    line_with(&log, "over its budget");
+}
+
+/// The page is in no room: nobody hears of it, and it hears of nobody.
+#[test]
+fn a_page_is_no_member_of_the_class() {
+    let serve = Serve::start(&[]);
+    let options = Options { presence: true, ..Options::default() };
+    let mut member = Bare::open(serve.address, "/ws/events", options);
+    let mut page = serve.connect("/explain/ws");
+    explain(&mut page, HELLO);
+    let mut raw = serve.connect("/ws");
+    raw.send("oi");
+    // The first that the member hears is the one who has come after the page.
+    assert_eq!(member.json()["type"], "peer_joined");
+    assert_eq!(member.json()["message"], "oi");
+    page.hears_nothing();
+    drop(page);
+    raw.send("tchau");
+    assert_eq!(member.json()["message"], "tchau");
+}
+
+/// The page and its files are there for everybody, in the policy of the other pages. A plain request for the WebSocket is told so.
+#[test]
+fn the_page_is_served() {
+    let serve = Serve::start(&["--token", "segredo"]);
+    let page = serve.http("/explain", "");
+    assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("default-src 'none'"), "{page}");
+    for (path, kind) in [
+        ("/explain.js", "text/javascript"),
+        ("/explain-texts.js", "text/javascript"),
+        ("/explain.css", "text/css"),
+    ] {
+        assert!(serve.http(path, "").contains(&format!("Content-Type: {kind}")), "{path}");
+    }
+    assert!(serve.http("/explain/", "").contains("\r\nLocation: ../explain\r\n"));
+    assert!(serve.http("/explain/ws", "").starts_with("HTTP/1.1 401 "));
+    assert!(serve.http("/explain/ws?token=segredo", "").starts_with("HTTP/1.1 426 "));
+    assert!(serve.http("/explein", "").contains("/explain"));
+}
+
+/// A valid frame comes back as an echo; an unmasked one gets Close 1002 with its rule. Every byte that comes back is labelled.
+#[test]
+fn bytes_are_sent_to_the_server_itself() {
+    let serve = Serve::start(&[]);
+    let mut peer = serve.connect("/explain/ws");
+    let (report, _) = send(&mut peer, HELLO, "/echo");
+    assert_eq!((&report["ended"], &report["written"]), (&json!("quiet"), &json!(11)));
+    let text = printed(&report);
+    assert!(text.contains("HTTP/1.1 101 Switching Protocols") && text.contains("'Echo: Hello'"));
+    assert_eq!((&report["from"], &report["code"]), (&json!("server"), &json!(0)));
+    let request = report["request"].as_str().expect("a request");
+    assert!(request.starts_with("GET /echo HTTP/1.1\r\nHost: 127.0.0.1:"), "{request}");
+
+    let (report, _) = send(&mut peer, UNMASKED, "/");
+    assert_eq!(report["ended"], "closed");
+    let text = printed(&report);
+    assert!(text.contains("1002 'RFC 6455 5.1: a client must mask every frame'"), "{text}");
+    assert!(report["hex"].as_str().expect("digits").contains("88"), "{report}");
+
+    // The others of the room hear what was sent on /ws, and the log has its sender's address.
+    let mut raw = serve.connect("/ws");
+    send(&mut peer, HELLO, "/ws");
+    assert_eq!(raw.text(), "Hello");
+    let (report, _) = send(&mut peer, HELLO, "/ws/events");
+    assert!(printed(&report).contains("invalid_json"), "{report}");
+}
+
+/// One page sends one thing at a time, while its questions are answered. Eight pages can send at once, and no more.
+#[test]
+fn sending_is_limited() {
+    let serve = Serve::start(&[]);
+    let mut pages: Vec<Peer> = (0..9).map(|_| serve.connect("/explain/ws")).collect();
+    let question = json!({"type": "send", "id": 1, "input": HELLO, "path": "/echo"}).to_string();
+    let mut last = pages.pop().expect("nine");
+    for page in &mut pages {
+        page.send(&question);
+        // The bytes have arrived, but the second without further ones is not over.
+        assert!(page.json()["ended"].is_null());
+    }
+    assert_eq!(ask(&mut pages[0], &json!({"type": "ping"})), json!({"type": "pong"}));
+    let busy = ask(&mut pages[0], &serde_json::from_str(&question).expect("JSON"));
+    assert_eq!(busy["error"]["code"], "busy");
+    let full = ask(&mut last, &serde_json::from_str(&question).expect("JSON"));
+    assert_eq!(full["error"]["code"], "too_many");
+    for page in &mut pages {
+        while page.json()["ended"].is_null() {}
+    }
+    // The place of a page that has gone is free as well.
+    let (report, _) = send(&mut last, HELLO, "/echo");
+    assert_eq!(report["ended"], "quiet");
+    let (report, _) = send(&mut pages[0], HELLO, "/echo");
+    assert_eq!(report["ended"], "quiet");
+}
+
+/// At most 64 KiB are shown, and sending ends after five seconds, although the server goes on.
+#[test]
+fn what_comes_back_is_limited() {
+    let serve = Serve::start(&["--rate", "0", "--rate-bytes", "0"]);
+    let mut peer = serve.connect("/explain/ws");
+    // Each message of one byte gets an error of more than a hundred.
+    let many = "818100000000ff".replace("ff", "78").repeat(2_000);
+    let (report, _) = send(&mut peer, &many, "/ws/events");
+    assert_eq!((&report["ended"], &report["shortened"]), (&json!("full"), &json!(true)));
+    assert_eq!(report["hex"].as_str().map(str::len), Some(2 * 64 * 1024));
+
+    // Somebody else in the room talks all the time.
+    let serve = Serve::start(&[]);
+    let mut peer = serve.connect("/explain/ws");
+    let began = Instant::now();
+    let mut raw = Bare::open(serve.address, "/ws", Options::default());
+    let stop = std::thread::spawn(move || {
+        while began.elapsed() < Duration::from_secs(7) {
+            raw.send(&["tick"]);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let (report, count) = send(&mut peer, "8980 00000000", "/ws");
+    assert_eq!(report["ended"], "time");
+    assert!(began.elapsed() >= Duration::from_secs(5) && count > 3);
+    stop.join().expect("it ends");
+}
+
+/// With --token the page needs it, and its connection has it as well. It appears nowhere.
+#[test]
+fn the_token_is_passed_on_and_not_shown() {
+    let serve = Serve::start(&["--token", "segredo"]);
+    let mut peer = serve.connect("/explain/ws?token=segredo");
+    let (report, _) = send(&mut peer, HELLO, "/echo");
+    assert!(printed(&report).contains("'Echo: Hello'"), "{report}");
+    assert!(report["request"].as_str().is_some_and(|head| head.contains("Bearer ***")));
+    assert!(!report.to_string().contains("segredo"));
+}
+
+/// It works on whatever the server listens, and whatever names and origins it allows.
+#[test]
+fn every_kind_of_listener_is_reached() {
+    let base = |host: &'static str| vec!["serve", "--port", "0", "--host", host];
+    let mut cases = vec![base("localhost"), base("0.0.0.0"), base("127.0.0.1"), base("127.0.0.2")];
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        cases.extend([base("::1"), base("::")]);
+    }
+    let mut strict = base("0.0.0.0");
+    strict.extend(["--allow-host", "school.example", "--allow-origin", "https://school.example"]);
+    cases.push(strict);
+    let mut public = base("127.0.0.1");
+    public.extend(["--public-url", "https://school.example/class"]);
+    cases.push(public);
+    for arguments in cases {
+        let mut serve = Serve::start_with(&mut framewise(&arguments));
+        if serve.address.ip().is_unspecified() {
+            let is_v6 = serve.address.is_ipv6();
+            let text = if is_v6 { "::1" } else { "127.0.0.1" };
+            serve.address.set_ip(text.parse().expect("an address"));
+        }
+        let mut peer = serve.connect("/explain/ws");
+        let (report, _) = send(&mut peer, HELLO, "/echo");
+        assert!(printed(&report).contains("'Echo: Hello'"), "{arguments:?} {report}");
+    }
+}
+
+/// The connection counts as the visitor's, and not as one of this machine: by --max-per-ip, and in the log.
+#[test]
+fn the_connection_is_the_visitors() {
+    let proxied = [&SERVE[..], &["--behind-proxy", "127.0.0.1", "--max-per-ip", "1"]].concat();
+    let (serve, log) = Serve::start_logged_with(&mut framewise(&proxied));
+    let visit = |address: &str| {
+        let field = address.to_owned();
+        serve.connect_as("/explain/ws", |request| {
+            request.header("X-Forwarded-For", &field).expect("a field")
+        })
+    };
+    let mut peer = visit("192.0.2.7");
+    // The page itself is the one connection that its address may have.
+    let (report, _) = send(&mut peer, HELLO, "/echo");
+    assert_eq!((&report["ended"], &report["written"]), (&json!("closed"), &json!(0)));
+    assert!(printed(&report).contains("HTTP/1.1 429 "), "{report}");
+    assert!(line_with(&log, "429").contains("192.0.2.7"));
+
+    let proxied = [&SERVE[..], &["--behind-proxy", "127.0.0.1", "--max-per-ip", "2"]].concat();
+    let (serve, log) = Serve::start_logged_with(&mut framewise(&proxied));
+    let visit = |address: &str| {
+        let field = address.to_owned();
+        serve.connect_as("/explain/ws", |request| {
+            request.header("X-Forwarded-For", &field).expect("a field")
+        })
+    };
+    let mut peer = visit("192.0.2.8");
+    let (report, _) = send(&mut peer, HELLO, "/echo");
+    assert!(printed(&report).contains("'Echo: Hello'"), "{report}");
+    assert!(line_with(&log, "path=\"/echo\"").contains("192.0.2.8"));
+    // After its end it does not count any more.
+    let (report, _) = send(&mut peer, HELLO, "/echo");
+    assert!(printed(&report).contains("'Echo: Hello'"), "{report}");
+}
+
+/// Without a proxy, the library counts connections by their addresses, and the server's own count as well.
+#[test]
+fn a_visitor_has_no_more_connections_than_allowed() {
+    let serve = Serve::start(&["--max-per-ip", "1"]);
+    let mut peer = serve.connect("/explain/ws");
+    let (report, _) = send(&mut peer, HELLO, "/echo");
+    assert!(printed(&report).contains("HTTP/1.1 429 "), "{report}");
+    assert_eq!(report["written"], 0);
+}
+
+/// Bytes that look like a request are frames: they reach no page, least of all /metrics.
+#[test]
+fn metrics_cannot_be_reached() {
+    let serve = Serve::start(&[]);
+    let mut peer = serve.connect("/explain/ws");
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let digits: String = request.bytes().map(|byte| format!("{byte:02x}")).collect();
+    for path in ["/", "/echo", "/ws", "/ws/events"] {
+        let (report, _) = send(&mut peer, &digits, path);
+        let text = printed(&report);
+        assert!(text.contains("1002") && !text.contains("framewise_"), "{text}");
+    }
+}
