@@ -113,15 +113,21 @@ async function lesson(lang) {
   // What the other terminal shows: what ana says, and what she has not said.
   const shown = found.map(({ language, body }) => language === 'text' && /^< (.*)$/m.exec(body)?.[1]).filter(Boolean);
   const mended = found.find(({ language, body }) => language === 'js' && body.startsWith('function add(')).body;
-  return { mine, attack, shown, mended };
+  const presence = found.find(({ language, body }) => language === 'js' && body.startsWith("case 'peer_joined':")).body;
+  return { mine, attack, shown, mended, presence };
 }
 
-/** Opens a page of a student from a file, against the server of this check. */
+/** Writes a page that a student has changed. Returns its address. */
+async function save(html) {
+  const path = join(work, 'mine.html');
+  await writeFile(path, html);
+  return pathToFileURL(path).href;
+}
+
+/** Opens the page of a student against the server of this check. */
 async function openOwn(html) {
   assert.ok(html.includes('ws://localhost:8765/ws/events'));
-  const path = join(work, 'mine.html');
-  await writeFile(path, html.replace('ws://localhost:8765/ws/events', server.events));
-  const page = await open(pathToFileURL(path).href);
+  const page = await open(await save(html.replace('ws://localhost:8765/ws/events', server.events)));
   await page.waitForFunction(() => socket.readyState === WebSocket.OPEN);
   return page;
 }
@@ -239,6 +245,20 @@ for (const lang of ['en', 'pt']) {
     await hears(ana, `caio: ${JSON.parse(attack).message}`);
     assert.equal(await ana.locator('#chat img').count(), 0);
     caio.stop();
+    return [ana];
+  };
+  checks[`${lang}/09: page.html shows who comes and goes, as the exercise says`] = async () => {
+    const { presence } = await lesson(lang);
+    const html = await readFile(PAGE, 'utf8');
+    const [socket, cases] = ['new WebSocket(address)', "      case 'joined':\n"];
+    assert.ok(html.includes(socket) && html.includes(cases));
+    const changed = html.replace(socket, "new WebSocket(address, 'framewise.classroom')").replace(cases, presence + cases);
+    const ana = await visit(await save(changed), 'ana');
+    const caio = terminal(server.events, '{"type": "join", "room": "7a", "name": "caio"}');
+    const [, gone, here] = /\? '([^']+)' : '([^']+)'/.exec(presence);
+    await hears(ana, `caio ${here}.`);
+    caio.stop();
+    await hears(ana, `caio ${gone}.`);
     return [ana];
   };
 }
