@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use framewise::ClientRequest;
+use framewise::lang::Lang;
 use framewise::protocol::violation::Violation;
 use serde_json::{Value, json};
 use support::bare::{Bare, Options};
@@ -438,7 +439,7 @@ fn a_message_is_followed_to_its_receivers() {
     assert_eq!(receivers(&viewer, &of_bia), [ana]);
 }
 
-/// Each broken rule of frames is shown with its clause and close code, and the page has words for it in both languages.
+/// Each broken rule of frames is shown with its clause and close code, and with words in both languages.
 #[test]
 fn a_violation_is_shown_with_its_rule_clause_and_code() {
     let serve = Serve::start(&["--wire"]);
@@ -461,6 +462,8 @@ fn a_violation_is_shown_with_its_rule_clause_and_code() {
         assert_eq!(broken["code"], violation.code(), "{broken}");
         assert_eq!(broken["section"], format!("RFC 6455 {}", violation.section()), "{broken}");
         assert_eq!(broken["places"], places, "{broken}");
+        let both = [Lang::En, Lang::Pt].map(|lang| violation.text_in(lang));
+        assert_eq!(broken["text"], json!(both), "{broken}");
         let close = viewer.wait(|event| {
             event["c"] == frame["c"] && event["opcode"] == "close" && event["d"] == "out"
         });
@@ -475,9 +478,9 @@ fn a_violation_is_shown_with_its_rule_clause_and_code() {
     assert_eq!((&head["broken"]["code"], head["broken"].get("clause")), (&json!(426), None));
     let both = &head["broken"]["text"];
     assert!(both[0] != both[1] && both[0].is_string(), "{both}");
-    let texts = include_str!("../web/wire-texts.js");
     for violation in Violation::ALL {
-        assert!(texts.contains(&format!("\n  {violation:?}: [")), "{violation:?}");
+        let (en, pt) = (violation.text_in(Lang::En), violation.text_in(Lang::Pt));
+        assert!(!en.is_empty() && !pt.is_empty() && en != pt, "{violation:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 // sent is only ever put into text nodes. The server has decoded everything.
 
 import { say } from './texts.js';
-import { fields, rules } from './wire-texts.js';
+import { fields } from './wire-texts.js';
 
 /** Bytes of a payload in one row, and rows that are drawn. */
 const [ROW, MAX_ROWS] = [16, 8];
@@ -24,8 +24,8 @@ function button(className, onClick, ...content) {
 const pairs = (hex) => hex?.match(/../g) ?? [];
 const inLang = (lang, [pt, en]) => (lang === 'pt' ? pt : en);
 
-/** The text of a broken rule: of the page, or else of the server. */
-export const ruleText = (lang, { rule, text }) => inLang(lang, rules[rule] ?? [text[1], text[0]]);
+/** The text of a broken rule, which the server sends in English and Portuguese. */
+export const ruleText = (lang, { text: [en, pt] }) => inLang(lang, [pt, en]);
 
 /** The class of a field, which is its colour. */
 const CLASSES = { FIN: 'fin', opcode: 'opcode', MASK: 'mask', 'masking key': 'key' };

@@ -1,4 +1,5 @@
-// The texts of the wire page, Portuguese beside English: its words, what each field is for, and what each rule forbids.
+// The texts of the wire page, Portuguese beside English: its words, and what each field is for. The texts of broken rules
+// come with the events.
 import { texts } from './texts.js';
 
 Object.assign(texts, {
@@ -100,28 +101,4 @@ export const fields = {
   'sec-websocket-protocol': ['Sec-WebSocket-Protocol: os subprotocolos que o cliente fala; na resposta, o que o servidor escolheu.', 'Sec-WebSocket-Protocol: the subprotocols that the client speaks; in the response, the one that the server chose.', '§11.3.4'],
   'sec-websocket-extensions': ['Sec-WebSocket-Extensions: as extensões que o cliente oferece. Sem este campo na resposta, nenhuma vale.', 'Sec-WebSocket-Extensions: the extensions that the client offers. Without this field in the response there is none.', '§9.1, §11.3.2'],
   other: ['Um campo de HTTP que não é do WebSocket. Senhas, cookies e tokens aparecem como asteriscos.', 'A field of HTTP that is not about WebSocket. Passwords, cookies and tokens are shown as asterisks.', 'RFC 9110'],
-};
-
-/** The rules that can be broken, in Portuguese and English, by their names in the code. */
-export const rules = {
-  ReservedBits: ['os bits RSV são 0 quando não há extensão', 'RSV bits must be 0 without an extension'],
-  ReservedOpcode: ['opcode reservado', 'reserved opcode'],
-  UnmaskedFrame: ['um cliente mascara todos os frames', 'a client must mask every frame'],
-  MaskedFrame: ['um servidor não mascara nenhum frame', 'a server must not mask a frame'],
-  LengthNotMinimal: ['o tamanho usa o menor número de bytes possível', 'the length must use the fewest bytes'],
-  LengthTopBit: ['o bit mais alto de um tamanho de 64 bits é 0', 'the top bit of a 64-bit length must be 0'],
-  FragmentedControl: ['um frame de controle não é fragmentado', 'a control frame must not be fragmented'],
-  ControlTooLong: ['um frame de controle tem no máximo 125 bytes', 'a control frame has at most 125 bytes'],
-  NothingToContinue: ['uma continuação sem mensagem para continuar', 'continuation without a message to continue'],
-  MessageInterrupted: ['uma mensagem nova antes do fim da anterior', 'new message before the last one ended'],
-  InvalidUtf8: ['texto é UTF-8 válido', 'text must be valid UTF-8'],
-  TruncatedCloseCode: ['o corpo de um Close começa com um código de 2 bytes', 'a close body starts with a 2-byte code'],
-  InvalidCloseCode: ['este código de fechamento não pode ser enviado', 'this close code must not be sent'],
-  InvalidCloseReason: ['o motivo de um Close é UTF-8 válido', 'a close reason must be valid UTF-8'],
-  MessageTooBig: ['a mensagem é maior que o limite', 'message larger than the limit'],
-  TooManyFragments: ['a mensagem tem mais fragmentos que o limite', 'more fragments than the limit'],
-  OutputLimit: ['o limite de saída foi atingido: o cliente lê devagar demais', 'output limit reached, the peer reads too slowly'],
-  MessageMemory: ['não há memória para esta mensagem', 'no memory left for this message'],
-  OutputMemory: ['não há memória, e o cliente lê devagar demais', 'no memory left, the peer reads too slowly'],
-  PingUnanswered: ['nenhum pong chegou a tempo', 'no pong in time'],
 };

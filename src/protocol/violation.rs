@@ -122,14 +122,17 @@ impl Violation {
         self.row().text
     }
 
+    /// Returns the rule in a few words, without its section, for people who read `lang`.
+    pub fn text_in(self, lang: Lang) -> &'static str {
+        match lang {
+            Lang::En => self.row().text,
+            Lang::Pt => self.row().portuguese,
+        }
+    }
+
     /// Returns the rule in a few words, with its section, for people who read `lang`. In English, this is what `Display` writes.
     pub fn describe(self, lang: Lang) -> String {
-        let row = self.row();
-        let text = match lang {
-            Lang::En => row.text,
-            Lang::Pt => row.portuguese,
-        };
-        format!("RFC 6455 {}: {text}", row.section)
+        format!("RFC 6455 {}: {}", self.section(), self.text_in(lang))
     }
 
     /// Returns the reason of the Close frame: ASCII, at most 123 bytes (§5.5.1).

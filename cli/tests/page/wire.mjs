@@ -190,7 +190,7 @@ const checks = {
     socket.write(Buffer.from('810548656c6c6f', 'hex'));
     const broken = wire.locator('.chip.broken.in');
     await broken.filter({ hasText: '✖ 1002' }).click();
-    await shown(wire, 'Regra violada: um cliente mascara todos os frames');
+    await shown(wire, 'Regra violada: um cliente deve mascarar cada frame');
     await shown(wire, 'RFC 6455 §5.1 cláusula §5.1-2 · Close 1002');
     assert.equal(await wire.locator('#parts .field.wrong').textContent(), '0✖ MASK');
     await chip(wire, '▼ close', '1002').waitFor();

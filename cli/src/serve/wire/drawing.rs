@@ -176,15 +176,16 @@ fn is_zero_u64(count: &u64) -> bool {
 }
 
 impl Broken {
-    /// Describes a rule of frames and messages. Its texts are English; the page has the Portuguese ones.
+    /// Describes a rule of frames and messages.
     pub fn violation(violation: Violation) -> Broken {
-        let text = violation.text().to_owned();
+        let both =
+            |of: &dyn Fn(Lang) -> &'static str| (of(Lang::En).to_owned(), of(Lang::Pt).to_owned());
         Broken {
             rule: name_of(&violation),
             section: format!("RFC 6455 {}", violation.section()),
             clause: Some(violation.clause()),
             code: violation.code(),
-            text: (text.clone(), text),
+            text: both(&|lang| violation.text_in(lang)),
             found: None,
             fix: None,
             limit: violation.section() == "10.4",
