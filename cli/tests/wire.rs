@@ -4,6 +4,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use framewise::ClientRequest;
 use framewise::lang::Lang;
@@ -84,12 +85,15 @@ impl Viewer {
 
     /// Reads until there is an event like this. Returns the first one.
     fn wait(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
-        loop {
+        // Other events may come without end.
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
             if let Some(found) = self.events.iter().find(|event| is_it(event)) {
                 return found.clone();
             }
             self.read();
         }
+        panic!("no such event among {}", self.events.len());
     }
 
     /// Reads until a frame has this text in this direction.
