@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use support::framewise;
+use support::{HELLO, framewise};
 
 /// Runs `framewise explain` with some bytes as its input.
 fn explain(arguments: &[&str], input: &[u8]) -> Output {
@@ -22,8 +22,6 @@ fn explain(arguments: &[&str], input: &[u8]) -> Output {
 fn printed(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("text")
 }
-
-const HELLO: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
 
 /// RFC 6455 §5.7: the masked "Hello", as digits and as bytes, from the standard input, a file and the command line.
 #[test]

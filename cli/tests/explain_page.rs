@@ -5,6 +5,7 @@ mod support;
 
 use std::io::Write;
 use std::process::Stdio;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -276,16 +277,19 @@ fn what_comes_back_is_limited() {
     let mut peer = serve.connect("/explain/ws");
     let began = Instant::now();
     let mut raw = Bare::open(serve.address, "/ws", Options::default());
-    let stop = std::thread::spawn(move || {
-        while began.elapsed() < Duration::from_secs(7) {
+    let (stop, stopped) = channel::<()>();
+    let talker = std::thread::spawn(move || {
+        // A message every 50 ms: often enough that sending never ends for silence, and too seldom to fill 64 KiB.
+        let pause = Duration::from_millis(50);
+        while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
             raw.send(&["tick"]);
-            std::thread::sleep(Duration::from_millis(50));
         }
     });
     let (report, count) = send(&mut peer, "8980 00000000", "/ws");
     assert_eq!(report["ended"], "time");
     assert!(began.elapsed() >= Duration::from_secs(5) && count > 3);
-    stop.join().expect("it ends");
+    drop(stop);
+    talker.join().expect("it ends");
 }
 
 /// With --token the page needs it, and its connection has it as well. It appears nowhere.

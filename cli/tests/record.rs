@@ -4,12 +4,13 @@ mod support;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use support::{KEY, PATIENCE, SERVE, Serve, framewise, handshake, line_with};
+use support::{
+    HELLO, KEY, PATIENCE, SERVE, Serve, framewise, handshake, line_with, open, read_until,
+};
 
 /// Returns the path of a file that does not exist yet.
 fn new_file(name: &str) -> PathBuf {
@@ -48,28 +49,6 @@ fn all(lines: &[Value], connection: u64, event: &str) -> Vec<u8> {
     let of_it = lines.iter().filter(|line| line["connection"] == connection);
     of_it.filter(|line| line["event"] == event).flat_map(bytes).collect()
 }
-
-/// A client that sends these bytes as they are.
-fn open(serve: &Serve, bytes: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(serve.address).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    stream.set_nodelay(true).expect("a socket");
-    stream.write_all(bytes).expect("a socket");
-    stream
-}
-
-/// Reads until what was read ends with `end`.
-fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
-    let mut read = Vec::new();
-    while !read.ends_with(end) {
-        let mut byte = [0];
-        assert_eq!(stream.read(&mut byte).expect("a socket"), 1, "{}", read.escape_ascii());
-        read.push(byte[0]);
-    }
-    read
-}
-
-const HELLO: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
 
 /// Waits until so many connections were closed in a recording.
 fn wait_for_closed(path: &Path, count: usize) {

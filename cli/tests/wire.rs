@@ -11,10 +11,7 @@ use framewise::lang::Lang;
 use framewise::protocol::violation::Violation;
 use serde_json::{Value, json};
 use support::bare::{Bare, Options};
-use support::{KEY, PATIENCE, Peer, Serve, handshake, line_with};
-
-/// The frame of §5.7: a masked text message with "Hello".
-const HELLO: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+use support::{HELLO, KEY, PATIENCE, Peer, Serve, handshake, line_with, open, read_until};
 
 fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).expect("a status line")
@@ -26,26 +23,6 @@ fn ask(serve: &Serve, path: &str, fields: &str) -> String {
     let mut stream = open(serve, format!("{}\r\n{fields}\r\n", request.trim_end()).as_bytes());
     let head = read_until(&mut stream, b"\r\n\r\n");
     String::from_utf8(head).expect("text")
-}
-
-/// A client that sends these bytes as they are.
-fn open(serve: &Serve, bytes: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(serve.address).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    stream.set_nodelay(true).expect("a socket");
-    stream.write_all(bytes).expect("a socket");
-    stream
-}
-
-/// Reads until what was read ends with `end`.
-fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
-    let mut read = Vec::new();
-    while !read.ends_with(end) {
-        let mut byte = [0];
-        assert_eq!(stream.read(&mut byte).expect("a socket"), 1, "{}", read.escape_ascii());
-        read.push(byte[0]);
-    }
-    read
 }
 
 /// An open wire page.

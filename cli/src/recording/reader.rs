@@ -58,7 +58,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// One line for the person who has named the file: it cannot be read, or it is no recording.
+    /// The file cannot be read, or is not a recording. The error is one line that names it.
     pub fn open(name: &str, lang: Lang) -> Result<Reader, String> {
         let input: Box<dyn BufRead> = match name {
             "-" => Box::new(BufReader::new(io::stdin())),

@@ -84,7 +84,7 @@ impl<K: Copy + Eq + Hash> Recorder<K> {
     ///
     /// # Errors
     ///
-    /// One line for the person who has named the file.
+    /// The file cannot be created, or exists already. The error is one line that names it.
     pub fn start(
         path: &Path,
         limit: u64,

@@ -84,7 +84,7 @@ enum Place {
     Head,
     /// In lines whose end is unknown.
     Lines,
-    /// In the body of a response, of which so many bytes are left.
+    /// In the body of a response. The number is how many bytes of it are still to come.
     Body(u64, Quotes),
     /// In bytes that cannot be understood.
     Hidden,

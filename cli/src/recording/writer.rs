@@ -113,7 +113,7 @@ impl<W: Write> Writer<W> {
                 Ok(item) => item,
                 Err(TryRecvError::Disconnected) => return Ok(()),
                 Err(TryRecvError::Empty) => {
-                    // Whoever follows the file sees what has happened so far.
+                    // Write what is buffered before waiting, so that a reader of the file sees every event so far.
                     self.flush()?;
                     let Ok(item) = items.recv() else { return Ok(()) };
                     item

@@ -56,7 +56,7 @@ pub struct Step {
 pub enum Action {
     Open,
     Send(Vec<u8>),
-    /// The server has sent so many answers by now.
+    /// By now, the recorded server had sent this many answers on the connection.
     Due(usize),
     Close,
 }

@@ -79,6 +79,29 @@ pub const SERVE: [&str; 5] = ["serve", "--host", "127.0.0.1", "--port", "0"];
 /// A key of sixteen bytes, as it should be.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
+/// RFC 6455 §5.7: a masked text frame with "Hello".
+pub const HELLO: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+
+/// Connects a client that sends these bytes as they are.
+pub fn open(serve: &Serve, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(serve.address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    stream.set_nodelay(true).expect("a socket");
+    stream.write_all(bytes).expect("a socket");
+    stream
+}
+
+/// Reads until what was read ends with `end`.
+pub fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
+    let mut read = Vec::new();
+    while !read.ends_with(end) {
+        let mut byte = [0];
+        assert_eq!(stream.read(&mut byte).expect("a socket"), 1, "{}", read.escape_ascii());
+        read.push(byte[0]);
+    }
+    read
+}
+
 impl Serve {
     /// Starts on a free port of 127.0.0.1.
     pub fn start(arguments: &[&str]) -> Serve {

@@ -34,7 +34,7 @@ const MAX_CLEAR: usize = 4_096;
 /// What some bytes mean.
 #[derive(Clone, Debug, Serialize)]
 pub struct Explained {
-    /// Who has sent the bytes.
+    /// The side that sent the bytes.
     from: Side,
     /// The first line of `framewise explain`.
     sender: &'static str,
