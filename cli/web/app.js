@@ -256,7 +256,7 @@ async function lost({ code, reason, wasOpen }) {
     return;
   }
   const refusal = await connection.refusal(lang);
-  if (!refusal || connection.state !== 'lost') return;
+  if (!refusal) return;
   // The server may have been restarted between the WebSocket and the question what became of it.
   if (refusal.status === 426 && connection.failures < 2) return;
   refused = true;
@@ -324,7 +324,7 @@ $('join').addEventListener('submit', (submit) => {
 $('token-form').addEventListener('submit', (submit) => {
   submit.preventDefault();
   tab.set('token', $('token').value);
-  connection.connect();
+  connection.reconnect();
 });
 
 $('toggle').addEventListener('click', () => (connection.wanted ? connection.disconnect() : connection.connect()));

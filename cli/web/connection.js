@@ -63,6 +63,12 @@ export class Connection extends EventTarget {
     this.#become('disconnected');
   }
 
+  /** Connects to the address as it is now. What became of earlier attempts no longer matters. */
+  reconnect() {
+    this.disconnect();
+    this.connect();
+  }
+
   /** Whether anything is there that a press of the button would end. */
   get wanted() {
     return this.#wanted;
@@ -76,15 +82,17 @@ export class Connection extends EventTarget {
   }
 
   /** Asks the server why the last attempt failed, because browsers do not tell. The text is empty if it is not the server
-      that answers, but a proxy. */
+      that answers, but a proxy. Returns null if nothing answers, or if the page has meanwhile connected again or left. */
   async refusal(lang) {
+    const attempt = this.#attempt;
     const url = this.#url();
     url.protocol = url.protocol === 'wss:' ? 'https:' : 'http:';
-    url.searchParams.set('failed', this.#attempt);
+    url.searchParams.set('failed', attempt);
     try {
       const answer = await fetch(url, { headers: { 'Accept-Language': lang }, signal: AbortSignal.timeout(ANSWER_WITHIN) });
       const isOurs = answer.headers.has('Content-Language') && /^text\/plain/.test(answer.headers.get('Content-Type'));
-      return { status: answer.status, text: isOurs ? (await answer.text()).trim() : '' };
+      const text = isOurs ? (await answer.text()).trim() : '';
+      return this.state === 'lost' && this.#attempt === attempt ? { status: answer.status, text } : null;
     } catch {
       return null;
     }

@@ -526,8 +526,7 @@ $('path').addEventListener('change', () => explained && show());
 $('token-form').addEventListener('submit', (submit) => {
   submit.preventDefault();
   tab.set('token', $('token').value);
-  connection.disconnect();
-  connection.connect();
+  connection.reconnect();
 });
 $('lang').addEventListener('click', () => {
   lang = lang === 'pt' ? 'en' : 'pt';
@@ -554,7 +553,7 @@ connection.addEventListener('state', async ({ detail }) => {
   showReceived();
   if (detail?.wasOpen) return;
   const refusal = await connection.refusal(lang);
-  if (!refusal || connection.state !== 'lost') return;
+  if (!refusal) return;
   if (refusal.status === 401) {
     showProblem(say(lang, tab.get('token') ? 'tokenWrong' : 'tokenNeeded'));
     connection.disconnect();

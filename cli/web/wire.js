@@ -431,7 +431,7 @@ connection.addEventListener('state', async ({ detail }) => {
   }
   if (connection.state !== 'lost' || detail.wasOpen) return;
   const refusal = await connection.refusal(lang);
-  if (!refusal || connection.state !== 'lost') return;
+  if (!refusal) return;
   if (refusal.status === 426 && connection.failures < 2) return;
   if (refusal.status === 401) showProblem(say(lang, tab.get(STORE) ? 'wireTokenWrong' : 'wireTokenNeeded'));
   else showProblem(refusal.text || say(lang, 'proxyAnswered', refusal.status));
@@ -491,7 +491,7 @@ addEventListener('hashchange', openLink);
 $('token-form').addEventListener('submit', (submit) => {
   submit.preventDefault();
   tab.set(STORE, $('token').value);
-  connection.connect();
+  connection.reconnect();
 });
 
 $('lang').addEventListener('click', () => {

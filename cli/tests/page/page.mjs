@@ -641,7 +641,7 @@ const checks = {
       assert.equal(await page.inputValue('#name'), '', 'the name is forgotten');
       await page.fill('#token', 'outro');
       await page.keyboard.press('Enter');
-      await page.locator('#token-form').waitFor();
+      await page.locator('#problem', { hasText: 'Este token não é' }).waitFor();
       await page.fill('#token', 'segredo');
       await page.keyboard.press('Enter');
       await state(page, 'connected');
@@ -797,6 +797,22 @@ const checks = {
     await say(page, 'bem-vinda');
     await chat(stranger, 'bem-vinda');
     return [page, stranger];
+  },
+  async 'a token that is entered while the page still tries another one is the one that counts'() {
+    const port = server.port;
+    await stop(server);
+    server = await serve(port, '--token', 'segredo');
+    proxy = await proxyTo(port);
+    const page = await visit({ at: proxy.url, becomes: 'disconnected' });
+    proxy.holdNew();
+    for (const token of ['outro', 'segredo']) {
+      await page.fill('#token', token);
+      await page.keyboard.press('Enter');
+      assert.equal(await stateNow(page), 'connecting');
+    }
+    proxy.thaw();
+    await state(page, 'connected');
+    return [page];
   },
   async 'a room that cannot be is said so'() {
     const page = await visit({ path: '/?room=%00', lang: 'en', becomes: 'disconnected' });
