@@ -1,33 +1,16 @@
 // The page that explains bytes, as a student uses it: node explain.mjs FRAMEWISE CHROMIUM FOLDER-FOR-SCREENSHOTS [PART-OF-A-NAME]
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
+import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { AxeBuilder } from '@axe-core/playwright';
 import { chromium } from 'playwright-core';
+import { run, startServer, stop, watch } from './support.mjs';
 
-const [framewise, executablePath, folder, part = ''] = process.argv.slice(2);
+const [framewise, executablePath, folder, part] = process.argv.slice(2);
 
 const HELLO = '818537fa213d7f9f4d5158';
 
-async function serve(...more) {
-  const process_ = spawn(framewise, ['serve', '--host', '127.0.0.1', '--port', '0', ...more], { stdio: ['ignore', 'pipe', 'ignore'] });
-  for await (const line of createInterface({ input: process_.stdout })) {
-    const url = /http:\/\/\S+/.exec(line)?.[0];
-    if (url) {
-      process_.stdout.resume();
-      return { url, process: process_ };
-    }
-  }
-  throw new Error('the server did not start');
-}
-
-async function stop(server) {
-  const ended = once(server.process, 'exit');
-  server.process.kill('SIGTERM');
-  await ended;
-}
+const serve = (...options) => startServer(framewise, 0, ...options);
 
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
 let server = await serve();
@@ -35,16 +18,7 @@ let server = await serve();
 /** Opens the page, and reports what must never happen on it. */
 async function visit({ path = '/explain', lang = 'en', at = server.url, waits = true, ...options } = {}) {
   const context = await browser.newContext({ locale: lang, ...options });
-  const page = await context.newPage();
-  page.faults = [];
-  page.on('console', (message) => {
-    if (/Content Security Policy|Refused to/.test(message.text())) page.faults.push(message.text());
-  });
-  page.on('pageerror', (error) => page.faults.push(String(error)));
-  page.on('request', (request) => {
-    const url = new URL(request.url());
-    if (url.host !== new URL(at).host) page.faults.push(`asked ${url}`);
-  });
+  const page = watch(await context.newPage(), at);
   await page.goto(new URL(path, at).href);
   if (waits) await verdict(page, 0);
   return page;
@@ -76,7 +50,7 @@ const checks = {
     const rows = await page.locator('#bits .field pre').textContent();
     for (const row of ['7f 9f 4d 51 58', '37 fa 21 3d 37', '48 65 6c 6c 6f', "'Hello'"]) assert.ok(rows.includes(row), rows);
     await isAccessible(page);
-    return page;
+    return [page];
   },
   async 'pasted digits and requests get the verdict of the command line'() {
     const page = await visit();
@@ -99,7 +73,7 @@ const checks = {
     }
     await page.fill('#input', '818');
     await page.locator('#problem', { hasText: '3 hexadecimal digits' }).waitFor();
-    return page;
+    return [page];
   },
   async 'the text of a message becomes a frame'() {
     const page = await visit();
@@ -107,7 +81,7 @@ const checks = {
     await page.fill('#input', 'Olá, turma!');
     await page.locator('#bits .field pre', { hasText: 'Olá, turma!' }).waitFor();
     assert.equal(await page.inputValue('#payload'), 'Olá, turma!');
-    return page;
+    return [page];
   },
   async 'a bit that is clicked breaks a rule, and a second click mends it'() {
     const page = await visit();
@@ -124,7 +98,7 @@ const checks = {
     await bit(page, 1).click();
     await verdict(page, 0);
     await digits(page, HELLO);
-    return page;
+    return [page];
   },
   async 'the keyboard alone moves and flips'() {
     const page = await visit();
@@ -141,7 +115,7 @@ const checks = {
     await page.keyboard.press('End');
     assert.equal(await page.evaluate(() => document.activeElement.dataset.at), '87');
     assert.equal(await page.locator('#bits [data-at][tabindex="0"]').count(), 1);
-    return page;
+    return [page];
   },
   async 'a link shows the same again, and the server never sees it'() {
     const page = await visit();
@@ -158,7 +132,7 @@ const checks = {
     await verdict(other, 3);
     assert.equal(await other.textContent('#command'), 'framewise explain --from client 810548656c6c6f');
     await other.context().close();
-    return page;
+    return [page];
   },
   async 'the stepper has every field, and the three forms of the length'() {
     const page = await visit();
@@ -193,7 +167,7 @@ const checks = {
     await digits(page, `82fe007e00000000${'61'.repeat(126)}`);
     await verdict(page, 0);
     assert.match(await page.textContent('#stepper-problem'), /125/);
-    return page;
+    return [page];
   },
   async 'one frame of several is changed, and the others stay'() {
     const page = await visit();
@@ -203,7 +177,7 @@ const checks = {
     await page.selectOption('#opcode', '10');
     await digits(page, '018337fa213d7f9f4d8a8037fa213d808237fa213d5b95');
     await verdict(page, 0);
-    return page;
+    return [page];
   },
   async 'a valid frame is echoed, and an unmasked one is closed with its rule'() {
     const page = await visit();
@@ -218,7 +192,7 @@ const checks = {
     assert.match(await page.textContent('#received-bits'), /1002 'RFC 6455 5\.1: a client must mask every frame'/);
     await isAccessible(page);
     await page.screenshot({ path: join(folder, 'explain.png'), fullPage: true });
-    return page;
+    return [page];
   },
   async 'in Portuguese'() {
     const page = await visit({ lang: 'pt-BR' });
@@ -230,7 +204,7 @@ const checks = {
     assert.equal(await page.textContent('#output'), stdout.replace(/\n$/, ''));
     await page.click('#lang');
     await page.locator('#verdict', { hasText: 'From the client:' }).waitFor();
-    return page;
+    return [page];
   },
   async 'a server with a token asks for it, and the bytes are sent with it'() {
     const withToken = await serve('--token', 'segredo');
@@ -247,7 +221,7 @@ const checks = {
     assert.match(await page.textContent('#received-bits'), /'Echo: Hello'/);
     assert.doesNotMatch(await page.content(), /segredo/);
     await stop(withToken);
-    return page;
+    return [page];
   },
   async 'copies digits, link and command'() {
     const page = await visit({ permissions: ['clipboard-read', 'clipboard-write'] });
@@ -257,7 +231,7 @@ const checks = {
       await page.locator('#copied', { hasText: 'Copied' }).waitFor();
       assert.equal(await page.evaluate(() => navigator.clipboard.readText()), text);
     }
-    return page;
+    return [page];
   },
   async 'no text is missing, and a telephone has no sideways scrolling'() {
     const page = await visit({ viewport: { width: 360, height: 740 } });
@@ -271,24 +245,13 @@ const checks = {
     await page.locator('#bits [data-kind="head"]').first().waitFor();
     assert.equal(await page.isVisible('#no-frame'), true);
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
-    return page;
+    return [page];
   },
 };
 
-let [passed, failed] = [0, 0];
-for (const [name, check] of Object.entries(checks).filter(([name]) => name.includes(part))) {
-  try {
-    const page = await check();
-    assert.deepEqual(page.faults, []);
-    await page.context().close();
-    passed += 1;
-    console.log(`ok      ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`FAILED  ${name}\n${error.stack}`);
-  }
-}
+await run(checks, {
+  part,
+  after: () => Promise.all(browser.contexts().map((context) => context.close())),
+});
 await browser.close();
 await stop(server);
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed ? 1 : 0;

@@ -1,42 +1,27 @@
 // The lessons in Chromium, as a class reads them: node lessons.mjs FRAMEWISE CHROMIUM FOLDER-FOR-SCREENSHOTS [PART-OF-A-NAME]
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { AxeBuilder } from '@axe-core/playwright';
 import { chromium } from 'playwright-core';
+import { run, startServer, stop, watch } from './support.mjs';
 
-const [framewise, executablePath, folder, only] = process.argv.slice(2);
+const [framewise, executablePath, folder, part] = process.argv.slice(2);
 const files = new URL('../../../docs/lessons/files/', import.meta.url);
 
 // By this name the server is on another machine, as far as the browser is concerned.
 const NAME = 'class.example';
-const server = spawn(framewise, ['serve', '--lessons', '--host', '127.0.0.1', '--port', '0', '--allow-host', NAME], {
-  stdio: ['ignore', 'pipe', 'ignore'],
-});
-let lessons;
-for await (const line of createInterface({ input: server.stdout })) {
-  lessons ??= /http:\S+\/lessons$/.exec(line)?.[0];
-  if (lessons) break;
-}
-server.stdout.resume();
-const { origin, port } = new URL(lessons);
+const server = await startServer(framewise, 0, '--lessons', '--allow-host', NAME);
+const { origin, port } = new URL(server.url);
 
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', `--host-resolver-rules=MAP ${NAME} 127.0.0.1`] });
 
 /** A visitor who opens a path below /lessons, in Portuguese by default. What must never happen is in `faults`. */
 async function visit(path = '', { at = origin, lang = 'pt-BR', ...options } = {}) {
   const context = await browser.newContext({ locale: lang, ...options });
-  const page = await context.newPage();
-  page.faults = [];
+  const page = watch(await context.newPage(), at);
   page.on('console', (message) => {
     if (message.type() === 'error') page.faults.push(message.text());
-  });
-  page.on('pageerror', (error) => page.faults.push(String(error)));
-  page.on('request', (request) => {
-    if (new URL(request.url()).host !== new URL(at).host) page.faults.push(`asked ${request.url()}`);
   });
   const response = await page.goto(`${at}/lessons${path}`);
   assert.equal(response.status(), 200, path);
@@ -189,22 +174,9 @@ print(base64.b64encode(hashlib.sha1(text.encode()).digest()).decode())`);
   },
 };
 
-let [passed, failed] = [0, 0];
-for (const [name, check] of Object.entries(checks)) {
-  if (only && !name.includes(only)) continue;
-  try {
-    for (const page of (await check()) ?? []) assert.deepEqual(page.faults, []);
-    console.log(`ok     ${name}`);
-    passed += 1;
-  } catch (error) {
-    console.log(`FAILED ${name}: ${error.stack}`);
-    failed += 1;
-  }
-  await Promise.all(browser.contexts().map((context) => context.close()));
-}
+await run(checks, {
+  part,
+  after: () => Promise.all(browser.contexts().map((context) => context.close())),
+});
 await browser.close();
-const ended = once(server, 'exit');
-server.kill('SIGTERM');
-await ended;
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
+await stop(server);

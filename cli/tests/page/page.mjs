@@ -1,35 +1,15 @@
 // The classroom page, as a class uses it: node page.mjs FRAMEWISE CHROMIUM FOLDER-FOR-SCREENSHOTS [PART-OF-A-NAME]
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { AxeBuilder } from '@axe-core/playwright';
 import { chromium } from 'playwright-core';
+import { run, startServer, stop, watch } from './support.mjs';
 
-const [framewise, executablePath, folder] = process.argv.slice(2);
+const [framewise, executablePath, folder, part] = process.argv.slice(2);
 
-/** Starts the server on a port, a free one by default, and waits until it listens. */
-async function serve(port = 0, ...more) {
-  const process_ = spawn(framewise, ['serve', '--host', '127.0.0.1', '--port', String(port), '--lang', 'pt', ...more], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  for await (const line of createInterface({ input: process_.stdout })) {
-    const url = /http:\/\/\S+/.exec(line)?.[0];
-    if (url) {
-      process_.stdout.resume();
-      return { url, port: Number(new URL(url).port), process: process_ };
-    }
-  }
-  throw new Error('the server did not start');
-}
-
-async function stop(server) {
-  const ended = once(server.process, 'exit');
-  server.process.kill('SIGTERM');
-  await ended;
-}
+const serve = (port = 0, ...options) => startServer(framewise, port, '--lang', 'pt', ...options);
 
 /** A TCP proxy in front of a server, which can stop forwarding without closing anything. */
 async function proxyTo(port) {
@@ -84,16 +64,7 @@ let proxy;
 async function visit({ at = server.url, path = '/', lang = 'pt-BR', name, becomes = 'connected', init, clock, ...options } = {}) {
   const context = await browser.newContext({ locale: lang, ...options });
   if (init) await context.addInitScript(init);
-  const page = await context.newPage();
-  page.faults = [];
-  page.on('console', (message) => {
-    if (/Content Security Policy|Refused to/.test(message.text())) page.faults.push(message.text());
-  });
-  page.on('pageerror', (error) => page.faults.push(String(error)));
-  page.on('request', (request) => {
-    const url = new URL(request.url());
-    if (url.protocol !== 'data:' && url.host !== new URL(at).host) page.faults.push(`asked ${url}`);
-  });
+  const page = watch(await context.newPage(), at);
   page.socket = new Promise((resolve) => page.once('websocket', resolve));
   if (clock) await page.clock.install();
   await page.goto(new URL(path, at).href);
@@ -840,25 +811,16 @@ const checks = {
   },
 };
 
-let [passed, failed] = [0, 0];
-const only = process.argv[5];
-for (const [name, check] of Object.entries(checks)) {
-  if (only && !name.includes(only)) continue;
-  server = await serve();
-  try {
-    const pages = await check();
-    for (const page of pages) assert.deepEqual(page.faults, []);
-    console.log(`ok     ${name}`);
-    passed += 1;
-  } catch (error) {
-    console.log(`FAILED ${name}: ${error.stack}`);
-    failed += 1;
-  }
-  await Promise.all(browser.contexts().map((context) => context.close()));
-  await proxy?.stop();
-  proxy = undefined;
-  await stop(server);
-}
+await run(checks, {
+  part,
+  async before() {
+    server = await serve();
+  },
+  async after() {
+    await Promise.all(browser.contexts().map((context) => context.close()));
+    await proxy?.stop();
+    proxy = undefined;
+    await stop(server);
+  },
+});
 await browser.close();
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed === 0 && passed > 0 ? 0 : 1;

@@ -1,5 +1,5 @@
 // The pages that students open in a browser: docs/lessons/files/page.html, and those that the lessons tell them to write.
-// node students.mjs FRAMEWISE CHROMIUM LESSONS
+// node students.mjs FRAMEWISE CHROMIUM LESSONS [PART-OF-A-NAME]
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,29 +10,14 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import { chromium } from 'playwright-core';
+import { run, startServer, stop } from './support.mjs';
 
-const [framewise, executablePath, lessons] = process.argv.slice(2);
+const [framewise, executablePath, lessons, part] = process.argv.slice(2);
 const PAGE = join(lessons, 'files', 'page.html');
 
-/** Starts the server and waits until it listens. */
-async function serve(port, ...options) {
-  const process_ = spawn(framewise, ['serve', '--host', '127.0.0.1', '--port', String(port), '--lang', 'en', ...options], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  for await (const line of createInterface({ input: process_.stdout })) {
-    const url = /http:\/\/(\S+)/.exec(line);
-    if (url) {
-      process_.stdout.resume();
-      return { events: `ws://${url[1]}/ws/events`, port: Number(url[1].split(':')[1]), process: process_ };
-    }
-  }
-  throw new Error('the server did not start');
-}
-
-async function stop(server) {
-  const ended = once(server.process, 'exit');
-  server.process.kill('SIGTERM');
-  await ended;
+async function serve(port = 0, ...options) {
+  const server = await startServer(framewise, port, '--lang', 'en', ...options);
+  return { ...server, events: `ws://127.0.0.1:${server.port}/ws/events` };
 }
 
 /** `framewise connect`, as the lessons use it: `shows` waits for a line that has all these texts. */
@@ -263,25 +248,16 @@ for (const lang of ['en', 'pt']) {
   };
 }
 
-let [passed, failed] = [0, 0];
-for (const [name, check] of Object.entries(checks)) {
-  server = await serve(0);
-  try {
-    const pages = await check();
-    for (const page of pages) {
-      assert.deepEqual(page.faults, []);
-      await page.context().close();
-    }
-    console.log(`ok     ${name}`);
-    passed += 1;
-  } catch (error) {
-    console.log(`FAILED ${name}: ${error.stack}`);
-    failed += 1;
-  }
-  await stop(server);
-}
+await run(checks, {
+  part,
+  async before() {
+    server = await serve();
+  },
+  async after() {
+    await Promise.all(browser.contexts().map((context) => context.close()));
+    await stop(server);
+  },
+});
 await browser.close();
 elsewhere.close();
 await rm(work, { recursive: true });
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed === 0 && passed > 0 ? 0 : 1;

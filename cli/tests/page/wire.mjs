@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { AxeBuilder } from '@axe-core/playwright';
 import { chromium } from 'playwright-core';
+import { run, startServer, stop, watch } from './support.mjs';
 
-const [framewise, executablePath, folder, wscat, python, only] = process.argv.slice(2);
+const [framewise, executablePath, folder, wscat, python, part] = process.argv.slice(2);
 
 /** Starts a program, and returns it with a promise of a line of its output that matches. */
 function start(program, args, options = {}) {
@@ -25,34 +26,15 @@ function start(program, args, options = {}) {
   return child;
 }
 
-async function serve(...more) {
-  const server = start(framewise, ['serve', '--host', '127.0.0.1', '--port', '0', '--lang', 'pt', ...more]);
-  const line = await server.line(/^Servidor da turma em /);
-  server.url = line.split(' ').at(-1);
-  server.port = Number(new URL(server.url).port);
-  return server;
-}
-
-async function stop(child) {
-  const ended = once(child, 'exit');
-  child.kill('SIGTERM');
-  await ended;
-}
+const serve = (...options) => startServer(framewise, 0, '--lang', 'pt', ...options);
 
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
 let server;
 
 /** A page of its own, which reports what must never happen. */
 async function visit(path, { lang = 'en-US', context, status = 200 } = {}) {
-  const page = await (context ?? (await browser.newContext({ locale: lang, viewport: { width: 1280, height: 720 } }))).newPage();
-  page.faults = [];
-  page.on('console', (message) => {
-    if (/Content Security Policy|Refused to/.test(message.text())) page.faults.push(message.text());
-  });
-  page.on('pageerror', (error) => page.faults.push(String(error)));
-  page.on('request', (request) => {
-    if (new URL(request.url()).host !== new URL(server.url).host) page.faults.push(`asked ${request.url()}`);
-  });
+  context ??= await browser.newContext({ locale: lang, viewport: { width: 1280, height: 720 } });
+  const page = watch(await context.newPage(), server.url);
   const response = await page.goto(new URL(path, server.url).href);
   assert.equal(response.status(), status, path);
   return page;
@@ -169,7 +151,7 @@ const checks = {
     await lane(wire, '✕ 1000').waitFor();
     await wire.screenshot({ path: join(folder, 'wire.png') });
     await noViolations(wire);
-    await stop(cat);
+    await stop({ process: cat });
     return [wire, ana];
   },
   async 'a violation stands out, and reads are shown as they split'() {
@@ -315,24 +297,16 @@ const checks = {
   },
 };
 
-let [passed, failed] = [0, 0];
-for (const [name, check] of Object.entries(checks)) {
-  if (only && !name.includes(only)) continue;
-  server = await serve('--wire');
-  try {
-    const pages = await check();
-    for (const page of pages) assert.deepEqual(page.faults, []);
-    console.log(`ok     ${name}`);
-    passed += 1;
-  } catch (error) {
-    console.log(`FAILED ${name}: ${error.stack}`);
+await run(checks, {
+  part,
+  async before() {
+    server = await serve('--wire');
+  },
+  async after(failure) {
     const [page] = browser.contexts().flatMap((context) => context.pages());
-    await page?.screenshot({ path: join(folder, 'wire-failed.png') });
-    failed += 1;
-  }
-  await Promise.all(browser.contexts().map((context) => context.close()));
-  await stop(server);
-}
+    if (failure) await page?.screenshot({ path: join(folder, 'wire-failed.png') });
+    await Promise.all(browser.contexts().map((context) => context.close()));
+    await stop(server);
+  },
+});
 await browser.close();
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed === 0 && passed > 0 ? 0 : 1);
