@@ -123,6 +123,7 @@ pub struct Limits {
     pub max_connections: Option<usize>,
     /// Most connections at once from one IP address. An excess connection gets 429 and is closed. `None` means no
     /// limit, which is the default because a class often shares one address.
+    /// [`Application::counted_as`](crate::Application::counted_as) names the address that a connection counts as.
     pub max_per_address: Option<usize>,
     /// Most groups that one peer may join.
     pub max_groups_per_peer: usize,

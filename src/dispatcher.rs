@@ -3,7 +3,7 @@
 //! The event loop calls a dispatcher with one [`Message`] at a time, usually borrowed from the read buffer. The
 //! dispatcher acts through an [`Outbox`] and never sees a socket.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::outbox::Outbox;
 use crate::protocol::connection::Closed;
@@ -110,8 +110,9 @@ impl Dispatcher for Broadcast {
 
 /// A [`Dispatcher`] that passes a value from `on_request` to `on_open`, for example the user whom a token identifies.
 ///
-/// This value is the *ticket*. Every dispatcher is an application whose ticket is `()`. Implement this trait instead if
-/// `on_open` needs what `on_request` has found out:
+/// This value is the *ticket*. Every dispatcher is an application whose ticket is `()`, and whose connections count as the
+/// addresses of their peers. Implement this trait instead if one of them counts as another address, or if `on_open` needs
+/// what `on_request` has found out:
 ///
 /// ```
 /// use std::net::SocketAddr;
@@ -141,6 +142,21 @@ impl Dispatcher for Broadcast {
 pub trait Application {
     /// The value that `on_request` passes to `on_open`.
     type Ticket;
+
+    /// Returns the address that a connection counts as, for the limit
+    /// [`max_per_address`](crate::config::Limits::max_per_address) and for the choice of the handshake that gives its place to
+    /// a new connection. `from` is the address of the other side of the TCP connection. Called once for each accepted
+    /// connection, before its first byte is read.
+    ///
+    /// By default, this is the address of `from`. Return another one only for a connection that the application itself has
+    /// opened on behalf of a client, and that it recognises by the port of `from`. Whoever can choose the address that
+    /// counts evades the limit, or uses up that of somebody else. If this method panics, the address of `from` counts.
+    ///
+    /// A proxy opens connections on behalf of its clients too, but whose they are is known only from their requests. Count
+    /// those in `on_request`.
+    fn counted_as(&mut self, from: SocketAddr) -> IpAddr {
+        from.ip()
+    }
 
     /// See [`Dispatcher::on_request`].
     fn on_request(&mut self, request: &Request<'_>, from: SocketAddr) -> Decision<Self::Ticket>;

@@ -2,11 +2,15 @@
 
 mod support;
 
-use framewise::Echo;
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+
+use framewise::{Application, Decision, Echo, Message, Opened, Outbox, Request, Response};
+use support::stage::*;
 use support::*;
 
 /// Closes a connection and waits until the server has released it.
-fn leave(server: &TestServer, client: Client) {
+fn leave<A: Application + Send + 'static>(server: &TestServer<A>, client: Client) {
     let before = server.snapshot().peers;
     client.leave();
     server.wait_for("it has left", |now| now.peers < before);
@@ -54,6 +58,93 @@ fn an_excess_connection_from_one_address_gets_429() {
     drop(second);
     leave(&server, first);
     server.is_back_to_baseline();
+}
+
+/// What `counted_as` returns for the next connections, the first one first. `None` panics.
+struct Counted(VecDeque<Option<IpAddr>>);
+
+impl Application for Counted {
+    type Ticket = ();
+
+    fn counted_as(&mut self, from: SocketAddr) -> IpAddr {
+        let next = self.0.pop_front();
+        next.map_or(from.ip(), |address| address.expect("an address"))
+    }
+
+    fn on_request(&mut self, request: &Request<'_>, from: SocketAddr) -> Decision {
+        assert!(from.ip().is_loopback(), "it is still the address of the connection");
+        match request.is_handshake() {
+            true => Decision::ACCEPT,
+            false => Decision::Respond(Response::new(200, "text/plain", "a page\n")),
+        }
+    }
+
+    fn on_open(&mut self, _: &mut Outbox<'_>, _: &Opened<'_>, (): ()) {}
+
+    fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        outbox.reply(message);
+    }
+}
+
+/// R8: the application names the address that a connection counts as, and by default it is that of the peer.
+#[test]
+fn a_connection_counts_as_the_address_that_the_application_names() {
+    let config = any_origin().limits(|limits| limits.max_per_address = Some(1));
+    let [ana, bia]: [IpAddr; 2] = [[192, 0, 2, 1].into(), [192, 0, 2, 2].into()];
+    let mapped = "::ffff:192.0.2.1".parse().expect("an address");
+    let named = [Some(ana), Some(bia), None, Some(mapped), Some(bia), Some(ana)];
+    let server = TestServer::start(config, Counted(named.into()));
+    let refused = || {
+        let mut client = Client::connect(server.address);
+        client.send(&request(""));
+        assert_eq!(client.answer().status, 429);
+    };
+    let (of_ana, of_bia) = (Client::open(server.address), Client::open(server.address));
+    // After a panic, the address of the peer counts.
+    let own = Client::open(server.address);
+    refused();
+    refused();
+    server.wait_for("the refused connections are gone", |now| now.peers == 3);
+    leave(&server, of_ana);
+    let mut of_ana = Client::open(server.address);
+    of_ana.send(&frame(0x81, b"hi"));
+    of_ana.expect(b"\x81\x02hi");
+    // Without a name for it.
+    refused();
+    server.wait_for("the refused connection is gone", |now| now.peers == 3);
+    leave(&server, own);
+    for client in [of_ana, of_bia, Client::open(server.address)] {
+        leave(&server, client);
+    }
+    server.is_back_to_baseline();
+}
+
+/// R8: an idle connection makes room for one that counts as the same address, wherever both come from.
+#[test]
+fn an_idle_connection_makes_room_for_one_that_counts_as_its_address() {
+    let config = any_origin().limits(|limits| limits.max_per_address = Some(1));
+    let [ana, bia]: [IpAddr; 2] = [[192, 0, 2, 1].into(), [192, 0, 2, 2].into()];
+    let named = [Some(ana), Some(bia), Some(ana)];
+    let mut stage = stage(config, Counted(named.into()));
+    let kept = [stage.connect_from([127, 0, 0, 2]), stage.connect()];
+    for actor in &kept {
+        stage.send(actor, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    }
+    stage.pass();
+    stage.connect();
+    assert!(!stage.holds(&kept[0]) && stage.holds(&kept[1]));
+}
+
+/// R8: the handshake that gives its place is one of the address that most of them count as.
+#[test]
+fn a_handshake_gives_its_place_by_the_address_that_it_counts_as() {
+    let config = any_origin().limits(|limits| limits.max_handshakes = 3);
+    let [ana, bia]: [IpAddr; 2] = [[192, 0, 2, 1].into(), [192, 0, 2, 2].into()];
+    let named = [Some(ana), Some(bia), Some(bia)];
+    let mut stage = stage(config, Counted(named.into()));
+    let waiting = [1, 1, 2, 1].map(|last| stage.connect_from([127, 0, 0, last]));
+    let holds = waiting.each_ref().map(|actor| stage.holds(actor));
+    assert_eq!(holds, [true, false, true, true]);
 }
 
 /// R8: an excess connection is refused at once, before it sends its request. At most 32 connections are being refused

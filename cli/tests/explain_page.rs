@@ -365,7 +365,43 @@ fn the_connection_is_the_visitors() {
     assert!(printed(&report).contains("'Echo: Hello'"), "{report}");
 }
 
-/// Without a proxy, the library counts connections by their addresses, and the server's own count as well.
+/// Without a proxy as well, what a visitor sends counts for the visitor: up to the limit, and not for the address that the
+/// server connects from.
+#[test]
+fn what_is_sent_counts_for_its_visitor_alone() {
+    let (serve, log) = Serve::start_logged(&["--max-per-ip", "2"]);
+    let connect = |path: &str, last| {
+        let from = Some([127, 0, 0, last].into());
+        Bare::open(serve.address, path, Options { from, ..Options::default() })
+    };
+    let send = |page: &mut Bare| {
+        let question = json!({"type": "send", "input": UNMASKED, "path": "/echo"});
+        page.send(&[&question.to_string()]);
+        loop {
+            let report = page.json();
+            if !report["ended"].is_null() {
+                return report;
+            }
+        }
+    };
+    // Neither these clients nor the visitors prevent the others from connecting.
+    let _clients = [connect("/echo", 1), connect("/echo", 1)];
+    let mut pages = [2, 3, 4].map(|last| connect("/explain/ws", last));
+    for round in 0..12 {
+        let report = send(&mut pages[round % 3]);
+        assert!(printed(&report).contains("1002"), "{report}");
+    }
+    // Two connections are open already.
+    let _other = connect("/echo", 4);
+    let report = send(&mut pages[2]);
+    assert!(printed(&report).contains("HTTP/1.1 429 "), "{report}");
+    assert_eq!(report["written"], 0);
+    let line = line_with(&log, "429");
+    assert!(line.contains("address=127.0.0.4 "), "{line}");
+    assert!(printed(&send(&mut pages[1])).contains("1002"));
+}
+
+/// A visitor from the address that the server connects from is counted like any other.
 #[test]
 fn a_visitor_has_no_more_connections_than_allowed() {
     let serve = Serve::start(&["--max-per-ip", "1"]);

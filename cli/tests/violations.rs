@@ -214,7 +214,7 @@ fn each_request_of_the_lesson_gets_its_status_and_section() {
 
 /// Connects to a room of the server, and never reads.
 fn lazy(serve: &Serve) -> Bare {
-    Bare::open(serve.address, "/ws", Options { receive_buffer: Some(4096), presence: false })
+    Bare::open(serve.address, "/ws", Options { receive_buffer: Some(4096), ..Options::default() })
 }
 
 /// Reads up to the Close, and returns its code and its reason.

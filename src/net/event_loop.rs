@@ -92,6 +92,14 @@ impl Memory {
     }
 }
 
+/// A connection whose opening handshake is in progress or whose next plain request is awaited.
+pub(super) struct Opening {
+    /// The address of the other side of the TCP connection.
+    pub(super) from: SocketAddr,
+    /// The address that the connection counts as.
+    counted_as: IpAddr,
+}
+
 /// The peers of one event loop, and everything needed to serve them, except polling and accepting.
 pub struct EventLoop<A, S, T: Transport, O = ()> {
     pub(super) config: ValidConfig,
@@ -107,9 +115,8 @@ pub struct EventLoop<A, S, T: Transport, O = ()> {
     pub(super) idle: Timers,
     /// Congestion deadlines, likewise in addition to those in `timers`.
     pub(super) congestion: Timers,
-    /// The slots whose opening handshake is in progress or whose next plain request is awaited, and the address of each
-    /// client.
-    pub(super) opening: HashMap<usize, SocketAddr>,
+    /// The slots whose opening handshake is in progress or whose next plain request is awaited.
+    pub(super) opening: HashMap<usize, Opening>,
     pub(super) buffer: ReadBuffer,
     /// The time at which this pass began.
     pub(super) now: Instant,
@@ -273,11 +280,11 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
 
     /// Adds an accepted connection, or refuses it if it exceeds a limit.
     pub fn add(&mut self, id: PeerId, socket: S, address: SocketAddr) {
-        if let Some(rule) = self.admission.exceeded(address.ip()) {
-            let from = address.ip().to_canonical();
-            self.close_idle(|other| rule == Rule::TooManyConnections || other == from);
+        let counted_as = self.counted_as(address);
+        if let Some(rule) = self.admission.exceeded(counted_as) {
+            self.close_idle(|other| rule == Rule::TooManyConnections || other == counted_as);
         }
-        let refused = self.admission.enter(id, address.ip());
+        let refused = self.admission.enter(id, counted_as);
         let read_size = self.config.limits.read_buffer as u32;
         let mut socket = PeerSocket::new(socket, self.transport.accept(), read_size);
         socket.is_excess = refused.is_some();
@@ -290,7 +297,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             }
             return;
         }
-        self.opening.insert(id.slot(), address);
+        self.opening.insert(id.slot(), Opening { from: address, counted_as });
         self.timers.arm(id.slot(), Deadline::Handshake, self.now);
         self.note_opening();
         if self.opening.len() > self.config.limits.max_handshakes
@@ -302,13 +309,20 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         }
     }
 
-    /// Closes one of the oldest connections that wait for another plain request, from an address that `is_wanted` accepts.
+    /// Returns the address that the application counts a connection from `from` as.
+    fn counted_as(&mut self, from: SocketAddr) -> IpAddr {
+        let application = &mut self.application;
+        let counted_as = catch_unwind(AssertUnwindSafe(|| application.counted_as(from)));
+        counted_as.unwrap_or(from.ip()).to_canonical()
+    }
+
+    /// Closes one of the oldest connections that wait for another plain request, of an address that `is_wanted` accepts.
     /// Returns false if there is none. Its client has received every response and sends its next request on a new
     /// connection (RFC 9112 9.5).
     fn close_idle(&mut self, is_wanted: impl Fn(IpAddr) -> bool) -> bool {
         let is_idle = |slot: &usize| {
-            let from = self.opening.get(slot);
-            from.is_some_and(|from| is_wanted(from.ip().to_canonical())) && self.is_idle_kept(*slot)
+            let opening = self.opening.get(slot);
+            opening.is_some_and(|opening| is_wanted(opening.counted_as)) && self.is_idle_kept(*slot)
         };
         let slot = self.timers.in_order(Deadline::KeepAlive).take(OLDEST).find(is_idle);
         let Some(id) = slot.and_then(|slot| self.board.peers.in_slot(slot)) else { return false };
@@ -339,11 +353,10 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         let handshakes = self.timers.in_order(Deadline::Handshake);
         let others = handshakes.chain(kept).filter(|&slot| slot != new);
         for slot in others.take(OLDEST) {
-            let Some(from) = self.opening.get(&slot) else { continue };
-            let from = from.ip().to_canonical();
-            match addresses.iter_mut().find(|(address, ..)| *address == from) {
+            let Some(&Opening { counted_as, .. }) = self.opening.get(&slot) else { continue };
+            match addresses.iter_mut().find(|(address, ..)| *address == counted_as) {
                 Some((.., count)) => *count += 1,
-                None => addresses.push((from, slot, 1)),
+                None => addresses.push((counted_as, slot, 1)),
             }
         }
         // `max_by_key` returns the last one of several with the same count, and the oldest is wanted.

@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::dispatcher::Application;
-use crate::net::event_loop::EventLoop;
+use crate::net::event_loop::{EventLoop, Opening};
 use crate::net::link::{Received, Socket};
 use crate::net::sockets::Stage;
 use crate::net::timers::Deadline;
@@ -309,7 +309,8 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
     /// request may follow.
     #[cold]
     fn open(&mut self, id: PeerId, own: &mut Connection, head: &Head<'_>) {
-        let (Some(socket), Some(&from)) = (self.sockets.get(id), self.opening.get(&id.slot()))
+        let (Some(socket), Some(&Opening { from, .. })) =
+            (self.sockets.get(id), self.opening.get(&id.slot()))
         else {
             return;
         };

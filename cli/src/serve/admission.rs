@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Instant;
 
 use framewise::lang::Lang;
 use framewise::trace::printable;
@@ -32,7 +33,7 @@ pub struct Admission {
     pages: Pages,
     metrics: Rc<Metrics>,
     /// The maximum number of open connections from one client's address. The library counts those that come directly, but not
-    /// those through a proxy, nor those that this server opens to itself for the explain page.
+    /// those through a proxy.
     max_per_client: Option<usize>,
     /// The open connections from each client's address.
     by_client: HashMap<IpAddr, usize>,
@@ -54,6 +55,12 @@ impl Admission {
     /// Returns the language that a request prefers, or the server's.
     pub fn lang_of(&self, request: &Request<'_>) -> Lang {
         self.pages.lang_of(request)
+    }
+
+    /// Returns the address that the library counts a connection from `from` as: of a connection that this server has opened to
+    /// itself, that of the visitor on whose behalf it has done so.
+    pub fn counted_as(&self, from: SocketAddr) -> IpAddr {
+        self.guard.proxies.own.accepted(from, Instant::now()).unwrap_or(from.ip())
     }
 
     /// Decides about a request. `connections` is the number of open WebSockets, which `/health` reports.

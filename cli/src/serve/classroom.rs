@@ -239,6 +239,10 @@ impl Application for Classroom {
     /// The address of the client, which is not that of the connection if it comes through a proxy.
     type Ticket = IpAddr;
 
+    fn counted_as(&mut self, from: SocketAddr) -> IpAddr {
+        self.admission.counted_as(from)
+    }
+
     fn on_request(&mut self, request: &Request<'_>, from: SocketAddr) -> Decision<IpAddr> {
         self.admission.decide(request, from, self.rooms.len())
     }

@@ -70,7 +70,10 @@ impl Observer for Watch {
                 if noted.is_logged {
                     return;
                 }
-                let client = noted.client.map(|client| client.to_string());
+                // An excess connection is refused without a request.
+                let from = peer.and_then(|peer| self.addresses.get(&peer)).copied();
+                let visitor = || from.and_then(|from| self.guard.proxies.own.visitor(from));
+                let client = noted.client.or_else(visitor).map(|client| client.to_string());
                 let address = client.or(address.map(|address| address.to_string())).map(display);
                 let (rule, fix) = (refusal.rule.text().get(lang), refusal.fix_text(lang));
                 let refused = texts::LOG_REFUSED.get(lang);

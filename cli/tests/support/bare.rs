@@ -2,7 +2,7 @@
 //! size.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
@@ -26,6 +26,8 @@ pub struct Options {
     pub presence: bool,
     /// The size of the receive buffer of the socket, instead of the default of the operating system.
     pub receive_buffer: Option<usize>,
+    /// The address to connect from, instead of the choice of the operating system.
+    pub from: Option<IpAddr>,
 }
 
 impl Bare {
@@ -35,6 +37,9 @@ impl Bare {
         let socket = socket.expect("a descriptor");
         if let Some(size) = options.receive_buffer {
             socket.set_recv_buffer_size(size).expect("a size");
+        }
+        if let Some(from) = options.from {
+            socket.bind(&SocketAddr::new(from, 0).into()).expect("an address of this machine");
         }
         socket.connect(&address.into()).expect("it listens");
         socket.set_tcp_nodelay(true).expect("a socket");

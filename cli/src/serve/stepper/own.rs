@@ -1,11 +1,15 @@
 //! The connections that this server opens to itself for the explain page, and whose they are.
 //!
 //! ```text
-//! sending.rs connects ──> 127.0.0.1:50123 belongs to 192.0.2.7 ──> the request ──> forwarded.rs: it comes from 192.0.2.7
-//!                                                 '── forgotten when the server has seen the connection close (watch.rs)
+//! sending.rs binds 127.0.0.1:50123, which belongs to 192.0.2.7, and connects
+//!                    │               '──> admission.rs: the connection counts as 192.0.2.7
+//!                    │               '──> forwarded.rs: its request comes from 192.0.2.7
+//!                    '── forgotten when the server has seen the connection close (watch.rs)
 //! ```
 //!
-//! Rules of this file: a connection is added before its first byte is written, and is there until the server has seen its end.
+//! Rules of this file: a connection is added after its port was bound and before it is made, so that the server never accepts
+//! it too early, and is there until the server has seen its end. Nobody else can connect from a port that is bound. A later
+//! connection from the same port is not the server's own: each entry counts for one connection.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -26,6 +30,8 @@ pub struct Own(Arc<Mutex<HashMap<SocketAddr, Entry>>>);
 #[derive(Debug)]
 struct Entry {
     visitor: IpAddr,
+    /// Whether the server has accepted it.
+    is_accepted: bool,
     /// When this side has closed it.
     closed: Option<Instant>,
 }
@@ -33,14 +39,19 @@ struct Entry {
 impl Own {
     /// Adds a connection. Returns false if there are too many.
     pub fn add(&self, local: SocketAddr, visitor: IpAddr, now: Instant) -> bool {
-        let mut own = self.lock();
-        own.retain(|_, entry| {
-            entry.closed.is_none_or(|at| now.saturating_duration_since(at) < FORGET_AFTER)
-        });
+        let mut own = self.remembered(now);
         own.len() < MAX_OWN && {
-            own.insert(canonical(local), Entry { visitor, closed: None });
+            own.insert(canonical(local), Entry { visitor, is_accepted: false, closed: None });
             true
         }
+    }
+
+    /// Notes that the server has accepted a connection. Returns the visitor that it counts as, if it is one of the server's own.
+    pub fn accepted(&self, from: SocketAddr, now: Instant) -> Option<IpAddr> {
+        let mut own = self.remembered(now);
+        let entry = own.get_mut(&canonical(from)).filter(|entry| !entry.is_accepted)?;
+        entry.is_accepted = true;
+        Some(entry.visitor)
     }
 
     /// Returns the visitor on whose behalf the connection from this address was opened, if it is one of the server's own.
@@ -55,9 +66,18 @@ impl Own {
         }
     }
 
-    /// Forgets a connection whose end the server has seen.
+    /// Forgets a connection whose end the server has seen, or that was never made.
     pub fn disconnected(&self, from: SocketAddr) {
         self.lock().remove(&canonical(from));
+    }
+
+    /// Returns the connections without those that were closed long ago.
+    fn remembered(&self, now: Instant) -> MutexGuard<'_, HashMap<SocketAddr, Entry>> {
+        let mut own = self.lock();
+        own.retain(|_, entry| {
+            entry.closed.is_none_or(|at| now.saturating_duration_since(at) < FORGET_AFTER)
+        });
+        own
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Entry>> {
@@ -90,6 +110,26 @@ mod tests {
         assert_eq!(own.visitor(address("127.0.0.1:1")), Some(visitor));
         own.disconnected(address("[::ffff:127.0.0.1]:1"));
         assert_eq!(own.visitor(address("127.0.0.1:1")), None);
+    }
+
+    /// A program that gets the port of an earlier connection does not count as its visitor.
+    #[test]
+    fn each_entry_counts_for_one_connection() {
+        let (own, now) = (Own::default(), Instant::now());
+        let (visitor, local): (IpAddr, _) = ([192, 0, 2, 7].into(), address("127.0.0.1:1"));
+        let mapped = address("[::ffff:127.0.0.1]:1");
+        assert_eq!(own.accepted(local, now), None);
+        assert!(own.add(local, visitor, now));
+        assert_eq!(own.accepted(address("127.0.0.2:1"), now), None);
+        assert_eq!(own.accepted(mapped, now), Some(visitor));
+        assert_eq!(own.accepted(local, now), None);
+        // The bytes of the first one are still the visitor's.
+        assert_eq!(own.visitor(local), Some(visitor));
+        // One that was never accepted is forgotten as well.
+        own.disconnected(local);
+        assert!(own.add(local, visitor, now));
+        own.closing(local, now);
+        assert_eq!(own.accepted(local, now + FORGET_AFTER), None);
     }
 
     #[test]

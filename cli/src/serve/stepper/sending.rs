@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use framewise::lang::Lang;
 use framewise::{Handle, HandleError, Message, PeerId};
 use serde::Serialize;
+use socket2::{Domain, Socket, Type};
 
 use crate::explain::Side;
 use crate::serve::classroom::Classroom;
@@ -65,16 +66,41 @@ impl Target {
         Arc::new(Target { listening, token, own, handle, active })
     }
 
-    /// Connects to one of the listeners.
-    fn connect(&self, until: Instant) -> io::Result<TcpStream> {
+    /// Connects to one of the listeners. Returns the address of this side as well, which is the visitor's from then on.
+    fn connect(&self, visitor: IpAddr, until: Instant) -> io::Result<(TcpStream, SocketAddr)> {
         let mut result = Err(io::Error::from(ErrorKind::AddrNotAvailable));
         for address in self.listening.iter().flat_map(|address| reachable(*address)) {
-            result = TcpStream::connect_timeout(&address, left(until));
+            result = self.connect_to(address, visitor, until);
             if result.is_ok() {
                 break;
             }
         }
         result
+    }
+
+    /// Connects to an address of this machine, from the same address. The event loop may accept the connection before this
+    /// thread knows that it is there, so the port is chosen and added first.
+    fn connect_to(
+        &self,
+        address: SocketAddr,
+        visitor: IpAddr,
+        until: Instant,
+    ) -> io::Result<(TcpStream, SocketAddr)> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        let mut local = address;
+        local.set_port(0);
+        socket.bind(&local.into())?;
+        let local = socket.local_addr()?.as_socket().ok_or(ErrorKind::Unsupported)?;
+        if !self.own.add(local, visitor, Instant::now()) {
+            return Err(ErrorKind::QuotaExceeded.into());
+        }
+        match socket.connect_timeout(&address.into(), left(until)) {
+            Ok(()) => Ok((socket.into(), local)),
+            Err(error) => {
+                self.own.disconnected(local);
+                Err(error)
+            }
+        }
     }
 }
 
@@ -219,11 +245,7 @@ impl Job {
     /// Connects, sends, and reads until the end. Returns `None` if the page has gone.
     fn talk(&self, slot: &Slot, answer: &mut Answer) -> io::Result<Option<End>> {
         let target = &slot.target;
-        let stream = target.connect(self.until)?;
-        let local = stream.local_addr()?;
-        if !target.own.add(local, self.visitor, Instant::now()) {
-            return Err(ErrorKind::QuotaExceeded.into());
-        }
+        let (stream, local) = target.connect(self.visitor, self.until)?;
         let result = self.exchange(&stream, slot, answer);
         target.own.closing(local, Instant::now());
         result
