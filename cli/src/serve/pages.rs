@@ -44,7 +44,8 @@ const FILES: [(&str, &str, &str); 17] = [
     ("/favicon.ico", "image/svg+xml", include_str!("../../web/icon.svg")),
 ];
 
-/// The WebSocket paths.
+/// The WebSocket paths, which `asyncapi.json` describes. That of the wire page is in neither: it is for the teacher alone, and what
+/// it says may change with its page.
 const SOCKETS: [&str; 5] = ["/", "/echo", "/ws", "/ws/events", "/explain/ws"];
 
 /// The pages, without the files that they load.
@@ -274,4 +275,25 @@ fn plain_with(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Resp
         .fold(Response::new(status, content_type, body), |response, (name, value)| {
             response.header(name, value).expect("one line")
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `/` is another address of `/echo`.
+    #[test]
+    fn the_description_has_every_web_socket() {
+        let api: serde_json::Value =
+            serde_json::from_str(&Pages::new(Lang::En, None).asyncapi).expect("JSON");
+        let channels = api["channels"].as_object().expect("channels");
+        let addresses: Vec<&str> =
+            channels.values().filter_map(|channel| channel["address"].as_str()).collect();
+        let mut described = vec!["/"];
+        described.extend(addresses);
+        let mut sockets = SOCKETS.to_vec();
+        described.sort_unstable();
+        sockets.sort_unstable();
+        assert_eq!(described, sockets);
+    }
 }

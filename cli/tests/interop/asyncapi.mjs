@@ -15,8 +15,8 @@ function validator(schema, options = {}) {
   return ajv.compile(schema);
 }
 
-/** A schema of the description, standing alone. */
-const schemaOf = (name) => ({ ...api.components.schemas[name] });
+/** A schema of the description, with the others that it refers to. */
+const schemaOf = (name) => ({ ...api.components.schemas[name], components: api.components });
 
 async function connect(path, protocol) {
   const socket = new WebSocket(`ws://${address}${path}`, protocol);
@@ -35,9 +35,12 @@ async function connect(path, protocol) {
   };
 }
 
-/** Checks a live event against its schema, and that no other event of the server has the same shape. */
-function is(name, event) {
-  const matching = ['Said', 'Joined', 'Left', 'PeerJoined', 'PeerLeft', 'Who', 'Pong', 'Ack', 'Error', 'SlowedDown'].filter((other) => validator(schemaOf(other))(event));
+/** The names of the messages that an operation sends. */
+const messagesOf = (operation) => api.operations[operation].messages.map(({ $ref }) => $ref.split('/').at(-1));
+
+/** Checks a live event against its schema, and that no other event of the same channel has the same shape. */
+function is(name, event, operation = 'hearEvent') {
+  const matching = messagesOf(operation).filter((other) => validator(schemaOf(other))(event));
   assert.deepEqual(matching, [name], JSON.stringify(event));
 }
 
@@ -108,11 +111,56 @@ const checks = {
     ana.say({ type: 'leave' });
     is('Left', await ana.next());
     is('PeerLeft', await bia.next());
-    for (let n = 0; n < 201; n += 1) bia.say('{}');
-    let event = await bia.next();
-    while (event.type === 'error') event = await bia.next();
+    // More than the budget, also on a machine so slow that the budget grows meanwhile.
+    const eva = await connect('/ws/events?room=eva');
+    for (let n = 0; n < 2_000; n += 1) eva.say('{}');
+    let event = await eva.next();
+    while (event.type === 'error') event = await eva.next();
     is('SlowedDown', event);
-    for (const client of [ana, bia, raw]) client.close();
+    for (const client of [ana, bia, raw, eva]) client.close();
+  },
+  async 'live responses to the explain page are what the description says'() {
+    const page = await connect('/explain/ws');
+    const asked = async (question, name) => {
+      page.say(question);
+      const response = await page.next();
+      is(name, response, 'hearExplain');
+      return response;
+    };
+    const { examples: questions } = api.components.messages.Explain;
+    const [{ payload: explained }] = api.components.messages.Explained.examples;
+    assert.deepEqual(await asked({ ...questions[0].payload, lang: 'en' }, 'Explained'), explained);
+    for (const { payload } of questions.slice(1)) await asked(payload, 'Explained');
+    // Every kind of item and field: frames with and without a mask, broken ones, heads with and without a body.
+    for (const [input, from] of [
+      ['898537fa213d7f9f4d5158 81fe000537', 'client'],
+      ['810548656c6c6f', 'client'],
+      ['8a008102c328', 'server'],
+      ['88020bad', 'server'],
+      ['827f000000000000', 'server'],
+      ['GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n', 'client'],
+      ['HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', 'server'],
+    ]) {
+      await asked({ type: 'explain', input, from }, 'Explained');
+    }
+    await asked({ type: 'ping' }, 'Pong');
+    for (const [question, code] of [
+      [{ type: 'other' }, 'invalid_question'],
+      [{ type: 'send', id: 3, input: '81', path: '/metrics' }, 'invalid_question'],
+      [{ type: 'explain', id: 4, input: '8' }, 'invalid_input'],
+      [{ type: 'explain', id: 5, input: '00'.repeat(65_537) }, 'too_long'],
+    ]) {
+      const { error } = await asked(question, 'ExplainError');
+      assert.equal(error.code, code);
+    }
+    const [{ payload: sent }] = api.components.messages.Send.examples;
+    let report = await asked(sent, 'Received');
+    while (report.ended === null) {
+      report = await page.next();
+      is('Received', report, 'hearExplain');
+    }
+    assert.deepEqual([report.id, report.ended], [sent.id, 'quiet']);
+    page.close();
   },
 };
 
