@@ -170,8 +170,8 @@ impl Labeller {
         Labeller { dissector: Dissector::of_frames(sender, config), frame: Frame::default() }
     }
 
-    /// Tells the labeller of a server's bytes which requests the client has sent, because the response to a HEAD has no body.
-    /// `requests` is the labeller of the client's bytes. [`Dissector::responds_to`] has an example.
+    /// Tells the labeller of a server's bytes which requests the client has sent, because the response to a HEAD has no body,
+    /// and the response to an opening handshake must match it. `requests` is the labeller of the client's bytes. [`Dissector::responds_to`] has an example.
     pub fn responds_to(&mut self, requests: &mut Labeller) {
         self.dissector.responds_to(&mut requests.dissector);
     }
@@ -212,7 +212,7 @@ impl Frame {
             Finding::Broken(fault) => {
                 let places = match fault {
                     Fault::Violation(violation) => self.places(*violation),
-                    Fault::Refusal(_) => Vec::new(),
+                    Fault::Refusal(_) | Fault::Rejection(_) => Vec::new(),
                 };
                 show(&Item::Broken { fault: fault.clone(), places });
             }

@@ -15,6 +15,7 @@ use crate::labels::{Item, Label, Place, What};
 use crate::lang::Lang;
 use crate::protocol::dissect::Fault;
 use crate::protocol::frame::{Header, Opcode};
+use crate::protocol::handshake::client::Rejection;
 use crate::protocol::header_bits::Field;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::violation::Violation;
@@ -48,6 +49,7 @@ pub fn rows(item: &Item<'_>, lang: Lang) -> Vec<String> {
             broken(*violation, places, lang)
         }
         Item::Broken { fault: Fault::Refusal(refusal), .. } => refused(refusal, lang),
+        Item::Broken { fault: Fault::Rejection(rejection), .. } => rejected(rejection, lang),
         Item::ValidHead { handshake: true } => vec![texts::ROW_OPENS.get(lang).to_owned()],
         Item::ValidHead { handshake: false } => vec![texts::ROW_PLAIN.get(lang).to_owned()],
         Item::BodyEnds => vec![texts::ROW_BODY_ENDS.get(lang).to_owned()],
@@ -196,6 +198,14 @@ fn refused(refusal: &Refusal, lang: Lang) -> Vec<String> {
     let values: [&dyn std::fmt::Display; 3] =
         [&rule.status(), &rule.text().get(lang), &rule.section()];
     vec![texts::ROW_REFUSED.with(lang, &values), texts::ROW_FOUND.with(lang, &[&found])]
+}
+
+fn rejected(rejection: &Rejection, lang: Lang) -> Vec<String> {
+    let mut rows = vec![texts::ROW_REJECTED.with(lang, &[&rejection.text(lang)])];
+    if let Rejection::Malformed(refusal) = rejection {
+        rows.push(texts::ROW_FOUND.with(lang, &[&refusal.found_text(lang)]));
+    }
+    rows
 }
 
 /// Returns the words for a place in a frame.

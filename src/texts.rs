@@ -76,6 +76,7 @@ table! {
     ROW_BODY_ENDS: "=> incomplete: the input ends in the middle of the body", "=> incompleto: a entrada termina no meio do corpo";
     ROW_HEAD_ENDS: "=> incomplete: the input ends before the empty line that ends the head", "=> incompleto: a entrada termina antes da linha vazia que encerra o cabeçalho";
     ROW_REFUSED: "=> refused with {}: {} ({})", "=> recusado com {}: {} ({})";
+    ROW_REJECTED: "=> broken: {}", "=> violação: {}";
     ROW_FOUND: "   found: {}", "   encontrado: {}";
     ROW_OUR_LIMIT: "   This is a limit of the server, which it may choose (RFC 6455 10.4).", "   Este é um limite do servidor, que ele pode escolher (RFC 6455 10.4).";
 

@@ -86,11 +86,13 @@ pub fn hex(bytes: &[u8]) -> String {
 ///
 /// let mut lane = Lane::new(Role::Server, Config::default().validate()?);
 /// let mut lines = Vec::new();
-/// lane.feed(b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x02hi", |part| {
+/// let head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+///     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+/// lane.feed(&[&head[..], b"\x81\x02hi"].concat(), |part| {
 ///     lines.extend(part.explained(Lang::En).into_iter().map(|line| line.text));
 /// });
-/// assert_eq!(lines[2], "81 02 | FIN=1 RSV=000 opcode=1 (text) MASK=0 length=2");
-/// assert_eq!(lines[3], "68 69 | payload data 'hi'");
+/// assert_eq!(lines[5], "81 02 | FIN=1 RSV=000 opcode=1 (text) MASK=0 length=2");
+/// assert_eq!(lines[6], "68 69 | payload data 'hi'");
 /// # Ok::<(), framewise::config::ConfigError>(())
 /// ```
 pub struct Lane {
@@ -156,8 +158,8 @@ impl Lane {
         Lane { dissector: Dissector::new(sender, config), wire: Vec::new(), clear: Vec::new() }
     }
 
-    /// Tells the lane of a server's bytes which requests the client has sent, because the response to a HEAD has no body.
-    /// `requests` is the lane of the client's bytes. [`Dissector::responds_to`] has an example.
+    /// Tells the lane of a server's bytes which requests the client has sent, because the response to a HEAD has no body,
+    /// and the response to an opening handshake must match it. `requests` is the lane of the client's bytes. [`Dissector::responds_to`] has an example.
     pub fn responds_to(&mut self, requests: &mut Lane) {
         self.dissector.responds_to(&mut requests.dissector);
     }
@@ -242,14 +244,18 @@ impl<F: FnMut(&str)> ClientTrace<F> {
 
 impl<F: FnMut(&str)> Observer for ClientTrace<F> {
     fn bytes(&mut self, _peer: PeerId, direction: Direction, bytes: &[u8]) {
+        let ClientTrace { lang, inward, outward, print } = self;
         let (lane, arrow) = match direction {
-            Direction::In => (&mut self.inward, '<'),
-            Direction::Out => (&mut self.outward, '>'),
+            Direction::In => {
+                inward.responds_to(outward);
+                (inward, '<')
+            }
+            Direction::Out => (outward, '>'),
         };
         lane.feed(bytes, |part| {
-            for line in part.explained(self.lang) {
+            for line in part.explained(*lang) {
                 let mark = if line.computed { '=' } else { arrow };
-                (self.print)(&format!("{mark} {}", line.text));
+                print(&format!("{mark} {}", line.text));
             }
         });
     }
@@ -281,6 +287,9 @@ impl Part<'_> {
             Part::Broken(Fault::Refusal(refusal)) => {
                 let (rule, section) = (refusal.rule.text().get(lang), refusal.rule.section());
                 seen(texts::TRACE_NOT_READ.with(lang, &[&format_args!("{rule} ({section})")]))
+            }
+            Part::Broken(Fault::Rejection(rejection)) => {
+                seen(texts::TRACE_NOT_READ.with(lang, &[&rejection.text(lang)]))
             }
         }
     }

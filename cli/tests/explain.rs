@@ -122,8 +122,9 @@ not read: 81 80
     ));
     assert_eq!(output.status.code(), Some(3));
 
-    let output =
-        explain(&[], b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x8a\0");
+    let switching = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    let output = explain(&[], &[switching.as_bytes(), b"\x8a\0"].concat());
     assert!(
         printed(&output)
             .contains("    status line              HTTP/1.1 101 Switching Protocols\n")
@@ -144,6 +145,26 @@ not read: 81 80
         printed(&output).ends_with("the input ends before the empty line that ends the head\n")
     );
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// RFC 6455 §4.1-42, §4.1-47: a response is judged as a client judges it, and the frames after a broken one are not read.
+#[test]
+fn a_broken_response_is_explained_as_a_client_explains_it() {
+    let why = "=> broken: the response does not open a WebSocket (RFC 6455 4.1)";
+    for (head, end) in [
+        ("HTTP/1.1 101\r\nUpgrade: h2c", ": Upgrade is not websocket\nnot read: 8a 00\n"),
+        ("HTTP/1.1 101 x", ": Upgrade is not websocket\nnot read: 8a 00\n"),
+        ("HTTP/1.1 1010 x", ": the first line is not a status line of HTTP/1.1\nnot read: 8a 00\n"),
+    ] {
+        let output = explain(&[], &[head.as_bytes(), b"\r\n\r\n\x8a\0"].concat());
+        assert!(printed(&output).ends_with(&format!("{why}{end}")), "{}", printed(&output));
+        assert_eq!(output.status.code(), Some(3));
+    }
+    let output = explain(&[], b"HTTP/1.1 101 x\n");
+    assert!(
+        printed(&output)
+            .ends_with(&format!("{why}: each line of the head ends with CR LF\n   found: \\x0a\n"))
+    );
 }
 
 /// Input that ends in the middle of a frame is shown as far as it goes.

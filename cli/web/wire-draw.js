@@ -170,7 +170,7 @@ export class Drawing {
   #broken(broken) {
     const { section, clause, code, found, fix, limit } = broken;
     const box = make('div', 'verdict broken', make('div', '', `✖ ${say(this.#lang, 'wireBroken', ruleText(this.#lang, broken))}`));
-    const where = clause ? say(this.#lang, 'wireClause', section.replace(/ (?=\d+(\.|$))/, ' §'), `§${clause}`, code) : say(this.#lang, 'wireStatus', section, code);
+    const where = clause ? say(this.#lang, 'wireClause', section.replace(/ (?=\d+(\.|$))/, ' §'), `§${clause}`, code) : code ? say(this.#lang, 'wireStatus', section, code) : section;
     box.append(make('div', '', where));
     const both = ([en, pt]) => (this.#lang === 'pt' ? pt : en);
     if (found) box.append(make('div', '', say(this.#lang, 'wireFound', both(found))));

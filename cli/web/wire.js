@@ -301,7 +301,7 @@ function newChip(event) {
 /** The two lines of a chip: an arrow and the type, and the beginning of what it carries. */
 function labelOf(event) {
   const arrow = event.d === 'in' ? '▲' : '▼';
-  const broken = event.broken ? `✖ ${event.broken.code} ` : '';
+  const broken = event.broken ? `✖ ${event.broken.code ?? ''} ` : '';
   const [type, said = `${event.bytes} B`] = {
     head: () => [say(lang, event.d === 'in' ? 'wireRequest' : 'wireResponse'), event.lines[0]?.[1].slice(0, 40) ?? ''],
     frame: () => [`${event.opcode ?? '?'} ${event.length} B`, `${event.code ?? ''} ${(event.text ?? '').slice(0, 40)}`.trim()],
@@ -356,7 +356,7 @@ function drawDetail() {
   $('parts').replaceChildren(...drawing.parts(event));
   if (event.broken) {
     const { section, clause, code } = event.broken;
-    $('rule').replaceChildren(make('h3', '', `✖ ${code}`), make('p', '', ruleText(lang, event.broken)),
+    $('rule').replaceChildren(make('h3', '', `✖ ${code ?? ''}`), make('p', '', ruleText(lang, event.broken)),
       make('p', 'clause', clause ? `${section} · §${clause}` : section));
   } else if (!$('rule').firstChild) {
     $('rule').replaceChildren(make('p', '', say(lang, 'wireRuleHint')));

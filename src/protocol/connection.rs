@@ -25,14 +25,13 @@
 //!   after a violation.
 
 use std::borrow::Cow;
-use std::mem;
 use std::time::Duration;
 
 use crate::config::ValidConfig;
 use crate::protocol::close::{self, CloseCode, InvalidClose};
 use crate::protocol::extension::{self, Extension, Negotiated};
 use crate::protocol::frame::Role;
-use crate::protocol::handshake::client::{ClientRequest, Expected, Rejection, is_interim, verify};
+use crate::protocol::handshake::client::{ClientRequest, Expected, Rejection, judge};
 use crate::protocol::handshake::server::{Decision, Outcome, refuse, respond};
 use crate::protocol::http::head::HeadReader;
 use crate::protocol::http::request::Request;
@@ -108,10 +107,6 @@ pub enum Cause {
     /// The server's response to the opening handshake was not acceptable (§4.1).
     Rejected(Rejection),
 }
-
-/// The maximum number of interim responses (100 to 199, except 101) before the response to a client's request. Some
-/// servers send 103 with hints for browsers, and proxies 100.
-const MAX_INTERIM: usize = 10;
 
 /// A complete head, or the reason to refuse it. [`Connection::decide`] takes it.
 pub type Head<'b> = Result<Cow<'b, [u8]>, Refusal>;
@@ -582,19 +577,15 @@ impl Connection {
             opening.awaits_decision = true;
             return Some(Event::Request(head));
         }
-        if head.as_ref().is_ok_and(|head| is_interim(head)) && opening.interim < MAX_INTERIM {
-            opening.interim += 1;
+        // RFC 6455 §4.1-41
+        let head = head.as_deref().map_err(Refusal::clone);
+        let expected = opening.expected.as_ref();
+        let judged = judge(head, &mut opening.interim, expected, &self.config.handshake);
+        let Some(judged) = judged else {
             opening.head = HeadReader::default();
             return self.next_of_handshake(unread);
-        }
-        // RFC 6455 §4.1-41
-        let expected = mem::take(&mut opening.expected)?;
-        let verified =
-            head.map_err(Rejection::Malformed).and_then(|head| match is_interim(&head) {
-                true => Err(Rejection::TooManyInterim),
-                false => verify(&head, &expected, &self.config.handshake),
-            });
-        Some(match verified {
+        };
+        Some(match judged {
             Ok((negotiated, extension)) => {
                 self.open(extension);
                 Event::Opened(negotiated)
@@ -625,6 +616,8 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
+    use std::mem;
+
     use super::*;
     use crate::config::Config;
     use crate::protocol::url::Url;

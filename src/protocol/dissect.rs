@@ -9,7 +9,7 @@
 //! Rules of this file:
 //!
 //! - This file contains no protocol rules of its own. `frame.rs` decides where a frame ends. `receive.rs` and
-//!   `close.rs` get the same bytes and decide whether a rule is broken.
+//!   `close.rs` get the same bytes and decide whether a rule is broken. `handshake/` decides about requests and responses.
 //! - Every byte belongs to exactly one finding, and the findings are in order.
 //! - After a broken rule, the remaining bytes are reported as not read.
 
@@ -19,7 +19,7 @@ use std::mem;
 use crate::config::ValidConfig;
 use crate::protocol::close;
 use crate::protocol::frame::{Header, Opcode, Role, Rsv};
-use crate::protocol::handshake::client::is_interim;
+use crate::protocol::handshake::client::{Expected, Rejection, is_http_1_0, judge};
 use crate::protocol::handshake::server::validate;
 use crate::protocol::http::fields::Fields;
 use crate::protocol::http::head::HeadReader;
@@ -63,7 +63,7 @@ pub enum Finding<'a> {
     /// No bytes: the frame with this header is complete and breaks no rule.
     Valid(Header),
     /// No bytes: the head is complete and breaks no rule. A `handshake` opens a WebSocket, other heads are plain HTTP. Whether
-    /// a response fits its request is not checked.
+    /// a response fits its request is only checked after [`Dissector::responds_to`].
     ValidHead {
         /// Whether it is part of an opening handshake.
         handshake: bool,
@@ -91,8 +91,10 @@ pub enum Finding<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// A rule of the opening handshake (§4).
+    /// A rule of the opening handshake that a request breaks (§4.2.1).
     Refusal(Refusal),
+    /// A rule of the opening handshake that a response breaks (§4.1).
+    Rejection(Rejection),
     /// A rule of frames and messages (§5).
     Violation(Violation),
 }
@@ -154,6 +156,10 @@ pub struct Dissector {
     requests: usize,
     /// For each plain request that has no response yet, whether it is a HEAD. At most `max_requests`.
     unanswered: VecDeque<bool>,
+    /// What the response to the opening handshake must contain, if the request is known.
+    expected: Option<Expected>,
+    /// Interim responses before the response that comes next.
+    interim: usize,
 }
 
 #[derive(Debug)]
@@ -188,13 +194,26 @@ impl Dissector {
     pub fn of_frames(sender: Role, config: ValidConfig) -> Dissector {
         let reader = MessageReader::new(sender);
         let (kept, last, unanswered) = (Vec::new(), Vec::new(), VecDeque::new());
-        let (reading, requests) = (Reading::Header, 0);
-        Dissector { sender, config, reading, kept, reader, last, requests, unanswered }
+        let (reading, requests, interim, expected) = (Reading::Header, 0, 0, None);
+        Dissector {
+            sender,
+            config,
+            reading,
+            kept,
+            reader,
+            last,
+            requests,
+            unanswered,
+            expected,
+            interim,
+        }
     }
 
-    /// Tells the dissector of a server's bytes which requests the client has sent, so that it finds the end of each
-    /// response: the response to a HEAD has no body, whatever its `Content-Length` says. `requests` is the dissector of the
-    /// client's bytes. Call this before [`feed`](Dissector::feed) gets the responses.
+    /// Tells the dissector of a server's bytes which requests the client has sent. It then finds the end of each response,
+    /// because the response to a HEAD has no body, whatever its `Content-Length` says. It also checks that the response to an
+    /// opening handshake matches the key and the offered subprotocols; an offer with an asterisk may stand for any name,
+    /// because recordings have asterisks in place of secrets. `requests` is the dissector of the client's bytes. Call this
+    /// before [`feed`](Dissector::feed) gets the responses.
     ///
     /// ```
     /// use framewise::Config;
@@ -216,6 +235,7 @@ impl Dissector {
     /// ```
     pub fn responds_to(&mut self, requests: &mut Dissector) {
         self.unanswered.append(&mut requests.unanswered);
+        self.expected = requests.expected.take().or(self.expected.take());
     }
 
     /// Labels the next bytes and calls `show` with each finding. A head or a frame header is only shown once it is
@@ -270,23 +290,29 @@ impl Dissector {
             }
             Err(refusal) => {
                 show(&Finding::BadHead(&mem::take(&mut self.kept)));
-                self.end(Fault::Refusal(refusal), show);
+                let fault = match self.sender {
+                    Role::Client => Fault::Refusal(refusal),
+                    Role::Server => Fault::Rejection(Rejection::Malformed(refusal)),
+                };
+                self.end(fault, show);
             }
         }
         used
     }
 
     fn check_request(&mut self, head: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> Reading {
-        let request = Request::parse(head).and_then(|request| match request.is_handshake() {
-            true => validate(&request, &self.config).map(|_| request),
-            false => Ok(request),
+        let request = Request::parse(head).and_then(|request| {
+            let is_handshake = request.is_handshake();
+            let handshake = is_handshake.then(|| validate(&request, &self.config)).transpose()?;
+            Ok((handshake.map(|handshake| handshake.expected()), request))
         });
         match request {
-            Ok(request) if request.is_handshake() => {
+            Ok((Some(expected), _)) => {
+                self.expected = Some(expected);
                 show(&Finding::ValidHead { handshake: true });
                 Reading::Header
             }
-            Ok(request) => {
+            Ok((None, request)) => {
                 show(&Finding::ValidHead { handshake: false });
                 self.requests += 1;
                 self.unanswered.push_back(request.method() == "HEAD");
@@ -303,17 +329,33 @@ impl Dissector {
     }
 
     fn check_response(&mut self, head: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> Reading {
-        let handshake = head.starts_with(b"HTTP/1.1 101");
-        show(&Finding::ValidHead { handshake });
-        match handshake {
-            true => Reading::Header,
-            false if is_interim(head) => Reading::Head(HeadReader::default()),
-            false => self.after_response(head),
+        let (expected, policy) = (self.expected.as_ref(), &self.config.handshake);
+        let Some(judged) = judge(Ok(head), &mut self.interim, expected, policy) else {
+            show(&Finding::ValidHead { handshake: false });
+            return Reading::Head(HeadReader::default());
+        };
+        self.interim = 0;
+        match judged {
+            Ok(_) => {
+                self.expected = None;
+                show(&Finding::ValidHead { handshake: true });
+                Reading::Header
+            }
+            // A WebSocket client has no use for plain HTTP, but it breaks no rule.
+            Err(Rejection::Status(_) | Rejection::Redirect { .. }) => {
+                self.after_response(head, show)
+            }
+            Err(Rejection::StatusLine) if is_http_1_0(head) => self.after_response(head, show),
+            Err(rejection) => {
+                show(&Finding::Broken(Fault::Rejection(rejection)));
+                Reading::Nothing
+            }
         }
     }
 
     /// Returns what comes after the head of a final response that does not open a WebSocket (RFC 9112 6.3, 9.3).
-    fn after_response(&mut self, head: &[u8]) -> Reading {
+    fn after_response(&mut self, head: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> Reading {
+        show(&Finding::ValidHead { handshake: false });
         let is_to_head = self.unanswered.pop_front().unwrap_or(false);
         let (line, lines) = match head.iter().position(|&byte| byte == b'\n') {
             Some(end) => head.split_at(end + 1),
@@ -467,6 +509,10 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
+    /// The response to the key of the standard's example.
+    const SWITCHING: &str = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
     fn dissected(mut dissector: Dissector, pieces: &[&[u8]]) -> (Vec<u8>, Vec<String>) {
         let (mut covered, mut told) = (Vec::new(), Vec::new());
         let mut show = |finding: &Finding<'_>| {
@@ -479,6 +525,7 @@ mod tests {
                 Finding::Valid(header) => format!("Valid({})", header.opcode.name()),
                 Finding::Broken(Fault::Violation(violation)) => format!("Broken({violation:?})"),
                 Finding::Broken(Fault::Refusal(refusal)) => format!("Broken({:?})", refusal.rule),
+                Finding::Broken(Fault::Rejection(why)) => format!("Broken({why:?})"),
                 other => format!("{other:?}"),
             });
         };
@@ -546,10 +593,11 @@ mod tests {
             labels(Role::Client, request),
             "EmptyLine EmptyLine StartLine Field HeadEnd Plain"
         );
-        let response = b"HTTP/1.1 103 x\r\nA: b\r\n\r\nHTTP/1.1 101 x\r\nA: b\r\n\r\n\x89\x00";
+        let interim = "HTTP/1.1 103 x\r\nA: b\r\n\r\n";
+        let response = [interim.as_bytes(), SWITCHING.as_bytes(), b"\x89\x00"].concat();
         assert_eq!(
-            labels(Role::Server, response),
-            "StartLine Field HeadEnd Plain StartLine Field HeadEnd Handshake Header Valid"
+            labels(Role::Server, &response),
+            "StartLine Field HeadEnd Plain StartLine Field Field Field HeadEnd Handshake Header Valid"
         );
     }
 
@@ -595,10 +643,9 @@ mod tests {
         // A WebSocket opens after a plain request.
         let handshake = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        let switching = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
         let [requests, responses] = exchange(
             [get.as_bytes(), handshake.as_bytes(), b"\x89\x80\0\0\0\0"].concat().as_slice(),
-            [ok.as_bytes(), b"hello", switching.as_bytes(), b"\x8a\0"].concat().as_slice(),
+            [ok.as_bytes(), b"hello", SWITCHING.as_bytes(), b"\x8a\0"].concat().as_slice(),
         );
         assert_eq!(requests, format!("{head} {head} Header Valid"));
         assert_eq!(responses, format!("{head} Body {head} Header Valid"));
@@ -629,6 +676,69 @@ mod tests {
             let labels = &exchange([last, "more"].concat().as_bytes(), b"")[0];
             assert!(labels.ends_with("HeadEnd ValidHead NotRead"), "{labels}");
         }
+    }
+
+    /// RFC 6455 §4.1-41 to §4.1-47: a 101 is judged as the client judges it, without a request or with it. Nothing after a
+    /// broken one is read.
+    #[test]
+    fn judges_a_response_as_the_client_does() {
+        let config = Config::default().validate().expect("valid");
+        let verdict = |response: &str, request: Option<&str>| {
+            let mut dissector = Dissector::new(Role::Server, config.clone());
+            if let Some(request) = request {
+                let mut client = Dissector::new(Role::Client, config.clone());
+                client.feed(request.as_bytes(), &mut |_| {});
+                dissector.responds_to(&mut client);
+            }
+            let wire = [response.as_bytes(), b"\x8a\0"].concat();
+            let (covered, told) = dissected(dissector, &[&wire]);
+            assert_eq!(covered, wire, "every byte once, in order");
+            told.join(" ")
+        };
+        let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
+        for (response, why) in [
+            ("HTTP/1.1 101\r\nUpgrade: h2c\r\n\r\n", "Upgrade"),
+            ("HTTP/1.1 101 x\r\n\r\n", "Upgrade"),
+            ("HTTP/1.1 101 x\r\nUpgrade: websocket\r\n\r\n", "Connection"),
+            (&format!("HTTP/1.1 101 x\r\n{upgrade}\r\n"), "Accept"),
+            (&format!("HTTP/1.1 101 x\r\n{upgrade}Sec-WebSocket-Accept: no\r\n\r\n"), "Accept"),
+            (&SWITCHING.replace("Sec", "Sec-WebSocket-Extensions: a\r\nSec"), "Extension"),
+            (&SWITCHING.replace("Sec", "Sec-WebSocket-Protocol: a b\r\nSec"), "Subprotocol"),
+            ("HTTP/1.1 1010 x\r\n\r\n", "StatusLine"),
+            ("HTTP/1.0 101 x\r\n\r\n", "StatusLine"),
+            ("hello\r\n\r\n", "StatusLine"),
+            (&"HTTP/1.1 100 x\r\n\r\n".repeat(11), "TooManyInterim"),
+        ] {
+            let told = verdict(response, None);
+            assert!(
+                told.ends_with(&format!("Broken({why}) NotRead([138, 0])")),
+                "{response}: {told}"
+            );
+        }
+        let request = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        let offers = |names: &str| format!("{request}Sec-WebSocket-Protocol: {names}\r\n\r\n");
+        let chat = SWITCHING.replace("Sec", "Sec-WebSocket-Protocol: chat\r\nSec");
+        let opens = "Handshake Header(pong) Valid(pong)";
+        for (response, request, told) in [
+            (SWITCHING, None, opens),
+            (SWITCHING, Some(offers("chat")), opens),
+            (&chat, None, opens),
+            (&chat, Some(offers("a, chat")), opens),
+            (&chat, Some(offers("a, b")), "Broken(Subprotocol) NotRead([138, 0])"),
+            (&chat, Some(offers("bearer, ****")), opens),
+            (
+                SWITCHING,
+                Some(offers("chat").replace("dGhl", "DGhl")),
+                "Broken(Accept) NotRead([138, 0])",
+            ),
+        ] {
+            let labels = verdict(response, request.as_deref());
+            assert!(labels.ends_with(told), "{request:?}: {labels}");
+        }
+        assert!(verdict("HTTP/1.0 200 OK\r\n\r\n", None).contains("Plain"));
+        assert!(verdict("HTTP/1.1 302 x\r\nLocation: /\r\n\r\n", None).contains("Plain"));
+        assert!(verdict("HTTP/1.1 200 OK\nA", None).contains("Broken(Malformed"));
     }
 
     #[test]

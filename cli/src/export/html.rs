@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use framewise::labels::{Item, Labeller, Place, What};
 use framewise::lang::{Bilingual, Lang};
 use framewise::observe::Direction;
+use framewise::protocol::dissect::{Dissector, Finding};
 use framewise::protocol::frame::{Header, Opcode, Role};
 use framewise::protocol::header_bits::Field;
 use framewise::rows::rows;
@@ -19,7 +20,7 @@ use framewise::trace::escaped;
 
 use crate::export::pcap::server_for;
 use crate::recording::format::Reason;
-use crate::recording::parts::{Conversation, Part, without_limits};
+use crate::recording::parts::without_limits;
 use crate::recording::reader::{Connection, End, Event, Whole};
 use crate::texts;
 
@@ -115,19 +116,8 @@ fn write_connection(
 ) -> io::Result<()> {
     let server = server_for(connection.address, &recording.head.listening);
     let values: [&dyn Display; 3] = [&connection.number, &connection.address, &server];
-    let mut is_websocket = false;
-    let mut conversation = Conversation::new();
-    for (_, event) in &connection.events {
-        if let Event::Bytes(direction, bytes) = event {
-            conversation.feed(*direction, bytes, &mut |part| {
-                let is_response = *direction == Direction::Out;
-                is_websocket |= is_response
-                    && matches!(part, Part::Head(head) if head.starts_with(b"HTTP/1.1 101"));
-            });
-        }
-    }
     // Requests for the files of the page would hide the WebSockets.
-    let open = if is_websocket { " open" } else { "" };
+    let open = if opens_websocket(connection) { " open" } else { "" };
     writeln!(
         out,
         "<details id=\"c{}\"{open}>\n<summary>{}</summary>",
@@ -171,6 +161,26 @@ fn write_connection(
         write_pieces(&rest, lang, out)?;
     }
     writeln!(out, "</details>")
+}
+
+/// Reports whether a response opens a WebSocket.
+fn opens_websocket(connection: &Connection) -> bool {
+    let mut client = Dissector::new(Role::Client, without_limits());
+    let mut server = Dissector::new(Role::Server, without_limits());
+    let mut opens = false;
+    for (_, event) in &connection.events {
+        match event {
+            Event::Bytes(Direction::In, bytes) => client.feed(bytes, &mut |_| {}),
+            Event::Bytes(Direction::Out, bytes) => {
+                server.responds_to(&mut client);
+                server.feed(bytes, &mut |finding| {
+                    opens |= matches!(finding, Finding::ValidHead { handshake: true });
+                });
+            }
+            _ => {}
+        }
+    }
+    opens
 }
 
 /// A piece of the page. It owns its bytes, because what comes next may mark some of them as wrong.
@@ -376,4 +386,26 @@ fn write_body(bytes: &[u8], lang: Lang, out: &mut impl Write) -> io::Result<()> 
         writeln!(out, "<p>{}</p>", Text(texts::HTML_MORE.with(lang, &[&more])))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The page shows a connection unfolded if it has a WebSocket, which not every response with a 101 opens.
+    #[test]
+    fn a_connection_with_a_websocket_is_found() {
+        let opens = |response: &str| {
+            let address = ([127, 0, 0, 1], 5_000).into();
+            let bytes = Event::Bytes(Direction::Out, response.as_bytes().to_vec());
+            let events = vec![(0, Event::Open(address)), (1, bytes)];
+            opens_websocket(&Connection { number: 1, address, events })
+        };
+        let valid = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+        assert!(opens(valid));
+        for other in ["HTTP/1.1 101 x\r\n\r\n", &valid.replace("101", "1010"), &valid[..40]] {
+            assert!(!opens(other), "{other}");
+        }
+    }
 }

@@ -237,7 +237,9 @@ mod tests {
         let many = 500;
         let requests = [plain.replace("GET", "HEAD").repeat(2), plain.repeat(many)].concat();
         let responses = [page.repeat(2), format!("{page}page").repeat(many)].concat();
-        let switching = b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x8a\0";
+        let switching =
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\x8a\0";
         let mut conversation = Conversation::new();
         let mut shown = [Vec::new(), Vec::new()];
         for (direction, bytes) in [

@@ -61,7 +61,7 @@ const checks = {
       ['81 85 37', 1],
       ['GET /ws HTTP/1.1\nHost: h\nUpgrade: websocket\n\n', 3],
       ['GET /health HTTP/1.1\nHost: h\n\n', 0],
-      ['HTTP/1.1 101 Switching Protocols\nUpgrade: websocket\n\n', 0],
+      ['HTTP/1.1 101 Switching Protocols\nUpgrade: websocket\n\n', 3],
     ]) {
       const before = await page.evaluate(() => location.hash);
       await page.fill('#input', text);

@@ -2,21 +2,27 @@
 //!
 //! ```text
 //! ClientRequest -> encode -> GET /chat HTTP/1.1 ...
-//!               -> expected -> verify <- HTTP/1.1 101 Switching Protocols ...
+//!               -> expected -> judge <- HTTP/1.1 101 Switching Protocols ...
 //!                                |
 //!                                '-> what was negotiated, or a Rejection
 //! ```
+//!
+//! `dissect.rs` judges the responses of a connection that it only watches with the same function.
 
 use std::fmt;
 
 use crate::config::{HandshakePolicy, is_token};
 use crate::lang::Lang;
 use crate::protocol::extension::{self, Extension, Negotiated};
-use crate::protocol::handshake::key::{accept_key, encode_key};
+use crate::protocol::handshake::key::{accept_key, encode_key, is_accept};
 use crate::protocol::http::fields::{Fields, is_field_value};
 use crate::protocol::refusal::{Refusal, escaped};
 use crate::protocol::url::Url;
 use crate::texts;
+
+/// The maximum number of interim responses (100 to 199, except 101) before the response to a client's request. Some
+/// servers send 103 with hints for browsers, and proxies 100.
+const MAX_INTERIM: usize = 10;
 
 /// The opening handshake that a client sends: a URL, the subprotocols that it offers, and additional header fields.
 ///
@@ -124,15 +130,20 @@ impl ClientRequest {
 
     /// Returns what the response to the request with this nonce must contain.
     pub(crate) fn expected(&self, nonce: [u8; 16]) -> Expected {
-        Expected { accept: accept_key(&encode_key(nonce)), subprotocols: self.subprotocols.clone() }
+        Expected {
+            accept: accept_key(&encode_key(nonce)),
+            subprotocols: Some(self.subprotocols.clone()),
+        }
     }
 }
 
 /// What the response to a request must contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Expected {
-    accept: String,
-    subprotocols: Vec<String>,
+    /// The value of `Sec-WebSocket-Accept`.
+    pub(crate) accept: String,
+    /// The offered subprotocols, or `None` if they are not known.
+    pub(crate) subprotocols: Option<Vec<String>>,
 }
 
 /// The reason why a response does not open a WebSocket (§4.1-42 to §4.1-47).
@@ -209,14 +220,35 @@ impl std::error::Error for Rejection {
     }
 }
 
-/// Verifies the head of a response. Returns the negotiated subprotocol and extension.
+/// Judges the head of a response, or what makes the head malformed. Returns `None` for an interim response, after which the
+/// actual response comes, and counts it in `interim`. Otherwise, returns the negotiated subprotocol and extension.
+///
+/// Without `expected`, which depends on the request, the value of `Sec-WebSocket-Accept` only has to be one that belongs to
+/// some key, and any subprotocol may be chosen.
 ///
 /// # Errors
 ///
 /// The first requirement of §4.1 that the response does not meet.
-pub(crate) fn verify(
+pub(crate) fn judge(
+    head: Result<&[u8], Refusal>,
+    interim: &mut usize,
+    expected: Option<&Expected>,
+    policy: &HandshakePolicy,
+) -> Option<Result<(Negotiated, Extension), Rejection>> {
+    match head {
+        Ok(head) if is_interim(head) => {
+            *interim += 1;
+            (*interim > MAX_INTERIM).then_some(Err(Rejection::TooManyInterim))
+        }
+        Ok(head) => Some(verify(head, expected, policy)),
+        Err(refusal) => Some(Err(Rejection::Malformed(refusal))),
+    }
+}
+
+/// Verifies the head of a response that is not interim.
+fn verify(
     head: &[u8],
-    expected: &Expected,
+    expected: Option<&Expected>,
     policy: &HandshakePolicy,
 ) -> Result<(Negotiated, Extension), Rejection> {
     let (status, lines) = split(head).ok_or(Rejection::StatusLine)?;
@@ -242,7 +274,8 @@ pub(crate) fn verify(
     }
     // RFC 6455 §4.1-44, §11.3.3-1
     match fields.only("sec-websocket-accept") {
-        Ok(Some(value)) if value == expected.accept.as_bytes() => {}
+        Ok(Some(value))
+            if expected.map_or(is_accept(value), |it| value == it.accept.as_bytes()) => {}
         _ => return Err(Rejection::Accept),
     }
     // RFC 6455 §4.1-45
@@ -252,8 +285,11 @@ pub(crate) fn verify(
     let subprotocol = match fields.only("sec-websocket-protocol") {
         Ok(None) => None,
         Ok(Some(chosen)) => {
-            let offered = expected.subprotocols.iter().find(|name| name.as_bytes() == chosen);
-            Some(offered.ok_or(Rejection::Subprotocol)?.clone())
+            let name = str::from_utf8(chosen).ok().filter(|name| is_token(name.as_bytes()));
+            let offered = expected.and_then(|expected| expected.subprotocols.as_ref());
+            let is_offered =
+                |name: &&str| offered.is_none_or(|all| all.iter().any(|one| one == name));
+            Some(name.filter(is_offered).ok_or(Rejection::Subprotocol)?.to_owned())
         }
         Err(_) => return Err(Rejection::Subprotocol),
     };
@@ -263,8 +299,18 @@ pub(crate) fn verify(
 /// Splits a response head into its status code and the lines of its header fields. Returns `None` if the first line is
 /// not a status line of HTTP/1.1.
 pub(crate) fn split(head: &[u8]) -> Option<(u16, &[u8])> {
+    split_of(head, b"HTTP/1.1 ")
+}
+
+/// Does the same for a status line that begins with `version`, which includes the space after it.
+fn split_of<'a>(head: &'a [u8], version: &[u8]) -> Option<(u16, &'a [u8])> {
     let end = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len());
-    Some((status(&head[..end])?, head.get(end + 1..).unwrap_or_default()))
+    Some((status(&head[..end], version)?, head.get(end + 1..).unwrap_or_default()))
+}
+
+/// Reports whether a head is a final response of HTTP/1.0. It opens no WebSocket, and breaks no rule.
+pub(crate) fn is_http_1_0(head: &[u8]) -> bool {
+    split_of(head, b"HTTP/1.0 ").is_some_and(|(status, _)| status >= 200)
 }
 
 /// Reports whether a head is an interim response: its status is 100 to 199, but not 101. The actual response follows it
@@ -274,8 +320,8 @@ pub(crate) fn is_interim(head: &[u8]) -> bool {
 }
 
 /// Parses the status code from a line such as `HTTP/1.1 101 Switching Protocols`.
-fn status(line: &[u8]) -> Option<u16> {
-    let rest = line.strip_prefix(b"HTTP/1.1 ")?;
+fn status(line: &[u8], version: &[u8]) -> Option<u16> {
+    let rest = line.strip_prefix(version)?;
     let (digits, after) = rest.split_at_checked(3)?;
     let ends = matches!(after.first(), None | Some(b' ' | b'\r'));
     (ends && digits.iter().all(u8::is_ascii_digit))
@@ -295,7 +341,7 @@ mod tests {
     fn verified(line: &str, headers: &str) -> Result<Option<String>, Rejection> {
         let expected = request().subprotocol("chat").expect("valid").expected(NONCE);
         let head = format!("{line}\r\n{headers}\r\n");
-        verify(head.as_bytes(), &expected, &HandshakePolicy::default())
+        verify(head.as_bytes(), Some(&expected), &HandshakePolicy::default())
             .map(|(negotiated, _)| negotiated.subprotocol)
     }
 

@@ -43,6 +43,12 @@ pub fn accept_key(key: &str) -> String {
     BASE64.encode(digest(key))
 }
 
+/// Reports whether `value` can be a `Sec-WebSocket-Accept`: whether [`accept_key`] could return it for some key.
+pub(crate) fn is_accept(value: &[u8]) -> bool {
+    let decoded = BASE64.decode(value).ok().filter(|digest| digest.len() == 20);
+    decoded.is_some_and(|digest| BASE64.encode(digest).as_bytes() == value)
+}
+
 /// Returns the bytes that a key decodes to, 16 if it is valid, or `None` if it is not base64. See [`encode_key`].
 pub fn decode_key(key: &[u8]) -> Option<Vec<u8>> {
     BASE64.decode(key).ok()
@@ -70,6 +76,15 @@ mod tests {
     fn computes_the_accept_key() {
         assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(accept_key("SGVsbG8sIHdvcmxkIQ=="), "qGEgH3En71di5rrssAZTmtRTyFk=");
+    }
+
+    /// A digest has 20 bytes, and its last character has no other bits.
+    #[test]
+    fn recognizes_an_accept_value() {
+        assert!(is_accept(accept_key("any key").as_bytes()));
+        for other in ["", "nonsense", "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOp="] {
+            assert!(!is_accept(other.as_bytes()), "{other}");
+        }
     }
 
     /// RFC 6455 §4.1-29: the example in §4.1 sets a bit of its last character that belongs to no byte.

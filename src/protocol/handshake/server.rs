@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::config::{Config, KeyPolicy, OriginPolicy};
 use crate::lang::Lang;
 use crate::protocol::extension::{self, Extension, Negotiated};
+use crate::protocol::handshake::client::Expected;
 use crate::protocol::handshake::key::{accept_key, decode_key};
 use crate::protocol::http::fields::{Fields, is_extension_list, token_list};
 use crate::protocol::http::request::{Request, without_empty_lines};
@@ -209,6 +210,14 @@ impl Handshake<'_> {
     fn choose(&self, supported: &[String]) -> Option<String> {
         let chosen = self.offered.iter().find(|offer| supported.iter().any(|name| name == *offer));
         chosen.map(|&name| name.to_owned())
+    }
+
+    /// Returns what the response must contain. Recordings have asterisks in place of secrets, so an offer with an asterisk
+    /// may have been any name, and the offered subprotocols are not known.
+    pub(crate) fn expected(&self) -> Expected {
+        let is_redacted = self.offered.iter().any(|name| name.contains('*'));
+        let offered = || self.offered.iter().map(|&name| name.to_owned()).collect();
+        Expected { accept: accept_key(self.key), subprotocols: (!is_redacted).then(offered) }
     }
 }
 

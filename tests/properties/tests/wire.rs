@@ -5,8 +5,9 @@ use framewise::labels::{Item, Labeller, What};
 use framewise::protocol::connection::{Connection, Event, State};
 use framewise::protocol::dissect::{Dissector, Fault, Finding};
 use framewise::protocol::frame::Role;
+use framewise::protocol::handshake::client::Rejection;
 use framewise::protocol::handshake::server::Outcome;
-use framewise::{Cause, Closed, Decision, Response};
+use framewise::{Cause, ClientRequest, Closed, Decision, Response, Url};
 use framewise_properties::{cases, cuts, frame, open, pieces, small, text};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -51,6 +52,54 @@ fn heads() -> impl Strategy<Value = Vec<u8>> {
             let good = if complete { good } else { "" };
             let more: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
             [format!("{first}\r\n{good}{more}\r\n").as_bytes(), &rest].concat()
+        },
+    )
+}
+
+/// Generates response heads to the key of the standard's example, most of them almost a valid 101, with interim responses
+/// before and frames after them.
+fn responses() -> impl Strategy<Value = Vec<u8>> {
+    let first = prop_oneof![
+        8 => Just("HTTP/1.1 101 Switching Protocols"),
+        1 => Just("HTTP/1.1 101"),
+        2 => select(vec![
+            "HTTP/1.1 1010 x", "HTTP/1.1 101x", "HTTP/1.1 10", "HTTP/1.0 101 x", "HTTP/1.0 200 x", "HTTP/1.1 200 OK",
+            "HTTP/1.1 302 x", "HTTP/2 101 x", "http/1.1 101 x", "", "hello",
+        ]),
+    ];
+    let one = |good: &'static str, bad: Vec<&'static str>| prop_oneof![12 => Just(good), 1 => select(bad), 1 => Just("")];
+    let upgrade =
+        one("Upgrade: WebSocket\r\n", vec!["Upgrade: h2c\r\n", "Upgrade: websocket, h2c\r\n"]);
+    let connection = one("Connection: a, upgrade\r\n", vec!["Connection: close\r\n"]);
+    let accept = one(
+        "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n",
+        vec![
+            "Sec-WebSocket-Accept: S3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n",
+            "Sec-WebSocket-Accept: nonsense\r\n",
+        ],
+    );
+    let more = select(vec![
+        "Sec-WebSocket-Protocol: chat\r\n",
+        "Sec-WebSocket-Protocol: other\r\n",
+        "Sec-WebSocket-Protocol: a b\r\n",
+        "Sec-WebSocket-Protocol:\r\n",
+        "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+        "Upgrade: websocket\r\n",
+        "Location: /\r\n",
+        "no colon\r\n",
+        "A : b\r\n",
+        " folded\r\n",
+        "A: b\n",
+        "X: \u{e9}\r\n",
+    ]);
+    let more = proptest::collection::vec(more, 0..2);
+    let interim = prop_oneof![6 => 0usize..3, 1 => 9usize..12];
+    (interim, first, upgrade, connection, accept, more, frames()).prop_map(
+        |(interim, first, upgrade, connection, accept, more, rest)| {
+            let before = "HTTP/1.1 103 x\r\nA: b\r\n\r\n".repeat(interim);
+            let more = more.concat();
+            let head = format!("{before}{first}\r\n{upgrade}{connection}{accept}{more}\r\n");
+            [head.as_bytes(), &rest].concat()
         },
     )
 }
@@ -136,6 +185,9 @@ fn refused(mut end: Connection, wire: &[u8]) -> Option<Fault> {
             Event::Closed(Closed { cause: Cause::Violation(rule), .. }) => {
                 return Some(Fault::Violation(rule));
             }
+            Event::Closed(Closed { cause: Cause::Rejected(rejection), .. }) => {
+                return Some(Fault::Rejection(rejection));
+            }
             _ => {}
         }
     }
@@ -168,7 +220,7 @@ proptest! {
     #[test]
     fn labels_cover_every_byte_once(
         sender in select(vec![Role::Client, Role::Server]),
-        wire in prop_oneof![frames(), heads(), proptest::collection::vec(any::<u8>(), 0..300)],
+        wire in prop_oneof![frames(), heads(), responses(), proptest::collection::vec(any::<u8>(), 0..300)],
         with_head: bool,
         cuts in cuts(),
     ) {
@@ -204,4 +256,37 @@ proptest! {
         prop_assert!(labelled.into_iter().eq(0..wire.len() as u64 * 8));
         prop_assert_eq!(broken, refused(Connection::server(config), &wire));
     }
+    /// The same for a response and the frames after it. A plain HTTP response opens no WebSocket, but breaks no rule. Without
+    /// the request, the key and the offered subprotocols are not known.
+    #[test]
+    fn labels_agree_about_a_response(wire in responses(), cuts in cuts()) {
+        let config = Config::default().limits(|limits| limits.max_message = 300).validate().expect("valid");
+        let request = ClientRequest::new(Url::parse("ws://h/").expect("valid"));
+        let request = request.subprotocol("chat").expect("a token");
+        let keys = Box::new(|| [1, 2, 3, 4]);
+        let mut client = Connection::client(config.clone(), &request, *b"the sample nonce", keys);
+        let mut requests = Labeller::new(Role::Client, config.clone());
+        requests.feed(&client.output_mut().take(), &mut |_| {});
+        let expected = refused(client, &wire).filter(|fault| match fault {
+            Fault::Rejection(Rejection::Status(_) | Rejection::Redirect { .. }) => false,
+            Fault::Rejection(Rejection::StatusLine) => !contains(&wire, b"HTTP/1.0 200"),
+            _ => true,
+        });
+
+        let mut labeller = Labeller::new(Role::Server, config.clone());
+        labeller.responds_to(&mut requests);
+        let (labelled, broken) = bits(labeller, &wire, &cuts);
+        prop_assert!(labelled.into_iter().eq(0..wire.len() as u64 * 8));
+        prop_assert_eq!(&broken, &expected);
+
+        let (_, broken) = bits(Labeller::new(Role::Server, config), &wire, &cuts);
+        match expected {
+            Some(Fault::Rejection(Rejection::Accept | Rejection::Subprotocol)) => {}
+            expected => prop_assert_eq!(broken, expected),
+        }
+    }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|bytes| bytes == part)
 }

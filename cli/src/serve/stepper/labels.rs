@@ -216,6 +216,7 @@ impl Frame {
                         code: Some(refusal.rule.status()),
                         ..of("broken")
                     },
+                    Fault::Rejection(_) => Drawn { section: Some("RFC 6455 4.1"), ..of("broken") },
                     _ => of("broken"),
                 }
             }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Rules of this file: the event loop waits for nothing. Threads, time and bytes are limited. The bytes are written only after
-//! a 101, so that they are never read as a request.
+//! a valid 101, so that they are never read as a request.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -18,11 +18,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use framewise::lang::Lang;
+use framewise::protocol::dissect::{Dissector, Finding};
+use framewise::protocol::frame::Role;
 use framewise::{Handle, HandleError, Message, PeerId};
 use serde::Serialize;
 use socket2::{Domain, Socket, Type};
 
 use crate::explain::Side;
+use crate::recording::parts::without_limits;
 use crate::serve::classroom::Classroom;
 use crate::serve::events::json;
 use crate::serve::guard::Guard;
@@ -227,7 +230,7 @@ struct Job {
 impl Job {
     fn run(self, slot: Slot) {
         let target = Arc::clone(&slot.target);
-        let mut answer = Answer { request: String::new(), received: Vec::new(), written: 0 };
+        let mut answer = Answer::default();
         let last = match self.talk(&slot, &mut answer) {
             Ok(Some(end)) => self.received(&answer, Some(end)),
             Ok(None) => return,
@@ -261,6 +264,7 @@ impl Job {
         // A Host has no zone.
         let (host, token) = (SocketAddr::new(peer.ip(), peer.port()), slot.target.token.as_deref());
         answer.request = request(self.path, host, token.map(|_| "***"));
+        answer.responds_to(&request(self.path, host, token));
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(left(self.until)))?;
         stream.write_all(request(self.path, host, token).as_bytes())?;
@@ -273,7 +277,7 @@ impl Job {
             if now >= self.until {
                 return Ok(Some(End::Time));
             }
-            if now >= heard + QUIET && answer.is_open() {
+            if now >= heard + QUIET && answer.is_open {
                 return Ok(Some(End::Quiet));
             }
             if answer.received.len() > reported && now >= report_at {
@@ -286,7 +290,7 @@ impl Job {
             match stream.read(&mut piece[..room]) {
                 Ok(0) => return Ok(Some(End::Closed)),
                 Ok(count) => {
-                    answer.received.extend_from_slice(&piece[..count]);
+                    answer.add(&piece[..count]);
                     heard = now;
                 }
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => {
@@ -302,7 +306,7 @@ impl Job {
                 }
                 Err(error) => return Err(error),
             }
-            if answer.written == 0 && answer.is_open() {
+            if answer.written == 0 && answer.is_open {
                 answer.written = self.write(stream)?;
                 heard = Instant::now();
             }
@@ -363,16 +367,40 @@ impl Job {
 
 /// What has happened on the connection.
 struct Answer {
+    /// The request, with asterisks for a token.
     request: String,
     received: Vec<u8>,
     written: usize,
+    /// The whole head of a response that opens a WebSocket has come.
+    is_open: bool,
+    dissector: Dissector,
+}
+
+impl Default for Answer {
+    fn default() -> Answer {
+        let (request, received) = (String::new(), Vec::new());
+        let dissector = Dissector::new(Role::Server, without_limits());
+        Answer { request, received, written: 0, is_open: false, dissector }
+    }
 }
 
 impl Answer {
-    /// Reports whether the whole head of a 101 has come.
-    fn is_open(&self) -> bool {
-        self.received.starts_with(b"HTTP/1.1 101 ")
-            && self.received.windows(4).any(|end| end == b"\r\n\r\n")
+    /// Notes the request, to which the response has to fit.
+    fn responds_to(&mut self, request: &str) {
+        let mut dissector = Dissector::new(Role::Client, without_limits());
+        dissector.feed(request.as_bytes(), &mut |_| {});
+        self.dissector.responds_to(&mut dissector);
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.received.extend_from_slice(bytes);
+        // The rest has labels of its own, and is not needed here.
+        if !self.is_open {
+            let is_open = &mut self.is_open;
+            self.dissector.feed(bytes, &mut |finding| {
+                *is_open |= matches!(finding, Finding::ValidHead { handshake: true });
+            });
+        }
     }
 }
 
@@ -403,4 +431,37 @@ fn reachable(listening: SocketAddr) -> Vec<SocketAddr> {
 /// Returns the time until `until`, and at least a millisecond, because a socket takes no timeout of zero.
 fn left(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use framewise::protocol::handshake::key::accept_key;
+
+    use super::*;
+
+    /// The visitor's bytes are frames, so they are only written after a response that a client accepts.
+    #[test]
+    fn only_a_valid_101_to_this_request_opens() {
+        let opens = |response: &str| {
+            let mut answer = Answer::default();
+            answer.responds_to(&request(SendPath::Echo, ([127, 0, 0, 1], 80).into(), None));
+            response.as_bytes().chunks(7).for_each(|piece| answer.add(piece));
+            assert_eq!(answer.received, response.as_bytes());
+            answer.is_open
+        };
+        let valid = format!(
+            "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+            accept_key(KEY)
+        );
+        assert!(opens(&valid));
+        for other in [
+            valid[..valid.len() - 1].to_owned(),
+            valid.replace("101", "200"),
+            valid.replace("Upgrade: websocket\r\n", ""),
+            valid.replace(&accept_key(KEY), &accept_key("another")),
+            "HTTP/1.1 101 x\r\n\r\n".to_owned(),
+        ] {
+            assert!(!opens(&other), "{other}");
+        }
+    }
 }

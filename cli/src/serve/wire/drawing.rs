@@ -18,6 +18,7 @@ use framewise::labels::{Item, Label, Labeller, Place, What};
 use framewise::lang::{Bilingual, Lang};
 use framewise::protocol::dissect::Fault;
 use framewise::protocol::frame::{Header, Opcode, Role};
+use framewise::protocol::handshake::client::Rejection;
 use framewise::protocol::handshake::key;
 use framewise::protocol::refusal::Refusal;
 use framewise::protocol::violation::Violation;
@@ -151,8 +152,9 @@ pub struct Broken {
     pub section: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clause: Option<&'static str>,
-    /// The close code, or the status of the response.
-    pub code: u16,
+    /// The close code, or the status of the response to a request. A broken response has neither.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<u16>,
     /// In English and Portuguese.
     pub text: (String, String),
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,7 +186,7 @@ impl Broken {
             rule: name_of(&violation),
             section: format!("RFC 6455 {}", violation.section()),
             clause: Some(violation.clause()),
-            code: violation.code(),
+            code: Some(violation.code()),
             text: both(&|lang| violation.text_in(lang)),
             found: None,
             fix: None,
@@ -204,6 +206,7 @@ impl Broken {
                 Some(Broken { places: places.collect(), ..Broken::violation(*violation) })
             }
             Fault::Refusal(refusal) => Some(Broken::refusal(refusal)),
+            Fault::Rejection(rejection) => Some(Broken::rejection(rejection)),
             _ => None,
         }
     }
@@ -215,10 +218,25 @@ impl Broken {
             rule: name_of(&refusal.rule),
             section: refusal.rule.section().to_owned(),
             clause: None,
-            code: refusal.rule.status(),
+            code: Some(refusal.rule.status()),
             text: both(&|lang| rule.get(lang).to_owned()),
             found: Some(both(&|lang| refusal.found_text(lang))),
             fix: Some(both(&|lang| refusal.fix_text(lang))),
+            limit: false,
+            places: Vec::new(),
+        }
+    }
+
+    /// Describes what is wrong with the response to an opening handshake.
+    fn rejection(rejection: &Rejection) -> Broken {
+        Broken {
+            rule: name_of(rejection),
+            section: "RFC 6455 4.1".to_owned(),
+            clause: None,
+            code: None,
+            text: (rejection.text(Lang::En), rejection.text(Lang::Pt)),
+            found: None,
+            fix: None,
             limit: false,
             places: Vec::new(),
         }
