@@ -271,16 +271,12 @@ impl Dissector {
     fn feed_head(&mut self, bytes: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> usize {
         let Reading::Head(reader) = &mut self.reading else { return 0 };
         let before = reader.examined();
-        let mut copy = bytes.to_vec();
-        let whole = match reader.read(&mut copy.as_mut_slice(), &self.config) {
-            Ok(head) => Ok(head.is_some()),
-            Err(refusal) => Err(refusal),
-        };
+        let end = reader.find_end(bytes, &self.config);
         let used = reader.examined() - before;
         self.kept.extend_from_slice(&bytes[..used]);
-        match whole {
-            Ok(false) => {}
-            Ok(true) => {
+        match end {
+            Ok(None) => {}
+            Ok(Some(_)) => {
                 let head = mem::take(&mut self.kept);
                 show_lines(&head, show);
                 self.reading = match self.sender {

@@ -47,18 +47,36 @@ impl HeadReader {
         unread: &mut &'b mut [u8],
         config: &Config,
     ) -> Result<Option<Cow<'b, [u8]>>, Refusal> {
-        for at in 0..unread.len() {
-            if self.examine(unread[at], config)? {
-                let (head, rest) = mem::take(unread).split_at_mut(at + 1);
-                *unread = rest;
-                if self.stored.is_empty() {
-                    return Ok(Some(Cow::Borrowed(head)));
-                }
-                self.store(head)?;
-                return Ok(Some(Cow::Owned(mem::take(&mut self.stored))));
+        let Some(length) = self.find_end(unread, config)? else {
+            self.store(&*mem::take(unread))?;
+            return Ok(None);
+        };
+        let (head, rest) = mem::take(unread).split_at_mut(length);
+        *unread = rest;
+        if self.stored.is_empty() {
+            return Ok(Some(Cow::Borrowed(head)));
+        }
+        self.store(head)?;
+        Ok(Some(Cow::Owned(mem::take(&mut self.stored))))
+    }
+
+    /// Examines the next bytes and stores nothing. Returns how many of them belong to the head, or `None` if more bytes are
+    /// needed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](HeadReader::read). The last byte in [`examined`](HeadReader::examined) is the one that is refused.
+    #[inline]
+    pub(crate) fn find_end(
+        &mut self,
+        bytes: &[u8],
+        config: &Config,
+    ) -> Result<Option<usize>, Refusal> {
+        for (at, &byte) in bytes.iter().enumerate() {
+            if self.examine(byte, config)? {
+                return Ok(Some(at + 1));
             }
         }
-        self.store(&*mem::take(unread))?;
         Ok(None)
     }
 
