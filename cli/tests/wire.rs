@@ -293,7 +293,8 @@ fn no_secret_is_shown() {
     let host = serve.address;
     let first = format!(
         "GET /health?token=segredo HTTP/1.1\r\nHost: {host}\r\nCookie: id=segredo\r\n\
-        Authorization: Bearer segredo\r\n\r\n"
+        Authorization: Bearer segredo\r\nX-CSRF-Token: segredo\r\n\
+        Referer: http://ana:segredo@h/?password=segredo\r\n\r\n"
     );
     let mut stream = open(&serve, first.as_bytes());
     read_until(&mut stream, b"}");

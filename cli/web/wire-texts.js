@@ -100,5 +100,5 @@ export const fields = {
   'sec-websocket-accept': ['Sec-WebSocket-Accept: base64(SHA-1(chave + GUID)). O cliente faz a mesma conta e compara.', 'Sec-WebSocket-Accept: base64(SHA-1(key + GUID)). The client computes the same and compares.', '§4.2.2, §11.3.3'],
   'sec-websocket-protocol': ['Sec-WebSocket-Protocol: os subprotocolos que o cliente fala; na resposta, o que o servidor escolheu.', 'Sec-WebSocket-Protocol: the subprotocols that the client speaks; in the response, the one that the server chose.', '§11.3.4'],
   'sec-websocket-extensions': ['Sec-WebSocket-Extensions: as extensões que o cliente oferece. Sem este campo na resposta, nenhuma vale.', 'Sec-WebSocket-Extensions: the extensions that the client offers. Without this field in the response there is none.', '§9.1, §11.3.2'],
-  other: ['Um campo de HTTP que não é do WebSocket. Senhas, cookies e tokens aparecem como asteriscos.', 'A field of HTTP that is not about WebSocket. Passwords, cookies and tokens are shown as asterisks.', 'RFC 9110'],
+  other: ['Um campo de HTTP que não é do WebSocket. Se o nome dele fala de senha, cookie ou token, o valor aparece como asteriscos.', 'A field of HTTP that is not about WebSocket. If its name speaks of a password, a cookie or a token, its value is shown as asterisks.', 'RFC 9110'],
 };

@@ -15,9 +15,11 @@
 //!
 //! These are secrets:
 //!
-//! - the values of the fields in [`SECRET_FIELDS`]
-//! - the value after `token=` in every other line of a head, in any case and also if it is percent-encoded, so that
-//!   `access_token=` and a URL within a URL are covered
+//! - the values of fields whose name contains one of [`NAMES`], as `Cookie`, `Authorization` and `X-Access-Token`. The challenges
+//!   `WWW-Authenticate` and `Proxy-Authenticate` stay.
+//! - in every other line of a head, the values of parameters whose name contains one of them, as `token=` and `client_secret=`, in
+//!   any case and also if they are percent-encoded, as in a URL within a URL
+//! - the password in `http://user:password@host`
 //! - in `Sec-WebSocket-Protocol`, what follows one of [`WORDS`], because a page that cannot set `Authorization` sends
 //!   `bearer.segredo` or `bearer, segredo` there
 //! - in the body of an error, what it quotes of these
@@ -35,20 +37,14 @@ mod token;
 use framewise::observe::Direction;
 
 use lines::{Length, Lines, Taken};
-use token::{Context, Token, Window};
+use token::{Context, NAMES, Token, Window, Words};
 
 /// What stands for each byte of a secret.
 pub const MARK: u8 = b'*';
 
-/// The fields whose values are secrets, in lower case.
-pub const SECRET_FIELDS: [&str; 6] =
-    ["cookie", "set-cookie", "authorization", "proxy-authorization", "x-api-key", "x-auth-token"];
-
 /// The words after which the rest of a `Sec-WebSocket-Protocol` is secret, in lower case. JSON web tokens begin with `eyJ`.
 pub const WORDS: [&str; 5] = ["token", "bearer", "auth", "jwt", "eyj"];
-
-/// What may precede a secret in a quoted line of a malformed head, besides [`WORDS`].
-const QUOTED_WORDS: [&str; 2] = ["cookie", "api-key"];
+static IN_WINDOW: Words<5> = Words::new(WORDS);
 
 /// The line of an error that quotes the request, counted from 0. The lines are: rule, section, found, fix.
 const QUOTING_LINE: u8 = 2;
@@ -245,8 +241,8 @@ impl Quotes {
         }
         if self.status == 400 {
             self.window.push(byte);
-            self.is_secret = self.window.ends_with(&WORDS)
-                || self.window.ends_with(&QUOTED_WORDS)
+            self.is_secret = self.window.ends_with(&IN_WINDOW)
+                || self.window.ends_with(&NAMES)
                 || (self.may_be_secret && byte == b':');
         }
         self.token.take(byte, Context::Quote)

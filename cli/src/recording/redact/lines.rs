@@ -2,27 +2,25 @@
 
 use std::mem;
 
-use super::token::{Context, Token, Window};
-use super::{SECRET_FIELDS, WORDS};
+use super::IN_WINDOW;
+use super::token::{Context, NAMES, Token, Window};
 
-/// The fields that matter, in lower case, after the [`SECRET_FIELDS`].
-const OTHER_FIELDS: [(&str, Kind); 4] = [
+/// The fields that matter besides those whose names contain one of [`NAMES`], in lower case.
+const FIELDS: [(&str, Kind); 6] = [
     ("sec-websocket-protocol", Kind::Subprotocol),
     ("upgrade", Kind::Upgrade),
     ("content-length", Kind::ContentLength),
     ("transfer-encoding", Kind::TransferEncoding),
+    // These ask for credentials and contain none.
+    ("www-authenticate", Kind::Other),
+    ("proxy-authenticate", Kind::Other),
 ];
 
-/// A request is a handshake if the name of one of its fields begins with the first bytes of this one.
-const OF_HANDSHAKE: (&str, usize) = ("sec-websocket-", 1 << SECRET_FIELDS.len());
+/// A request is a handshake if the name of one of its fields begins with the first bytes of the first of [`FIELDS`].
+const OF_HANDSHAKE: (&str, u8) = ("sec-websocket-", 1);
 
 /// The protocol that a handshake asks for in `Upgrade`, in lower case.
 const WEBSOCKET: &[u8] = b"websocket";
-
-/// Returns the name and the kind of each field that matters.
-fn fields() -> impl Iterator<Item = (&'static str, Kind)> {
-    SECRET_FIELDS.into_iter().map(|name| (name, Kind::Secret)).chain(OTHER_FIELDS)
-}
 
 /// The lines of a head.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,7 +55,7 @@ pub struct Head {
     pub is_handshake: bool,
     pub has_transfer_encoding: bool,
     pub length: Length,
-    /// A `Sec-WebSocket-Protocol` had one of [`WORDS`].
+    /// A `Sec-WebSocket-Protocol` had one of [`WORDS`](super::WORDS).
     has_word: bool,
     /// It was the last thing before this byte.
     after_word: bool,
@@ -119,8 +117,9 @@ enum Kind {
 /// The name of a field, as far as it has been read.
 #[derive(Clone, Copy, Debug)]
 enum Name {
-    /// As many bytes of it have been read, and [`fields`] with these bits begin with them.
-    Reading { length: u8, candidates: usize },
+    /// As many bytes of it have been read, at most 255, and the [`FIELDS`] with these bits begin with them. It contains one of
+    /// [`NAMES`], or it does not.
+    Reading { length: u8, candidates: u8, is_secret: bool },
     /// The name is complete, but the value has not begun.
     Complete,
     /// The value has begun, or the name is that of another field.
@@ -129,10 +128,7 @@ enum Name {
 
 impl Default for Name {
     fn default() -> Name {
-        Name::Reading {
-            length: 0,
-            candidates: (1 << (SECRET_FIELDS.len() + OTHER_FIELDS.len())) - 1,
-        }
+        Name::Reading { length: 0, candidates: (1 << FIELDS.len()) - 1, is_secret: false }
     }
 }
 
@@ -243,7 +239,7 @@ impl Lines {
         let is_blank = matches!(byte, b' ' | b'\t');
         let is_colon = byte == b':' && !mem::replace(&mut self.line.has_colon, true);
         self.head.is_handshake |= is_colon && self.line.is_of_handshake;
-        let Name::Reading { length, candidates } = self.line.name else {
+        let Name::Reading { length, candidates, is_secret } = self.line.name else {
             let has_begun = !is_blank && !is_colon && byte != b'\r';
             if has_begun || matches!(self.line.name, Name::Over) {
                 self.line.name = Name::Over;
@@ -253,16 +249,18 @@ impl Lines {
         };
         let at = usize::from(length);
         let filtered = |test: &dyn Fn(&str) -> bool| {
-            let bits = fields().enumerate().filter(|(_, (name, _))| test(name));
+            let bits = FIELDS.iter().enumerate().filter(|(_, (name, _))| test(name));
             bits.fold(0, |bits, (bit, _)| bits | 1 << bit) & candidates
         };
         self.line.name = match byte {
-            b' ' | b'\t' if length == 0 => Name::Reading { length, candidates },
+            b' ' | b'\t' if length == 0 => Name::Reading { length, candidates, is_secret },
             // Blanks before the colon are not allowed, nor is a line without one, but what follows is a secret all the same.
             b':' | b' ' | b'\t' => {
+                self.line.window = Window::default();
                 let found = filtered(&|name| name.len() == at).trailing_zeros();
-                match fields().nth(found as usize) {
-                    Some((_, kind)) => {
+                let field = FIELDS.get(found as usize).map(|field| field.1);
+                match field.or(is_secret.then_some(Kind::Secret)) {
+                    Some(kind) => {
                         self.kind = kind;
                         self.head.has_transfer_encoding |= kind == Kind::TransferEncoding;
                         Name::Complete
@@ -272,15 +270,12 @@ impl Lines {
             }
             _ => {
                 let byte = byte.to_ascii_lowercase();
-                match filtered(&|name| name.as_bytes().get(at) == Some(&byte)) {
-                    0 => Name::Over,
-                    candidates => {
-                        let (prefix, bit) = OF_HANDSHAKE;
-                        let is_prefix = candidates & bit != 0 && at + 1 == prefix.len();
-                        self.line.is_of_handshake |= is_prefix;
-                        Name::Reading { length: length + 1, candidates }
-                    }
-                }
+                self.line.window.push(byte);
+                let candidates = filtered(&|name| name.as_bytes().get(at) == Some(&byte));
+                let (prefix, bit) = OF_HANDSHAKE;
+                self.line.is_of_handshake |= candidates & bit != 0 && at + 1 == prefix.len();
+                let is_secret = is_secret || self.line.window.ends_with(&NAMES);
+                Name::Reading { length: length.saturating_add(1), candidates, is_secret }
             }
         };
         false
@@ -294,7 +289,7 @@ impl Lines {
             return !is_dot && !matches!(byte, b',' | b' ' | b'\t');
         }
         self.line.window.push(byte);
-        self.head.has_word = self.line.window.ends_with(&WORDS);
+        self.head.has_word = self.line.window.ends_with(&IN_WINDOW);
         self.head.after_word = self.head.has_word;
         false
     }
