@@ -196,6 +196,7 @@ fn the_page_is_served() {
     assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("default-src 'none'"), "{page}");
     for (path, kind) in [
         ("/explain.js", "text/javascript"),
+        ("/copy.js", "text/javascript"),
         ("/explain-texts.js", "text/javascript"),
         ("/explain.css", "text/css"),
     ] {

@@ -2,6 +2,7 @@
 // of the stepper. The state of the page is in the fragment of its address, which browsers do not send.
 
 import { Connection } from './connection.js';
+import { copyText } from './copy.js';
 import './explain-texts.js';
 import { browser, tab } from './memory.js';
 import { preferredLanguage, say, translate } from './texts.js';
@@ -424,12 +425,8 @@ function send() {
 // What the visitor does.
 
 async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    $('copied').textContent = say(lang, 'explainCopied');
-  } catch {
-    $('copied').textContent = say(lang, 'explainNotCopied');
-  }
+  const isCopied = await copyText(text);
+  $('copied').textContent = say(lang, isCopied ? 'explainCopied' : 'explainNotCopied');
 }
 
 /** Takes the state from the fragment of the address. */

@@ -4,7 +4,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AxeBuilder } from '@axe-core/playwright';
 import { chromium } from 'playwright-core';
-import { run, startServer, stop, watch } from './support.mjs';
+import { pasted, run, startServer, stop, watch } from './support.mjs';
 
 const [framewise, executablePath, folder, part] = process.argv.slice(2);
 const files = new URL('../../../docs/lessons/files/', import.meta.url);
@@ -38,16 +38,7 @@ async function copied(page, typed, word) {
   assert.equal(await button.textContent(), word === 'Copied' ? 'Copy' : 'Copiar');
   await button.click();
   await button.filter({ hasText: word }).waitFor();
-  await page.evaluate(() => {
-    const area = document.createElement('textarea');
-    area.id = 'pasted';
-    document.body.append(area);
-    area.focus();
-  });
-  await page.keyboard.press('Control+V');
-  const pasted = await page.inputValue('#pasted');
-  await page.evaluate(() => document.getElementById('pasted').remove());
-  return pasted;
+  return pasted(page);
 }
 
 const checks = {

@@ -39,6 +39,20 @@ export function watch(page, at) {
   return page;
 }
 
+/** Returns what the visitor pastes. */
+export async function pasted(page) {
+  await page.evaluate(() => {
+    const area = document.createElement('textarea');
+    area.id = 'pasted';
+    document.body.append(area);
+    area.focus();
+  });
+  await page.keyboard.press('Control+V');
+  const text = await page.inputValue('#pasted');
+  await page.evaluate(() => document.getElementById('pasted').remove());
+  return text;
+}
+
 /**
  * Runs the checks whose names contain `part`, and sets the exit code. A check returns the pages in which nothing may have gone
  * wrong. `before` and `after` surround each check; `after` is told the error of a failed one.
