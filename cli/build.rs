@@ -1,22 +1,27 @@
-//! Lists the files of the lessons for `src/serve/lessons.rs`, which embeds them.
+//! Lists the files of the lessons, and the pages that they link to, for `src/serve/lessons.rs`, which embeds them.
 //!
-//! In the repository they are in `docs/lessons`. A published package has no `docs`, but a copy in `lessons`, because Cargo
-//! follows the symbolic link of that name. The link itself is of no use here: Git on Windows checks it out as a text file.
+//! In the repository they are in `docs`. A published package has a copy of them in its own `docs`, because Cargo follows the
+//! symbolic link of that name. The link itself is of no use here: Git on Windows checks it out as a text file.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
+/// The pages outside of `docs/lessons` that lessons link to.
+const CITED: [&str; 4] = ["clauses.md", "clauses.pt-BR.md", "dispatcher.md", "dispatcher.pt-BR.md"];
+
 fn main() -> io::Result<()> {
     let package = variable("CARGO_MANIFEST_DIR");
-    let folders = [package.join("../docs/lessons"), package.join("lessons")];
-    let is_there = |folder: &PathBuf| folder.join("README.md").is_file();
-    let Some(folder) = folders.into_iter().find(is_there) else {
-        return Err(io::Error::other("neither docs/lessons nor the copy of a package is there"));
+    let folders = [package.join("../docs"), package.join("docs")];
+    let is_there = |docs: &PathBuf| docs.join("lessons/README.md").is_file();
+    let Some(docs) = folders.into_iter().find(is_there) else {
+        return Err(io::Error::other("neither ../docs nor the copy of a package is there"));
     };
-    println!("cargo::rerun-if-changed={}", folder.display());
-    let mut files = Vec::new();
-    collect(&folder, "", &mut files)?;
+    let mut files = CITED.map(|name| (name.to_owned(), docs.join(name))).to_vec();
+    for path in files.iter().map(|(_, path)| path).chain([&docs.join("lessons")]) {
+        println!("cargo::rerun-if-changed={}", path.display());
+    }
+    collect(&docs.join("lessons"), "lessons/", &mut files)?;
     files.sort();
     let mut list = String::from("&[\n");
     for (name, path) in files {
@@ -30,8 +35,8 @@ fn variable(name: &str) -> PathBuf {
     env::var_os(name).unwrap_or_else(|| panic!("Cargo sets {name}")).into()
 }
 
-/// Adds the files in a folder and its subfolders, each with its name relative to the lessons. Hidden files and caches of Python
-/// are left out.
+/// Adds the files in a folder and its subfolders, each with its name relative to `docs`. Hidden files and caches of Python are
+/// left out.
 fn collect(folder: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

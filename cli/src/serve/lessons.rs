@@ -1,8 +1,10 @@
-//! The lessons of docs/lessons, for `--lessons`: their pages, pictures and files for students, at `/lessons`.
+//! The lessons of docs/lessons, for `--lessons`: their pages, pictures and files for students, at `/lessons`. The pages of docs
+//! that they link to are there too, so that a class without Internet can follow the links.
 //!
 //! ```text
 //! docs/lessons/README.md, README.pt-BR.md   /lessons/en, /lessons/pt
 //! docs/lessons/en/01-handshake.md           /lessons/en/01-handshake
+//! docs/clauses.md, clauses.pt-BR.md         /lessons/en/clauses, /lessons/pt/clauses
 //! docs/lessons/files/send.py, pictures/…    /lessons/files/send.py, /lessons/pictures/…
 //!                                           /lessons/files, /lessons/pictures: a list of the folder
 //! ```
@@ -19,7 +21,7 @@ use crate::serve::markdown::{Rendered, escaped, render};
 use crate::serve::pages::{document, file, found, moved};
 use crate::texts;
 
-/// The files of docs/lessons, each with its name there. `build.rs` writes the list.
+/// The files of docs that are shown, each with its name there. `build.rs` writes the list.
 const SOURCES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/lessons.rs"));
 
 /// The style and the script of the pages.
@@ -28,8 +30,11 @@ const OWN: [(&str, &str, &str); 2] = [
     ("/lessons/page.js", "text/javascript; charset=utf-8", include_str!("../../web/lessons.js")),
 ];
 
-/// Where the lessons are in the repository.
-const FOLDER: &str = "docs/lessons/";
+/// Where they are in the repository.
+const FOLDER: &str = "docs/";
+
+/// The folders that have a list.
+const FOLDERS: [&str; 2] = ["lessons/files", "lessons/pictures"];
 
 /// Where the route of the lessons begins.
 pub const ROUTE: &str = "/lessons";
@@ -39,7 +44,7 @@ const POLICY_OF_STUDENTS: &str = "default-src 'none'; script-src 'self' 'unsafe-
     style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self' ws: wss: http: https:; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'";
 
-/// The lessons, rendered.
+/// The pages, rendered, and the other files.
 pub struct Lessons(HashMap<String, Entry>);
 
 /// What is at a route.
@@ -53,7 +58,7 @@ enum Entry {
 }
 
 impl Lessons {
-    /// Renders all lessons.
+    /// Renders all pages.
     pub fn new() -> Lessons {
         let mut entries = HashMap::new();
         entries.insert(ROUTE.to_owned(), Entry::InYourLanguage);
@@ -72,7 +77,7 @@ impl Lessons {
                 entries.insert(route, Entry::File(content_type(name), body));
             }
         }
-        for folder in folders() {
+        for folder in FOLDERS {
             let list = |lang| page(folder, &route_of(folder), &list_of(folder), lang);
             let (en, pt) = (list(Lang::En), list(Lang::Pt));
             entries.insert(route_of(folder), Entry::Bilingual(en, pt));
@@ -128,19 +133,13 @@ impl Lessons {
     }
 }
 
-/// Returns the folders that have a list.
-fn folders() -> impl Iterator<Item = &'static str> {
-    let has_files = |folder: &&str| SOURCES.iter().any(|(name, _)| is_in(name, folder));
-    ["files", "pictures"].into_iter().filter(has_files)
-}
-
 fn is_in(name: &str, folder: &str) -> bool {
     name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Returns the language of a page of the lessons; `None` means that the file is no page.
+/// Returns the language of a page; `None` means that the file is no page.
 fn lang_of(name: &str) -> Option<Lang> {
-    let is_page = name.ends_with(".md") && !is_in(name, "files");
+    let is_page = name.ends_with(".md") && !is_in(name, "lessons/files");
     is_page.then(|| if is_portuguese(&route_of(name)) { Lang::Pt } else { Lang::En })
 }
 
@@ -149,13 +148,17 @@ fn is_portuguese(route: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Returns the route of a file or folder of docs/lessons.
+/// Returns the route of a file or folder of docs.
 fn route_of(name: &str) -> String {
-    match name {
-        "README.md" => format!("{ROUTE}/en"),
-        "README.pt-BR.md" => format!("{ROUTE}/pt"),
-        name if is_in(name, "files") => format!("{ROUTE}/{name}"),
-        name => format!("{ROUTE}/{}", name.strip_suffix(".md").unwrap_or(name)),
+    let page = name.strip_suffix(".md").filter(|_| !is_in(name, "lessons/files")).unwrap_or(name);
+    match page {
+        "lessons/README" => format!("{ROUTE}/en"),
+        "lessons/README.pt-BR" => format!("{ROUTE}/pt"),
+        page if is_in(page, "lessons") => format!("/{page}"),
+        page => match page.strip_suffix(".pt-BR") {
+            Some(page) => format!("{ROUTE}/pt/{page}"),
+            None => format!("{ROUTE}/en/{page}"),
+        },
     }
 }
 
@@ -177,11 +180,10 @@ fn content_type(name: &str) -> &'static str {
 
 /// Returns a page with links to the files of a folder.
 fn list_of(folder: &str) -> String {
+    let title = folder.rsplit('/').next().unwrap_or(folder);
     let files = SOURCES.iter().filter(|(name, _)| is_in(name, folder));
     let names = files.map(|(name, _)| &name[folder.len() + 1..]);
-    names.fold(format!("# {folder}\n\n"), |list, name| {
-        format!("{list}- [{name}]({folder}/{name})\n")
-    })
+    names.fold(format!("# {title}\n\n"), |list, name| format!("{list}- [{name}]({title}/{name})\n"))
 }
 
 /// Returns the address of one route as a page at another one gives it.
@@ -197,8 +199,8 @@ fn relative(from: &str, to: &str) -> String {
     }
 }
 
-/// Returns where a link on the page `name` leads, as the page at `route` gives it: to another page or file of the lessons, or to
-/// the repository if it is not one of them.
+/// Returns where a link on the page `name` leads, as the page at `route` gives it: to another page or file that is shown here, or
+/// to the repository.
 fn target_of(link: &str, name: &str, route: &str) -> String {
     let (path, anchor) = link.split_once('#').map_or((link, None), |(path, id)| (path, Some(id)));
     let is_elsewhere =
@@ -216,9 +218,8 @@ fn target_of(link: &str, name: &str, route: &str) -> String {
         }
     }
     let found = parts.join("/");
-    let is_own = |name: &&str| {
-        SOURCES.iter().any(|(source, _)| source == name) || folders().any(|folder| folder == *name)
-    };
+    let is_own =
+        |name: &&str| SOURCES.iter().any(|(source, _)| source == name) || FOLDERS.contains(name);
     let target = match found.strip_prefix(FOLDER).filter(is_own) {
         Some(name) => relative(route, &route_of(name)),
         None => format!("{}/blob/main/{found}", env!("CARGO_PKG_REPOSITORY")),
@@ -229,7 +230,7 @@ fn target_of(link: &str, name: &str, route: &str) -> String {
     }
 }
 
-/// Returns a page of the lessons with the frame around it.
+/// Returns a page with the frame around it.
 fn page(name: &str, route: &str, markdown: &str, lang: Lang) -> String {
     let Rendered { title, html } = render(markdown, |link| target_of(link, name, route));
     let to = |target: &str| relative(route, target);
@@ -283,7 +284,7 @@ mod tests {
 
     #[test]
     fn links_lead_to_lessons_or_to_the_repository() {
-        let target = |link| target_of(link, "en/02-frame.md", "/lessons/en/02-frame");
+        let target = |link| target_of(link, "lessons/en/02-frame.md", "/lessons/en/02-frame");
         assert_eq!(target("01-handshake.md#exercises"), "01-handshake#exercises");
         assert_eq!(target("../pt/./02-frame.md"), "../pt/02-frame");
         assert_eq!(target("../README.md"), "../en");
@@ -291,6 +292,8 @@ mod tests {
         assert_eq!(target("../files/send.py"), "../files/send.py");
         assert_eq!(target("../files/"), "../files");
         assert_eq!(target("#exercises"), "#exercises");
+        assert_eq!(target("../../clauses.md#a"), "clauses#a");
+        assert_eq!(target("../../clauses.pt-BR.md"), "../pt/clauses");
         assert_eq!(target("https://example.org/#a"), "https://example.org/#a");
         let repository = env!("CARGO_PKG_REPOSITORY");
         assert_eq!(
@@ -301,14 +304,19 @@ mod tests {
             target("no-such.md"),
             format!("{repository}/blob/main/docs/lessons/en/no-such.md")
         );
+        let target = |link| target_of(link, "clauses.pt-BR.md", "/lessons/pt/clauses");
+        assert_eq!(target("clauses.md"), "../en/clauses");
+        assert_eq!(target("lessons/pt/02-frame.md"), "02-frame");
+        assert_eq!(target("../src/flow.rs"), format!("{repository}/blob/main/src/flow.rs"));
     }
 
     /// Each kind of file has a type: a new ending needs a line in `content_type`.
     #[test]
     fn every_file_has_a_known_ending() {
         for (name, _) in SOURCES.iter().filter(|(name, _)| lang_of(name).is_none()) {
-            let is_text =
-                name.ends_with(".http") || name.ends_with(".txt") || *name == "pictures/draw";
+            let is_text = name.ends_with(".http")
+                || name.ends_with(".txt")
+                || *name == "lessons/pictures/draw";
             assert!(is_text || !content_type(name).starts_with("text/plain"), "{name}");
         }
     }

@@ -136,6 +136,7 @@ print(base64.b64encode(hashlib.sha1(text.encode()).digest()).decode())`);
       ['/pt/03-masking', 'dark', 360],
       ['/en/02-frame-worksheet', 'dark', 1280],
       ['/files', 'dark', 360],
+      ['/pt/clauses', 'light', 360],
     ]) {
       const page = await visit(path, { colorScheme, viewport: { width, height: 800 } });
       await unfold(page);
