@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::lang::{Bilingual, Lang};
+#[cfg(feature = "deflate")]
+pub use crate::protocol::deflate::settings::Deflate;
 pub use crate::protocol::http::origin::{InvalidOrigin, Origin, OriginPolicy, OriginRule};
 use crate::texts;
 
@@ -73,6 +75,10 @@ pub struct HandshakePolicy {
     /// Subprotocols that the server supports. It chooses the first entry of the client's list that is also in this
     /// list.
     pub subprotocols: Vec<String>,
+    /// Whether and how messages are compressed, if the peer agrees. `None` means that the extension is neither offered nor
+    /// accepted. Needs the feature `deflate`.
+    #[cfg(feature = "deflate")]
+    pub deflate: Option<Deflate>,
     /// Whether to offer and accept the extension of the unit tests.
     #[cfg(test)]
     pub(crate) reverse: bool,
@@ -331,6 +337,14 @@ impl HandshakePolicy {
                 return Err(ConfigError::about("handshake.subprotocols", texts::WANTED_ONCE, name));
             }
         }
+        #[cfg(feature = "deflate")]
+        if let Some(deflate) = &self.deflate {
+            let bits = |setting, bits| in_range(setting, usize::from(bits), 9, 15);
+            in_range("handshake.deflate.level", usize::from(deflate.level), 1, 9)?;
+            in_range("handshake.deflate.min_length", deflate.min_length, 0, 1 << 30)?;
+            bits("handshake.deflate.server_max_window_bits", deflate.server_max_window_bits)?;
+            bits("handshake.deflate.client_max_window_bits", deflate.client_max_window_bits)?;
+        }
         Ok(())
     }
 }
@@ -442,6 +456,28 @@ mod tests {
     #[test]
     fn the_defaults_are_valid() {
         assert!(Config::default().validate().is_ok());
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn a_window_that_the_compressor_does_not_have_is_an_error() {
+        type Break = fn(&mut Deflate);
+        let broken: [(&str, Break); 7] = [
+            ("level", |deflate| deflate.level = 0),
+            ("level", |deflate| deflate.level = 10),
+            ("min_length", |deflate| deflate.min_length = (1 << 30) + 1),
+            ("server_max_window_bits", |deflate| deflate.server_max_window_bits = 8),
+            ("server_max_window_bits", |deflate| deflate.server_max_window_bits = 16),
+            ("client_max_window_bits", |deflate| deflate.client_max_window_bits = 8),
+            ("client_max_window_bits", |deflate| deflate.client_max_window_bits = 16),
+        ];
+        for (setting, make_wrong) in broken {
+            let mut deflate = Deflate::default();
+            make_wrong(&mut deflate);
+            let config = Config::default().handshake(|handshake| handshake.deflate = Some(deflate));
+            let error = config.validate().expect_err(setting);
+            assert_eq!(error.setting(), format!("handshake.deflate.{setting}"));
+        }
     }
 
     #[test]

@@ -33,6 +33,7 @@
 //! | watch connections, bytes and messages | [`Observer`] |
 //! | use the protocol on another runtime | [`protocol`], [The protocol on another runtime](https://github.com/framewise/framewise/blob/main/docs/another-runtime.md) |
 //! | put TLS or another transport between socket and WebSocket | [`Transport`], [`Stream`] |
+//! | compress messages | the feature `deflate`, which adds `config::Deflate` |
 //! | log to the `tracing` crate | the feature `tracing`, which adds the observer `Tracing` |
 //! | look up a term | [Glossary](https://github.com/framewise/framewise/blob/main/docs/glossary.md) |
 //! | find lessons, a section of the standard, or how to do something | [Documentation](https://github.com/framewise/framewise/blob/main/docs/README.md) |
@@ -46,7 +47,7 @@
 //!  1  /frame.rs          §5.2    the frame header: the 2 to 14 bytes before each payload
 //!  2  /mask.rs           §5.3    masking
 //!  3  /utf8.rs           §8.1    validation of text that arrives in pieces
-//!  4  /extension.rs      §9      the interface for extensions
+//!  4  /extension.rs      §9      the interface for extensions; /deflate/ has the one that compresses
 //!  5  /receive.rs        §5.4    bytes in, messages and control frames out
 //!  6  /encode.rs         §6.1    messages as frames
 //!  7  /output.rs         §5.5.1  output that is queued to be written
@@ -77,6 +78,7 @@
 //! texts.rs                       the texts of the library for users, in both languages
 //! protocol/http/authority.rs     host and port
 //! protocol/http/origin.rs        §10.2   which web pages may connect
+//! protocol/deflate/settings.rs   the settings of permessage-deflate, an optional feature
 //! config.rs                      every setting, checked once
 //! protocol/violation.rs          one variant for each rule that a peer can break: section, code, reason
 //! protocol/mask.rs               §5.3    masking
@@ -92,6 +94,8 @@
 //! protocol/http/response.rs      a response that is not an upgrade
 //! protocol/http/body.rs          the body of a response to a client
 //! protocol/url.rs                §3      ws:// URLs
+//! protocol/deflate/negotiate.rs  the parameters of permessage-deflate (RFC 7692)
+//! protocol/deflate/codec.rs      compresses and decompresses messages
 //! protocol/extension.rs          §9      the interface for extensions
 //! protocol/handshake/key.rs      §4.2.2  Sec-WebSocket-Key and Sec-WebSocket-Accept
 //! protocol/handshake/server.rs   §4.2    validates a request and responds to it
@@ -245,6 +249,8 @@ pub mod internal {
     pub use crate::net::bind::lan_address;
     pub use crate::net::event_loop::EventLoop;
     pub use crate::net::link::Socket;
+    #[cfg(feature = "deflate")]
+    pub use crate::protocol::deflate::codec::compressions;
     pub use crate::protocol::http::head::HeadReader;
 }
 

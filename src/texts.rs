@@ -49,7 +49,7 @@ table! {
     RESPONSE_UPGRADE: "Upgrade is not websocket", "Upgrade não é websocket";
     RESPONSE_CONNECTION: "Connection does not contain Upgrade", "Connection não contém Upgrade";
     RESPONSE_ACCEPT: "Sec-WebSocket-Accept does not match the key", "Sec-WebSocket-Accept não corresponde à chave";
-    RESPONSE_EXTENSION: "the server chose an extension that was not offered", "o servidor escolheu uma extensão que não foi oferecida";
+    RESPONSE_EXTENSION: "the server chose an extension that was not offered, or parameters that the client cannot use", "o servidor escolheu uma extensão que não foi oferecida, ou parâmetros que o cliente não pode usar";
     RESPONSE_SUBPROTOCOL: "the server chose a subprotocol that was not offered", "o servidor escolheu um subprotocolo que não foi oferecido";
 
     // The rows of labels.

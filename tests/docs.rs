@@ -49,8 +49,10 @@ fn settings() -> Vec<(String, String)> {
 #[test]
 fn the_page_of_limits_has_every_setting_with_its_default() {
     let page = fs::read_to_string("docs/limits.md").expect("a page");
+    let is_built = |row: &Vec<String>| cfg!(feature = "deflate") || row[0] != "`handshake.deflate`";
     let on_the_page: Vec<(String, String)> = rows(&page, "Settings")
         .into_iter()
+        .filter(is_built)
         .map(|cells| {
             assert_eq!(cells.len(), 4, "{cells:?}");
             let path = cells[0].trim_matches('`').to_owned();
@@ -71,7 +73,7 @@ fn every_violation_names_a_clause_of_the_standard() {
     let list = fs::read_to_string("docs/clauses.tsv").expect("a list");
     let clauses: Vec<Vec<&str>> = list.lines().map(|line| line.split('\t').collect()).collect();
     assert_eq!((clauses[0].join(" ").as_str(), clauses.len()), ("id keyword section", 1 + 209));
-    for &violation in Violation::ALL {
+    for &violation in Violation::ALL.iter().filter(|rule| rule.standard() == "RFC 6455") {
         let clause = clauses.iter().find(|clause| clause[0] == violation.clause());
         let section = clause.unwrap_or_else(|| panic!("{violation:?}"))[2];
         assert!(section.starts_with(violation.section()), "{violation:?}: {section}");

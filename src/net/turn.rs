@@ -46,6 +46,10 @@ const FRAGMENT_COST: u32 = 3;
 /// The additional cost of a plain request, which thus counts as 512 frames: the application may send a whole file.
 const REQUEST_COST: u32 = 511;
 
+/// How many bytes that an extension has decoded count as one frame. A turn may thus decode 1 MiB, and one message more: a few
+/// bytes of compressed data can be a long message.
+const DECODED_A_FRAME: u32 = 256;
+
 /// The smallest size of a read, in bytes.
 const MIN_READ: usize = 4096;
 
@@ -240,6 +244,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             let mut lent = mem::take(&mut unread);
             let event = own.next_piece(&mut lent);
             unread = lent;
+            self.board.budget = self.board.budget.saturating_sub(own.take_work() / DECODED_A_FRAME);
             match event {
                 Some(Event::Message(message)) => {
                     *spoke = true;

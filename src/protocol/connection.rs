@@ -268,6 +268,12 @@ impl Connection {
         })
     }
 
+    /// Returns how many bytes an extension has decoded since the last call.
+    #[inline]
+    pub(crate) fn take_work(&mut self) -> u32 {
+        self.reader.take_work()
+    }
+
     /// Returns the output.
     #[inline]
     pub fn output(&self) -> &Output {

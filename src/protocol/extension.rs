@@ -15,8 +15,14 @@
 //! - Limits and UTF-8 are checked on decoded data.
 
 use crate::config::HandshakePolicy;
+#[cfg(feature = "deflate")]
+use crate::protocol::deflate::codec;
+#[cfg(feature = "deflate")]
+use crate::protocol::deflate::negotiate::{self, Params, Side};
+#[cfg(feature = "deflate")]
+use crate::protocol::deflate::settings::Deflate;
 use crate::protocol::frame::Rsv;
-use crate::protocol::http::fields::{Fields, is_extension_list};
+use crate::protocol::http::fields::{Fields, extension_list};
 use crate::protocol::violation::Violation;
 
 /// The header field in which the client offers extensions and the server accepts them (§11.3.2).
@@ -46,8 +52,10 @@ pub(crate) enum Decoder {
     /// Messages are received unchanged.
     #[default]
     None,
+    #[cfg(feature = "deflate")]
+    Deflate(codec::Decoder),
     #[cfg(test)]
-    Reverse(reverse::Decoder),
+    Reverse(Box<reverse::Decoder>),
 }
 
 impl Decoder {
@@ -56,6 +64,9 @@ impl Decoder {
     pub(crate) fn allowed(&self) -> Rsv {
         match self {
             Decoder::None => Rsv::NONE,
+            // RFC 7692 6
+            #[cfg(feature = "deflate")]
+            Decoder::Deflate(_) => Rsv::RSV1,
             #[cfg(test)]
             Decoder::Reverse(_) => Rsv::RSV1,
         }
@@ -78,16 +89,32 @@ impl Decoder {
                 let _ = (piece, last, emit);
                 Err(Violation::ReservedBits)
             }
+            #[cfg(feature = "deflate")]
+            Decoder::Deflate(deflate) => deflate.decode(piece, last, emit),
             #[cfg(test)]
             Decoder::Reverse(reverse) => reverse.decode(piece, last, emit),
         }
     }
 
-    /// Returns the capacity in bytes of the decoder's buffers for an incomplete message.
+    /// Returns how many bytes were decoded since the last call. A peer can cause much more of this work than it sends bytes.
+    #[inline]
+    pub(crate) fn take_work(&mut self) -> u32 {
+        match self {
+            Decoder::None => 0,
+            #[cfg(feature = "deflate")]
+            Decoder::Deflate(deflate) => deflate.take_work(),
+            #[cfg(test)]
+            Decoder::Reverse(_) => 0,
+        }
+    }
+
+    /// Returns the memory in bytes that the decoder holds for an incomplete message, or between messages.
     #[inline]
     pub(crate) fn held(&self) -> usize {
         match self {
             Decoder::None => 0,
+            #[cfg(feature = "deflate")]
+            Decoder::Deflate(deflate) => deflate.held(),
             #[cfg(test)]
             Decoder::Reverse(reverse) => reverse.held(),
         }
@@ -100,6 +127,8 @@ pub(crate) enum Encoder {
     /// Messages are sent unchanged.
     #[default]
     None,
+    #[cfg(feature = "deflate")]
+    Deflate(codec::Encoder),
     #[cfg(test)]
     Reverse(reverse::Encoder),
 }
@@ -107,7 +136,7 @@ pub(crate) enum Encoder {
 /// Identifies encoders that produce the same bytes for the same message. A message to many peers is encoded once for
 /// each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EncoderKind(u32);
+pub(crate) struct EncoderKind(u64);
 
 impl Encoder {
     /// Reports whether messages are sent unchanged.
@@ -123,6 +152,8 @@ impl Encoder {
                 let _ = payload;
                 None
             }
+            #[cfg(feature = "deflate")]
+            Encoder::Deflate(deflate) => deflate.encode(payload),
             #[cfg(test)]
             Encoder::Reverse(reverse) => Some(reverse.encode(payload)),
         }
@@ -132,8 +163,22 @@ impl Encoder {
     pub(crate) fn kind(&self) -> Option<EncoderKind> {
         match self {
             Encoder::None => Some(EncoderKind(0)),
+            #[cfg(feature = "deflate")]
+            Encoder::Deflate(deflate) => deflate.kind().map(|kind| EncoderKind(kind.number())),
             #[cfg(test)]
-            Encoder::Reverse(reverse) => Some(EncoderKind(1 + reverse.times())),
+            Encoder::Reverse(reverse) => Some(EncoderKind(1 + u64::from(reverse.times()))),
+        }
+    }
+
+    /// Returns the memory in bytes that the encoder holds between messages.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Encoder::None => 0,
+            #[cfg(feature = "deflate")]
+            Encoder::Deflate(deflate) => deflate.held(),
+            #[cfg(test)]
+            Encoder::Reverse(_) => 0,
         }
     }
 }
@@ -143,6 +188,10 @@ pub(crate) fn offer(policy: &HandshakePolicy) -> Option<String> {
     #[cfg(test)]
     if policy.reverse {
         return Some(reverse::OFFER.to_owned());
+    }
+    #[cfg(feature = "deflate")]
+    if let Some(settings) = &policy.deflate {
+        return Some(Params::offer(settings).to_string());
     }
     let _ = policy;
     None
@@ -155,8 +204,28 @@ pub(crate) fn accept(fields: &Fields<'_>, policy: &HandshakePolicy) -> Option<(E
     if policy.reverse {
         return fields.all(FIELD).find_map(reverse::accept);
     }
+    #[cfg(feature = "deflate")]
+    if let Some(settings) = &policy.deflate {
+        // RFC 6455 §9.1-3, §11.3.2-1: several fields are one list.
+        let offers = fields.all(FIELD).filter_map(extension_list).flatten();
+        let mut offers = offers.filter(|offer| offer.name == negotiate::NAME);
+        // RFC 7692 5.1: an offer that cannot be fulfilled is declined, and the next one is examined.
+        return offers.find_map(|offer| {
+            let (answer, agreed) = Params::parse(&offer)?.accept(settings)?;
+            Some((deflate(agreed.server, agreed.client, settings), answer.to_string()))
+        });
+    }
     let _ = (fields, policy);
     None
+}
+
+/// Returns the extension of one side of a connection.
+#[cfg(feature = "deflate")]
+fn deflate(own: Side, peer: Side, settings: &Deflate) -> Extension {
+    Extension {
+        decoder: Decoder::Deflate(codec::Decoder::new(peer)),
+        encoder: Encoder::Deflate(codec::Encoder::new(own, settings)),
+    }
 }
 
 /// Checks the server's choice against the client's offers. Returns the extension and the value of the response's header
@@ -170,16 +239,27 @@ pub(crate) fn confirm(
 ) -> Option<(Extension, Option<String>)> {
     let value = match fields.only(FIELD) {
         Ok(None) => return Some((Extension::default(), None)),
-        Ok(Some(value)) if is_extension_list(value) => value,
-        // RFC 6455 §11.3.2-2, §9.1-1: more than one field, or a malformed one. An empty field is malformed.
-        _ => return None,
+        Ok(Some(value)) => value,
+        // RFC 6455 §11.3.2-2: more than one field.
+        Err(_) => return None,
     };
+    // RFC 6455 §9.1-1: an empty field is malformed, too.
+    let items = extension_list(value)?;
     #[cfg(test)]
     if policy.reverse {
         let (extension, value) = reverse::accept(value)?;
         return Some((extension, Some(value)));
     }
-    let _ = (value, policy);
+    #[cfg(feature = "deflate")]
+    if let (Some(settings), [answer]) = (&policy.deflate, &items[..]) {
+        if answer.name != negotiate::NAME {
+            return None;
+        }
+        let agreed = Params::parse(answer)?.confirm(settings)?;
+        let value = str::from_utf8(value).ok()?.to_owned();
+        return Some((deflate(agreed.client, agreed.server, settings), Some(value)));
+    }
+    let _ = (items, policy);
     None
 }
 
@@ -247,7 +327,8 @@ mod reverse {
                 }
                 _ => return None,
             };
-            let (decoder, encoder) = (Decoder { times, kept: Vec::new() }, Encoder { times });
+            let decoder = Box::new(Decoder { times, kept: Vec::new() });
+            let encoder = Encoder { times };
             let extension = Extension {
                 decoder: extension::Decoder::Reverse(decoder),
                 encoder: extension::Encoder::Reverse(encoder),

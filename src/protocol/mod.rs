@@ -9,6 +9,8 @@
 
 pub mod close;
 pub mod connection;
+#[cfg(feature = "deflate")]
+pub(crate) mod deflate;
 pub mod dissect;
 pub mod encode;
 pub(crate) mod extension;

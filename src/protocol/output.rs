@@ -214,13 +214,14 @@ impl Output {
         self.keys.is_some()
     }
 
-    /// Returns the capacity of the buffers in bytes. Frames that are shared with other outputs do not count.
+    /// Returns the capacity of the buffers in bytes, and the memory of the extension. Frames that are shared with other
+    /// outputs do not count.
     #[inline]
     pub(crate) fn held(&self) -> usize {
         let backlog = self.backlog.as_ref().map_or(0, |backlog| {
             backlog.owned + backlog.chunks.capacity() * mem::size_of::<Chunk>()
         });
-        self.tail.capacity() + backlog
+        self.tail.capacity() + backlog + self.encoder.held()
     }
 
     // Queueing.
@@ -382,14 +383,15 @@ impl Output {
         // RFC 6455 §5.5.1-8: it comes after the messages that are queued already.
         let queued = self.frame(Opcode::Close, Rsv::NONE, body);
         self.gate = if queued { Gate::Closing } else { Gate::Closed };
-        self.check_fast_path();
+        // No message follows, so the memory of the extension is not needed any longer.
+        self.set_encoder(Encoder::None);
         queued
     }
 
     /// Accepts no more frames. The queued bytes may still be written.
     pub(crate) fn end(&mut self) {
         self.gate = Gate::Closed;
-        self.check_fast_path();
+        self.set_encoder(Encoder::None);
     }
 
     /// Reports whether a frame with this opcode may be queued.

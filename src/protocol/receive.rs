@@ -228,7 +228,13 @@ impl MessageReader {
         self.frame.is_some() || self.header_len > 0
     }
 
-    /// Returns the capacity in bytes of the buffers for an incomplete message.
+    /// Returns how many bytes an extension has decoded since the last call.
+    #[inline]
+    pub(crate) fn take_work(&mut self) -> u32 {
+        self.decoder.take_work()
+    }
+
+    /// Returns the capacity in bytes of the buffers for an incomplete message, and the memory of the extension.
     #[inline]
     pub(crate) fn held(&self) -> usize {
         let assembly = self.assembly.as_ref();

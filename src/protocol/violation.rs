@@ -17,6 +17,7 @@ use crate::lang::Lang;
 /// assert_eq!((rule.section(), rule.code()), ("5.1", 1002));
 /// assert_eq!(rule.to_string(), "RFC 6455 5.1: a client must mask every frame");
 /// assert_eq!(rule.describe(Lang::Pt), "RFC 6455 5.1: um cliente deve mascarar cada frame");
+/// assert_eq!(Violation::InvalidDeflate.standard(), "RFC 7692");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -43,6 +44,8 @@ pub enum Violation {
     MessageInterrupted,
     /// A text message that is not UTF-8.
     InvalidUtf8,
+    /// A compressed message whose payload data is not in the format of permessage-deflate.
+    InvalidDeflate,
     /// A Close frame whose body is a single byte: half a status code.
     TruncatedCloseCode,
     /// A Close frame with a status code that must not be sent.
@@ -91,6 +94,7 @@ impl Violation {
         Violation::NothingToContinue,
         Violation::MessageInterrupted,
         Violation::InvalidUtf8,
+        Violation::InvalidDeflate,
         Violation::TruncatedCloseCode,
         Violation::InvalidCloseCode,
         Violation::InvalidCloseReason,
@@ -102,12 +106,21 @@ impl Violation {
         Violation::PingUnanswered,
     ];
 
-    /// Returns the section of RFC 6455 that states the rule, for example `5.1`.
+    /// Returns the standard that states the rule: `RFC 6455`, or that of an extension.
+    pub fn standard(self) -> &'static str {
+        match self {
+            Violation::InvalidDeflate => "RFC 7692",
+            _ => "RFC 6455",
+        }
+    }
+
+    /// Returns the section of the [standard](Violation::standard) that states the rule, for example `5.1`.
     pub fn section(self) -> &'static str {
         self.row().section
     }
 
-    /// Returns the normative clause, for example `5.1-2`: the second normative keyword in §5.1.
+    /// Returns the normative clause, for example `5.1-2`: the second normative keyword in §5.1. For a rule of an extension,
+    /// this is only the section.
     pub fn clause(self) -> &'static str {
         self.row().clause
     }
@@ -132,7 +145,7 @@ impl Violation {
 
     /// Returns the rule in a few words, with its section, for people who read `lang`. In English, this is what `Display` writes.
     pub fn describe(self, lang: Lang) -> String {
-        format!("RFC 6455 {}: {}", self.section(), self.text_in(lang))
+        format!("{} {}: {}", self.standard(), self.section(), self.text_in(lang))
     }
 
     /// Returns the reason of the Close frame: ASCII, at most 123 bytes (§5.5.1).
@@ -155,6 +168,7 @@ impl Violation {
             NothingToContinue  => ("5.4",   "5.4-12",  PROTOCOL_ERROR, "continuation without a message to continue",      "continuação sem mensagem para continuar"),
             MessageInterrupted => ("5.4",   "5.4-4",   PROTOCOL_ERROR, "new message before the last one ended",           "mensagem nova antes do fim da anterior"),
             InvalidUtf8        => ("8.1",   "8.1-1",   INVALID_DATA,   "text must be valid UTF-8",                        "o texto deve ser UTF-8 válido"),
+            InvalidDeflate     => ("7.2.2", "7.2.2",   INVALID_DATA,   "a compressed message must be valid DEFLATE data",  "uma mensagem comprimida deve ser DEFLATE válido"),
             TruncatedCloseCode => ("5.5.1", "5.5.1-2", PROTOCOL_ERROR, "a close body starts with a 2-byte code",          "o corpo de um Close começa com um código de 2 bytes"),
             InvalidCloseCode   => ("7.4",   "7.4.1-3", PROTOCOL_ERROR, "this close code must not be sent",                "este código de fechamento não deve ser enviado"),
             InvalidCloseReason => ("8.1",   "8.1-1",   INVALID_DATA,   "a close reason must be valid UTF-8",              "o motivo de um Close deve ser UTF-8 válido"),
@@ -187,8 +201,12 @@ mod tests {
         for &violation in Violation::ALL {
             let reason = violation.reason();
             assert!(reason.is_ascii() && reason.len() <= 123, "{reason}");
-            assert!(reason.starts_with(&format!("RFC 6455 {}", violation.section())));
-            let base = violation.clause().rsplit_once('-').expect("section-ordinal").0;
+            let rule = format!("{} {}: ", violation.standard(), violation.section());
+            assert!(reason.starts_with(&rule), "{reason}");
+            let base = match violation.standard() {
+                "RFC 6455" => violation.clause().rsplit_once('-').expect("section-ordinal").0,
+                _ => violation.clause(),
+            };
             assert!(base.starts_with(violation.section()), "{violation:?}");
         }
     }

@@ -178,7 +178,7 @@ pub enum Rejection {
     Connection,
     /// `Sec-WebSocket-Accept` is missing, repeated, or does not match the key.
     Accept,
-    /// The server chose an extension that the client did not offer.
+    /// The server chose an extension that the client did not offer, or parameters that the client cannot use.
     Extension,
     /// The server chose a subprotocol that the client did not offer, or more than one.
     Subprotocol,

@@ -19,7 +19,7 @@ use crate::lang::Lang;
 use crate::protocol::extension::{self, Extension, Negotiated};
 use crate::protocol::handshake::client::Expected;
 use crate::protocol::handshake::key::{accept_key, decode_key};
-use crate::protocol::http::fields::{Fields, is_extension_list, token_list};
+use crate::protocol::http::fields::{Fields, extension_list, token_list};
 use crate::protocol::http::request::{Request, without_empty_lines};
 use crate::protocol::http::response::Response;
 use crate::protocol::refusal::{Found, Refusal, Rule, escaped};
@@ -327,7 +327,7 @@ fn check_subprotocols<'a>(fields: &Fields<'a>) -> Result<Vec<&'a str>, Refusal> 
 
 /// RFC 6455 §4.2.1 item 9; §9.1-1, and §9.1-3, §11.3.2-1 for several fields. Checks only the grammar of the offers; `extension.rs` chooses among them.
 fn check_extensions(fields: &Fields<'_>) -> Result<(), Refusal> {
-    match fields.all("sec-websocket-extensions").find(|value| !is_extension_list(value)) {
+    match fields.all("sec-websocket-extensions").find(|value| extension_list(value).is_none()) {
         Some(value) => Err(Refusal::of(Rule::Extension, value)),
         None => Ok(()),
     }

@@ -2,6 +2,8 @@
 //!
 //! A value is bytes, not text: the bytes 80 to FF have no meaning here, and are escaped wherever a person sees them.
 
+use std::borrow::Cow;
+
 use crate::config::{is_token, is_token_byte};
 use crate::protocol::refusal::{Refusal, Rule};
 
@@ -109,7 +111,17 @@ pub fn token_list<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Vec<&'a 
     (!tokens.is_empty()).then_some(tokens)
 }
 
-/// Reports whether a value follows the grammar of `Sec-WebSocket-Extensions` (§9.1). Looks at each byte once.
+/// One item of a `Sec-WebSocket-Extensions` field, as [`extension_list`] returns it: an extension that a client offers or a
+/// server accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtensionItem<'a> {
+    /// The name of the extension.
+    pub name: &'a str,
+    /// The parameters in their order, each with its value, if it has one. A quoted value has no quotes here.
+    pub params: Vec<(&'a str, Option<Cow<'a, str>>)>,
+}
+
+/// Parses a value of `Sec-WebSocket-Extensions` (§9.1). Looks at each byte once. Returns `None` if it breaks the grammar:
 ///
 /// ```text
 /// list       item *( , item )            at least one item; empty items are ignored
@@ -117,66 +129,84 @@ pub fn token_list<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Vec<&'a 
 /// ```
 ///
 /// ```
-/// use framewise::protocol::http::fields::is_extension_list;
+/// use framewise::protocol::http::fields::extension_list;
 ///
-/// assert!(is_extension_list(b"permessage-deflate; client_max_window_bits=15"));
-/// assert!(!is_extension_list(b"permessage-deflate;"));
+/// let items = extension_list(b"permessage-deflate; server_max_window_bits=\"10\", other").expect("valid");
+/// assert_eq!((items.len(), items[0].name), (2, "permessage-deflate"));
+/// assert_eq!(items[0].params, [("server_max_window_bits", Some("10".into()))]);
+/// assert_eq!(extension_list(b"permessage-deflate;"), None);
 /// ```
-pub fn is_extension_list(value: &[u8]) -> bool {
+pub fn extension_list(value: &[u8]) -> Option<Vec<ExtensionItem<'_>>> {
     let mut rest = value;
-    let mut items = 0;
+    let mut items = Vec::new();
     loop {
         rest = trim_start(rest);
         if rest.first() != Some(&b',') && !rest.is_empty() {
-            let Some(after) = extension(rest) else { return false };
+            let (item, after) = extension(rest)?;
             rest = trim_start(after);
-            items += 1;
+            items.push(item);
         }
         match rest.split_first() {
-            None => return items > 0,
+            None => return (!items.is_empty()).then_some(items),
             Some((b',', after)) => rest = after,
-            Some(_) => return false,
+            Some(_) => return None,
         }
     }
 }
 
-/// Parses one extension with its parameters. Returns the bytes after it.
-fn extension(bytes: &[u8]) -> Option<&[u8]> {
-    let mut rest = trim_start(token(bytes)?);
+/// Parses one extension with its parameters. Returns it and the bytes after it.
+fn extension(bytes: &[u8]) -> Option<(ExtensionItem<'_>, &[u8])> {
+    let (name, rest) = token(bytes)?;
+    let (mut params, mut rest) = (Vec::new(), trim_start(rest));
     while let Some(after) = rest.strip_prefix(b";") {
-        rest = trim_start(token(trim_start(after))?);
+        let (name, after) = token(trim_start(after))?;
+        rest = trim_start(after);
+        let mut value = None;
         if let Some(after) = rest.strip_prefix(b"=") {
-            let value = trim_start(after);
-            rest = match value.strip_prefix(b"\"") {
+            let start = trim_start(after);
+            let (text, after) = match start.strip_prefix(b"\"") {
                 Some(quoted) => quoted_token(quoted)?,
-                None => token(value)?,
+                None => token(start).map(|(text, after)| (Cow::Borrowed(text), after))?,
             };
-            rest = trim_start(rest);
+            value = Some(text);
+            rest = trim_start(after);
         }
+        params.push((name, value));
     }
-    Some(rest)
+    Some((ExtensionItem { name, params }, rest))
 }
 
-/// Parses a token at the start of `bytes`. Returns the bytes after it.
-fn token(bytes: &[u8]) -> Option<&[u8]> {
+/// Parses a token at the start of `bytes`. Returns it and the bytes after it.
+fn token(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let end = bytes.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(bytes.len());
-    (end > 0).then(|| &bytes[end..])
+    let (token, rest) = bytes.split_at(end);
+    Some((str::from_utf8(token).ok().filter(|token| !token.is_empty())?, rest))
 }
 
-/// Parses the rest of a quoted string, after its first quote. Its content must be a token. Returns the bytes after it.
-fn quoted_token(bytes: &[u8]) -> Option<&[u8]> {
-    let mut length = 0;
+/// Parses the rest of a quoted string, after its first quote. Its content must be a token. Returns the content without
+/// backslashes, and the bytes after the string.
+fn quoted_token(bytes: &[u8]) -> Option<(Cow<'_, str>, &[u8])> {
     let mut at = 0;
+    let mut escapes = 0;
     loop {
         // RFC 6455 §9.1-2, §4.3-1: without the backslashes, the content must be a token.
         match *bytes.get(at)? {
-            b'"' => return (length > 0).then(|| &bytes[at + 1..]),
-            b'\\' if is_token_byte(*bytes.get(at + 1)?) => at += 2,
+            b'"' => break,
+            b'\\' if is_token_byte(*bytes.get(at + 1)?) => {
+                escapes += 1;
+                at += 2;
+            }
             byte if is_token_byte(byte) => at += 1,
             _ => return None,
         }
-        length += 1;
     }
+    let (content, rest) = (str::from_utf8(&bytes[..at]).ok()?, &bytes[at + 1..]);
+    let content = match escapes {
+        0 => Cow::Borrowed(content),
+        // A backslash is no part of a token, so each of these is an escape.
+        _ => Cow::Owned(content.replace('\\', "")),
+    };
+    (!content.is_empty()).then_some((content, rest))
 }
 
 fn trim(bytes: &[u8]) -> &[u8] {
@@ -233,18 +263,52 @@ mod tests {
 
     /// RFC 6455 §9.1-1, §9.1-2, §4.3-1
     #[test]
-    fn checks_the_grammar_of_extensions() {
-        for valid in
-            ["a", "a; b", "a;b=c , d", "constructor", "a; b=\"\\c\\c\"", ",a,,b", "a; b=\"c\""]
-        {
-            assert!(is_extension_list(valid.as_bytes()), "{valid}");
+    fn parses_lists_of_extensions() {
+        /// Writes a list in one form: `a; b=c, d`.
+        fn shown(list: &[u8]) -> Option<String> {
+            let items = extension_list(list)?.into_iter().map(|item| {
+                let params = item.params.iter().map(|(name, value)| match value {
+                    Some(value) => format!("; {name}={value}"),
+                    None => format!("; {name}"),
+                });
+                item.name.to_owned() + &params.collect::<String>()
+            });
+            Some(items.collect::<Vec<_>>().join(", "))
         }
-        for invalid in
-            ["", ",", ",;x", "a;", "a; b=", "a b", "a; b=\"\"", "a; b=\"c d\"", "a; b=\"c", "=a"]
-        {
-            assert!(!is_extension_list(invalid.as_bytes()), "{invalid}");
+        for (valid, expected) in [
+            ("a", "a"),
+            ("a; b", "a; b"),
+            ("a;b=c\t, d ;e;f = g", "a; b=c, d; e; f=g"),
+            ("constructor", "constructor"),
+            ("a; b=\"\\c\\c\"", "a; b=cc"),
+            ("a; b=\"c\\d1\\2\";e", "a; b=cd12; e"),
+            (",a,,b", "a, b"),
+            ("a; b=\"c\"", "a; b=c"),
+            ("a;b;b", "a; b; b"),
+        ] {
+            assert_eq!(shown(valid.as_bytes()).as_deref(), Some(expected));
         }
-        assert!(!is_extension_list(&[b','; 5000]));
+        for invalid in [
+            "",
+            ",",
+            ",;x",
+            "a;",
+            "a; b=",
+            "a b",
+            "a; b=\"\"",
+            "a; b=\"c d\"",
+            "a; b=\"c",
+            "=a",
+            "a; b=\"c\\",
+            "a; b=\"\\\"\"",
+            "a; b=c=d",
+            "a; \"b\"",
+            "a; b=\"c\"d",
+        ] {
+            assert_eq!(shown(invalid.as_bytes()), None, "{invalid}");
+        }
+        assert_eq!(extension_list(&[b','; 5000]), None);
+        assert_eq!(extension_list(b"a; b=\xe9"), None);
     }
 
     /// RFC 6455 §4.1-36

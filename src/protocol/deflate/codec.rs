@@ -1,0 +1,332 @@
+//! RFC 7692 7.2: compresses and decompresses messages.
+//!
+//! ```text
+//! "Hello" ── compress, sync flush ──> f2 48 cd c9 c9 07 00 | 00 00 ff ff
+//!                                                          '-- the tail: removed before sending, added before inflating
+//! ```
+//!
+//! Rules of this file:
+//!
+//! - Without a context, connections share one compressor for each window and level, and one decompressor. Both belong to the
+//!   thread, are created when they are first needed, and are reset before each message. A connection holds a decompressor only
+//!   while one of its messages is incomplete.
+//! - Decompressed data is passed on in pieces of [`PIECE`] bytes, so that limits and UTF-8 are checked before more is produced.
+//! - A message has to end where a block ends. After a block with BFINAL, another stream begins.
+
+use std::cell::{Cell, RefCell};
+use std::mem;
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+
+use crate::protocol::deflate::negotiate::{MAX_BITS, Side};
+use crate::protocol::deflate::settings::Deflate;
+use crate::protocol::violation::Violation;
+
+/// The end of an empty stored block, which ends the output of each sync flush. It is not sent (RFC 7692 7.2.1).
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// A whole stored block that is empty. After it, a stream continues as if it had not been there.
+const EMPTY_BLOCK: [u8; 5] = [0x00, 0x00, 0x00, 0xff, 0xff];
+
+/// An empty block with BFINAL, which ends a stream.
+const FINAL_BLOCK: [u8; 2] = [0x03, 0x00];
+
+/// How many bytes are decompressed before they are checked.
+const PIECE: usize = 16 * 1024;
+
+/// The most compressors that a thread keeps for its connections, each with another window or level.
+const MAX_SHARED: usize = 8;
+
+/// The memory of a decompressor in bytes. `tests/properties` measures it.
+const DECOMPRESSOR: usize = 47 * 1024;
+
+/// The memory of a compressor without its window, in bytes. `tests/properties` measures it.
+const COMPRESSOR: usize = 243 * 1024;
+
+thread_local! {
+    static SHARED: RefCell<Shared> = const { RefCell::new(Shared::new()) };
+    static COMPRESSIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// What the connections of a thread use one after the other.
+struct Shared {
+    /// The compressors with their kind, the one that was used last at the end.
+    compressors: Vec<(Kind, Box<Compress>)>,
+    decompressor: Option<Box<Decompress>>,
+    /// The buffer for decompressed data.
+    piece: Vec<u8>,
+}
+
+impl Shared {
+    const fn new() -> Shared {
+        Shared { compressors: Vec::new(), decompressor: None, piece: Vec::new() }
+    }
+}
+
+/// Returns how often this thread has compressed a message. For tests.
+pub fn compressions() -> u64 {
+    COMPRESSIONS.get()
+}
+
+/// Compressors of one kind produce the same bytes for the same message, if they keep no context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    bits: u8,
+    level: u8,
+    /// The shortest message that is compressed, in bytes.
+    min_length: u32,
+}
+
+impl Kind {
+    /// Returns the kind as a number, which is not zero.
+    pub(crate) fn number(self) -> u64 {
+        u64::from(self.min_length) << 16 | u64::from(self.level) << 8 | u64::from(self.bits)
+    }
+
+    /// Reports whether both can use the same compressor.
+    fn fits(self, other: Kind) -> bool {
+        (self.bits, self.level) == (other.bits, other.level)
+    }
+
+    fn compressor(self) -> Box<Compress> {
+        let level = Compression::new(u32::from(self.level));
+        Box::new(Compress::new_with_window_bits(level, false, self.bits))
+    }
+}
+
+/// Compresses the messages of one side of a connection.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    kind: Kind,
+    takeover: bool,
+    /// The compressor with the context of earlier messages, once there is one.
+    context: Option<Box<Compress>>,
+}
+
+impl Encoder {
+    pub(crate) fn new(side: Side, settings: &Deflate) -> Encoder {
+        let kind = Kind {
+            bits: side.bits,
+            level: settings.level,
+            min_length: u32::try_from(settings.min_length).unwrap_or(u32::MAX),
+        };
+        Encoder { kind, takeover: side.takeover, context: None }
+    }
+
+    /// Returns the kind of this encoder, or `None` if its output depends on earlier messages.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        (!self.takeover).then_some(self.kind)
+    }
+
+    /// Returns the payload data of a compressed message. Returns `None` if the message is shorter than the threshold, if
+    /// compression does not shorten it, or if there is not enough memory.
+    pub(crate) fn encode(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
+        // RFC 7692 7.2.3.6: a compressed message is not empty, so an empty one cannot become shorter.
+        if payload.is_empty() || payload.len() < self.kind.min_length as usize {
+            return None;
+        }
+        COMPRESSIONS.set(COMPRESSIONS.get() + 1);
+        if self.takeover {
+            let compressor = self.context.get_or_insert_with(|| self.kind.compressor());
+            let compressed = compress(compressor, payload);
+            if compressed.is_none() {
+                // RFC 7692 7.2.3.2: the peer does not see this message compressed, so later ones must not refer to it.
+                compressor.reset();
+            }
+            return compressed;
+        }
+        let mut compressor = self.take_shared();
+        compressor.reset();
+        let compressed = compress(&mut compressor, payload);
+        self.put_back(compressor);
+        compressed
+    }
+
+    /// Returns the memory in bytes that the context takes.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        // For each byte of the window, there are two bytes of input, and two of links between matches.
+        self.context.as_ref().map_or(0, |_| COMPRESSOR + (4 << self.kind.bits))
+    }
+
+    fn take_shared(&self) -> Box<Compress> {
+        let found = SHARED.with_borrow_mut(|shared| {
+            let at = shared.compressors.iter().position(|(kind, _)| kind.fits(self.kind))?;
+            Some(shared.compressors.remove(at).1)
+        });
+        found.unwrap_or_else(|| self.kind.compressor())
+    }
+
+    fn put_back(&self, compressor: Box<Compress>) {
+        SHARED.with_borrow_mut(|shared| {
+            if shared.compressors.len() == MAX_SHARED {
+                shared.compressors.remove(0);
+            }
+            shared.compressors.push((self.kind, compressor));
+        });
+    }
+}
+
+/// Compresses a payload (RFC 7692 7.2.1). Returns `None` if that does not shorten it, or if there is not enough memory.
+fn compress(compressor: &mut Compress, payload: &[u8]) -> Option<Vec<u8>> {
+    let mut into = Vec::new();
+    into.try_reserve_exact(most_compressed(payload.len())).ok()?;
+    let before = compressor.total_in();
+    compressor.compress_vec(payload, &mut into, FlushCompress::Sync).ok()?;
+    let is_complete = compressor.total_in() - before == payload.len() as u64
+        && into.len() < into.capacity()
+        && into.ends_with(&TAIL);
+    if !is_complete {
+        return None;
+    }
+    into.truncate(into.len() - TAIL.len());
+    (into.len() < payload.len()).then_some(into)
+}
+
+/// Returns the size of a buffer in which the compressor has space left, whatever it gets. It must never be full: at level 1,
+/// zlib-rs 0.6 panics then.
+fn most_compressed(length: usize) -> usize {
+    length + length / 8 + 1024
+}
+
+/// Decompresses the messages of the peer.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    takeover: bool,
+    /// How many bytes were decompressed since the last [`take_work`](Decoder::take_work).
+    work: u32,
+    /// The decompressor: with the context of earlier messages, or that of an incomplete message.
+    context: Option<Box<Decompress>>,
+}
+
+impl Decoder {
+    pub(crate) fn new(side: Side) -> Decoder {
+        // The window of the decompressor has its largest size, which can follow a compressor with any window. Resetting it is
+        // cheap, while a smaller one would have to be allocated again.
+        Decoder { takeover: side.takeover, work: 0, context: None }
+    }
+
+    /// Returns how many bytes were decompressed since the last call.
+    #[inline]
+    pub(crate) fn take_work(&mut self) -> u32 {
+        mem::take(&mut self.work)
+    }
+
+    /// Decompresses the next piece of a message and calls `emit` with the data, piece by piece. `last` marks the last piece (RFC 7692
+    /// 7.2.2).
+    ///
+    /// # Errors
+    ///
+    /// The payload data is not valid, or `emit` fails.
+    pub(crate) fn decode(
+        &mut self,
+        piece: &[u8],
+        last: bool,
+        mut emit: impl FnMut(&[u8]) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
+        let mut decompressor = self.context.take().unwrap_or_else(|| self.take_shared());
+        let mut into = SHARED.with_borrow_mut(|shared| mem::take(&mut shared.piece));
+        into.resize(PIECE, 0);
+        let work = &mut self.work;
+        let mut emit = |data: &[u8]| {
+            *work = work.saturating_add(data.len() as u32);
+            emit(data)
+        };
+        let result =
+            inflate(&mut decompressor, piece, &mut into, &mut emit).and_then(|_| match last {
+                true => finish(&mut decompressor, self.takeover, &mut into, &mut emit),
+                false => Ok(()),
+            });
+        SHARED.with_borrow_mut(|shared| shared.piece = into);
+        result?;
+        if self.takeover || !last {
+            self.context = Some(decompressor);
+        } else {
+            SHARED.with_borrow_mut(|shared| shared.decompressor = Some(decompressor));
+        }
+        Ok(())
+    }
+
+    /// Returns the memory in bytes that a context or an incomplete message takes.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        self.context.as_ref().map_or(0, |_| DECOMPRESSOR)
+    }
+
+    fn take_shared(&self) -> Box<Decompress> {
+        let shared = match self.takeover {
+            true => None,
+            false => SHARED.with_borrow_mut(|shared| shared.decompressor.take()),
+        };
+        match shared {
+            Some(mut decompressor) => {
+                decompressor.reset(false);
+                decompressor
+            }
+            None => Box::new(Decompress::new_with_window_bits(false, MAX_BITS)),
+        }
+    }
+}
+
+/// Adds the tail that the sender has removed, and checks that a block ends there.
+fn finish(
+    decompressor: &mut Decompress,
+    takeover: bool,
+    into: &mut [u8],
+    emit: &mut impl FnMut(&[u8]) -> Result<(), Violation>,
+) -> Result<(), Violation> {
+    inflate(decompressor, &TAIL, into, emit)?;
+    // Between two blocks, an empty block changes nothing. Within a block it would be data, or an error.
+    let mut nothing = |_: &[u8]| Err(Violation::InvalidDeflate);
+    let (end, wanted) = match takeover {
+        true => (&EMPTY_BLOCK[..], Ended::Within),
+        false => (&FINAL_BLOCK[..], Ended::Stream),
+    };
+    if inflate(decompressor, end, into, &mut nothing)? == wanted {
+        Ok(())
+    } else {
+        Err(Violation::InvalidDeflate)
+    }
+}
+
+/// Where the input of [`inflate`] ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// At the end of a stream: the last block has BFINAL.
+    Stream,
+    /// Within a stream.
+    Within,
+}
+
+/// Decompresses all of `input` into `into`, again and again, and passes on each piece.
+fn inflate(
+    decompressor: &mut Decompress,
+    mut input: &[u8],
+    into: &mut [u8],
+    emit: &mut impl FnMut(&[u8]) -> Result<(), Violation>,
+) -> Result<Ended, Violation> {
+    loop {
+        let (taken, made) = (decompressor.total_in(), decompressor.total_out());
+        let status = decompressor.decompress(input, into, FlushDecompress::None);
+        let taken = (decompressor.total_in() - taken) as usize;
+        let made = (decompressor.total_out() - made) as usize;
+        if made > 0 {
+            emit(&into[..made])?;
+        }
+        input = &input[taken..];
+        match status.map_err(|_| Violation::InvalidDeflate)? {
+            // RFC 7692 7.2.3.4, 7.2.3.5: the next block begins at the next byte, without a context.
+            Status::StreamEnd => {
+                decompressor.reset(false);
+                if input.is_empty() {
+                    return Ok(Ended::Stream);
+                }
+            }
+            // There may be more output as long as it fills the buffer.
+            Status::Ok | Status::BufError if made == into.len() => {}
+            Status::Ok | Status::BufError if input.is_empty() => return Ok(Ended::Within),
+            Status::Ok | Status::BufError if taken == 0 => return Err(Violation::InvalidDeflate),
+            Status::Ok | Status::BufError => {}
+        }
+    }
+}
