@@ -5,8 +5,10 @@ mod support;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use framewise::config::{Config, Deflate};
+use framewise::internal::compressions;
 use framewise::protocol::violation::Violation;
-use framewise::{Client as WsClient, ClientRequest, Echo, Url};
+use framewise::{Broadcast, Client as WsClient, ClientRequest, Echo, Url};
+use support::stage::stage;
 use support::*;
 
 /// "Hello", compressed as in RFC 7692 7.2.3.1.
@@ -60,6 +62,16 @@ fn open(address: std::net::SocketAddr) -> Client {
 
 fn reason(violation: Violation) -> Vec<u8> {
     failure(violation.code(), &violation.reason())
+}
+
+/// Connects, sends frames, and expects that the server fails the connection.
+#[track_caller]
+fn fails(server: &TestServer, frames: &[Vec<u8>], violation: Violation) {
+    let mut client = open(server.address);
+    for frame in frames {
+        client.send(frame);
+    }
+    client.expect_end(&reason(violation));
 }
 
 /// A compressor and a decompressor of a peer.
@@ -186,9 +198,7 @@ fn rsv1_on_other_frames_is_refused() {
         frame(0xe1, HELLO),
         frame(0xd1, HELLO),
     ] {
-        let mut client = open(server.address);
-        client.send(&wire);
-        client.expect_end(&reason(Violation::ReservedBits));
+        fails(&server, &[wire], Violation::ReservedBits);
     }
     server.is_back_to_baseline();
 }
@@ -289,13 +299,10 @@ fn text_is_checked_while_it_is_decompressed() {
     let server = echo(|_| {});
     let mut peer = Peer::new();
     let invalid = peer.compress(b"ol\xe1 ol\xe1");
-    let mut client = open(server.address);
-    client.send(&frame(0xc1, &invalid));
-    client.expect_end(&reason(Violation::InvalidUtf8));
+    fails(&server, &[frame(0xc1, &invalid)], Violation::InvalidUtf8);
     // The message never ends, and its first fragment is enough.
-    let mut client = open(server.address);
-    client.send(&frame(0x41, &[&invalid[..], b"\0\0\xff\xff"].concat()));
-    client.expect_end(&reason(Violation::InvalidUtf8));
+    let fragment = frame(0x41, &[&invalid[..], b"\0\0\xff\xff"].concat());
+    fails(&server, &[fragment], Violation::InvalidUtf8);
     // The same bytes are fine as binary data.
     let mut client = open(server.address);
     client.send(&frame(0xc2, &invalid));
@@ -327,14 +334,10 @@ fn cve_2018_1000518_a_bomb_is_too_big() {
             with(change).limits(|limits| limits.max_message = 2 << 20),
             Echo::default(),
         );
-        let mut client = open(server.address);
-        client.send(&frame(0xc2, &bomb));
-        client.expect_end(&reason(Violation::MessageTooBig));
-        let mut client = open(server.address);
-        for (at, piece) in bomb.chunks(1000).enumerate() {
-            client.send(&frame(if at == 0 { 0x42 } else { 0 }, piece));
-        }
-        client.expect_end(&reason(Violation::MessageTooBig));
+        fails(&server, &[frame(0xc2, &bomb)], Violation::MessageTooBig);
+        let first = |at| if at == 0 { 0x42 } else { 0 };
+        let fragments = bomb.chunks(1000).enumerate().map(|(at, piece)| frame(first(at), piece));
+        fails(&server, &fragments.collect::<Vec<_>>(), Violation::MessageTooBig);
         server.is_back_to_baseline();
     }
     // Exactly the limit, and one byte more.
@@ -404,6 +407,116 @@ fn each_side_has_its_own_rule_about_contexts() {
     read_frame(&mut client);
     client.send(&frame(0xc1, &peer.compress(text.as_bytes())));
     client.expect_end(&reason(Violation::InvalidDeflate));
+}
+
+/// T3: a few bytes can be a long message, so a turn also ends after what it has decompressed. What it leaves is decompressed later.
+#[test]
+fn t3_a_turn_ends_after_a_number_of_decompressed_bytes() {
+    const MESSAGES: usize = 200;
+    let mut stage = stage(with(|_| {}), Echo::default());
+    let open = |stage: &mut support::stage::Stage<Echo>| {
+        let actor = stage.connect();
+        stage.send(&actor, &request("Sec-WebSocket-Extensions: permessage-deflate\r\n"));
+        stage.pass();
+        assert!(stage.heard(&actor).starts_with(b"HTTP/1.1 101 "));
+        actor
+    };
+    let (flooder, honest) = (open(&mut stage), open(&mut stage));
+    let message = frame(0xc2, &Peer::new().compress(&[7; 65_536]));
+    stage.send(&flooder, &message.repeat(MESSAGES));
+    stage.send(&honest, &frame(0x81, b"hi"));
+    stage.event_loop.begin_pass(stage.now);
+    stage.event_loop.take_turns();
+    assert_eq!(show(&stage.heard(&honest)), "\\x81\\x02hi");
+    let reply = stage.heard(&flooder);
+    // All replies are the same.
+    assert_eq!(reply[..2], [0xc2, 126], "{}", show(&reply));
+    let length = 4 + usize::from(u16::from_be_bytes([reply[2], reply[3]]));
+    assert!(reply.len().is_multiple_of(length));
+    assert_eq!(reply.len() / length, (1 << 20) / 65_536, "a turn decompresses 1 MiB");
+    stage.pass();
+    assert_eq!(stage.heard(&flooder).len(), (MESSAGES - 16) * length);
+}
+
+// Sending.
+
+/// A message below the threshold is sent as it is, and so is one that does not become shorter.
+#[test]
+fn what_does_not_become_shorter_is_sent_as_it_is() {
+    let server = echo(|deflate| deflate.min_length = 50);
+    let mut client = open(server.address);
+    let noise: Vec<u8> =
+        (0..200u32).map(|n| ((n * n).wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    for (message, is_compressed) in [
+        (&[7; 49][..], false),
+        (&[7; 50], true),
+        (&noise, false),
+        (&[], false),
+        (&[7; 70_000], true),
+    ] {
+        client.send(&frame(0x82, message));
+        let (first, payload) = read_frame(&mut client);
+        assert_eq!(first, if is_compressed { 0xc2 } else { 0x82 }, "{} bytes", message.len());
+        let received = if is_compressed { Peer::new().decompress(&payload) } else { payload };
+        assert!(received == message);
+    }
+    client.leave();
+    server.is_back_to_baseline();
+}
+
+/// A message to a group is compressed once for each distinct set of parameters, and once for each member that has a context.
+#[test]
+fn a_message_to_a_group_is_compressed_once_for_each_kind() {
+    let server = TestServer::start(with(takeover), Broadcast);
+    let wide = "permessage-deflate; server_no_context_takeover";
+    let narrow = "permessage-deflate; server_no_context_takeover; server_max_window_bits=9";
+    let keeps = "permessage-deflate";
+    // The first one speaks.
+    let offers = [
+        &[][..],
+        &[],
+        &[wide],
+        &[wide],
+        &[narrow],
+        &[wide],
+        &[narrow],
+        &[narrow],
+        &[keeps],
+        &[keeps],
+    ];
+    let mut clients: Vec<Client> =
+        offers.iter().map(|fields| offer(server.address, fields).0).collect();
+    let mut peers: Vec<Peer> = clients.iter().map(|_| Peer::new()).collect();
+    server.wait_for("everybody", |now| now.memberships == offers.len());
+    let count = |server: &TestServer<Broadcast>| {
+        server.handle.call(|_, _| compressions()).expect("it runs")
+    };
+    let before = count(&server);
+    for (round, text) in [TEXT.to_owned(), TEXT.repeat(2000), TEXT.to_owned()].iter().enumerate() {
+        if round == 1 {
+            // From another thread, and to everybody.
+            server.handle.publish("everyone", text.as_str(), &[]).expect("it runs");
+        } else {
+            clients[0].send(&frame(0x81, text.as_bytes()));
+        }
+        for (at, client) in clients.iter_mut().enumerate().skip(usize::from(round != 1)) {
+            let (first, payload) = read_frame(client);
+            let is_plain = offers[at].is_empty();
+            assert_eq!(first, if is_plain { 0x81 } else { 0xc1 });
+            if offers[at].first() == Some(&wide) || offers[at].first() == Some(&narrow) {
+                peers[at] = Peer::new();
+            }
+            let received = if is_plain { payload } else { peers[at].decompress(&payload) };
+            assert!(received == text.as_bytes());
+        }
+    }
+    assert_eq!(
+        count(&server) - before,
+        3 * (2 + 2),
+        "two kinds without a context, two members with one"
+    );
+    clients.into_iter().for_each(Client::leave);
+    server.is_back_to_baseline();
 }
 
 // The client of the library.

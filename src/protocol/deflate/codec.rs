@@ -330,3 +330,140 @@ fn inflate(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoder(takeover: bool, bits: u8, level: u8) -> Encoder {
+        let settings = Deflate { level, min_length: 0, ..Deflate::default() };
+        Encoder::new(Side { takeover, bits }, &settings)
+    }
+
+    fn decoder(takeover: bool) -> Decoder {
+        Decoder::new(Side { takeover, bits: MAX_BITS })
+    }
+
+    fn decoded(decoder: &mut Decoder, payload: &[u8]) -> Result<Vec<u8>, Violation> {
+        let mut into = Vec::new();
+        decoder.decode(payload, true, |piece| {
+            assert!((1..=PIECE).contains(&piece.len()));
+            into.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(into)
+    }
+
+    /// Returns bytes that cannot be compressed: those of a xorshift generator.
+    fn noise(length: usize) -> Vec<u8> {
+        let mut state = 0x2545_f491_u32;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state.to_le_bytes()[1]
+        };
+        (0..length).map(|_| next()).collect()
+    }
+
+    /// Each level and window takes noise, text and anything between them, with a context and without. The buffer is never full: at
+    /// level 1, zlib-rs 0.6.8 panics then.
+    #[test]
+    fn every_level_and_window_takes_every_message() {
+        let text: Vec<u8> = b"the quick brown fox ".iter().copied().cycle().take(70_000).collect();
+        let noise = noise(70_000);
+        let mixed: Vec<u8> =
+            text.iter().zip(&noise).map(|(a, b)| if *b < 40 { *b } else { *a }).collect();
+        for (level, bits) in (1..=9).flat_map(|level| [(level, 9), (level, 12), (level, 15)]) {
+            for takeover in [false, true] {
+                let (mut encoder, mut decoder) =
+                    (encoder(takeover, bits, level), decoder(takeover));
+                for length in [
+                    1, 2, 3, 7, 31, 63, 64, 65, 100, 127, 128, 255, 256, 1023, 4096, 16_384,
+                    65_535, 70_000,
+                ] {
+                    for message in [&text[..length], &noise[..length], &mixed[..length]] {
+                        if let Some(payload) = encoder.encode(message) {
+                            assert!(payload.len() < message.len());
+                            assert!(decoded(&mut decoder, &payload).as_deref() == Ok(message));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The worst case of the compressor: its output never fills the buffer, even for noise.
+    #[test]
+    fn the_buffer_has_space_left() {
+        for level in 1..=9 {
+            let mut compressor = encoder(false, 9, level).kind.compressor();
+            for length in [0, 1, 100, 1000, 10_000, 100_000, 1_000_000] {
+                let mut into = Vec::with_capacity(most_compressed(length));
+                compressor.reset();
+                let noise = noise(length);
+                compressor.compress_vec(&noise, &mut into, FlushCompress::Sync).expect("it works");
+                assert_eq!(compressor.total_in(), length as u64);
+                assert!(
+                    into.len() + 100 < most_compressed(length),
+                    "{level} {length} {}",
+                    into.len()
+                );
+            }
+        }
+    }
+
+    /// Without contexts, connections share compressors, and a thread keeps a limited number of them.
+    #[test]
+    fn a_thread_keeps_few_compressors() {
+        let kept = || SHARED.with_borrow(|shared| shared.compressors.len());
+        for (level, bits) in (1..=9).flat_map(|level| (9..=15).map(move |bits| (level, bits))) {
+            for _ in 0..3 {
+                let mut encoder = encoder(false, bits, level);
+                assert!(encoder.encode(&[7; 1000]).is_some());
+                assert_eq!(encoder.held(), 0);
+            }
+            assert!((1..=MAX_SHARED).contains(&kept()));
+        }
+        assert_eq!(kept(), MAX_SHARED);
+    }
+
+    /// A connection holds a decompressor while a message is incomplete, and without a context gives it back.
+    #[test]
+    fn a_decompressor_is_held_for_an_incomplete_message() {
+        let payload = encoder(false, 15, 6).encode(&[7; 1000]).expect("shorter");
+        let (start, end) = payload.split_at(3);
+        for takeover in [false, true] {
+            let mut decoder = decoder(takeover);
+            decoder.decode(start, false, |_| Ok(())).expect("valid");
+            assert_eq!(decoder.held(), DECOMPRESSOR);
+            // Meanwhile another connection gets one of its own.
+            let mut other = Decoder::new(Side { takeover: false, bits: 15 });
+            assert_eq!(decoded(&mut other, &payload), Ok(vec![7; 1000]));
+            let mut all = Vec::new();
+            let keep = |piece: &[u8]| {
+                all.extend_from_slice(piece);
+                Ok(())
+            };
+            decoder.decode(end, true, keep).expect("valid");
+            assert!(all.ends_with(&[7; 900]));
+            assert_eq!(decoder.held(), if takeover { DECOMPRESSOR } else { 0 });
+            assert_eq!(decoder.take_work(), 1000);
+            assert_eq!(decoder.take_work(), 0);
+        }
+    }
+
+    /// An error of the caller ends the decompression at once.
+    #[test]
+    fn no_more_is_decompressed_than_the_caller_takes() {
+        let payload = encoder(false, 15, 6).encode(&vec![7; 1 << 20]).expect("shorter");
+        let mut pieces = 0;
+        let result = decoder(false).decode(&payload, true, |_| {
+            pieces += 1;
+            if pieces == 3 { Err(Violation::MessageTooBig) } else { Ok(()) }
+        });
+        assert_eq!((result, pieces), (Err(Violation::MessageTooBig), 3));
+        // The decompressor that was given up is not used again.
+        assert_eq!(decoded(&mut decoder(false), &payload), Ok(vec![7; 1 << 20]));
+    }
+}
