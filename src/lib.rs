@@ -32,8 +32,9 @@
 //! | set limits and time-outs | [`Config`], [Limits](https://github.com/framewise/framewise/blob/main/docs/limits.md) |
 //! | watch connections, bytes and messages | [`Observer`] |
 //! | use the protocol on another runtime | [`protocol`], [The protocol on another runtime](https://github.com/framewise/framewise/blob/main/docs/another-runtime.md) |
-//! | put TLS or another transport between socket and WebSocket | [`Transport`], [`Stream`] |
 //! | compress messages | the feature `deflate`, which adds `config::Deflate` |
+//! | use TLS (`wss://`) | the feature `tls`, which adds `TlsServer` and `TlsClient` |
+//! | put another transport between socket and WebSocket | [`Transport`], [`Stream`] |
 //! | log to the `tracing` crate | the feature `tracing`, which adds the observer `Tracing` |
 //! | look up a term | [Glossary](https://github.com/framewise/framewise/blob/main/docs/glossary.md) |
 //! | find lessons, a section of the standard, or how to do something | [Documentation](https://github.com/framewise/framewise/blob/main/docs/README.md) |
@@ -120,6 +121,10 @@
 //! net/timers.rs                  deadlines in constant time
 //! net/admission.rs               the connection limits
 //! net/transport.rs               the stream between a socket and a WebSocket
+//! net/tls/error.rs               TLS errors, of an optional feature, as the other files of TLS
+//! net/tls/stream.rs              the stream of one TLS connection
+//! net/tls/server.rs              the certificate and the key of a server
+//! net/tls/client.rs              which servers a client trusts
 //! net/link.rs                    a socket, its transport and its readiness
 //! net/sockets.rs                 the sockets of one loop, and flushing
 //! net/read_buffer.rs             the one buffer that a loop reads into
@@ -228,6 +233,8 @@ pub use net::connect::{ConnectError, Rejected};
 pub use net::event_loop::Snapshot;
 pub use net::handle::{Handle, HandleError};
 pub use net::server::Server;
+#[cfg(feature = "tls")]
+pub use net::tls::{client::TlsClient, error::TlsError, server::TlsServer, stream::TlsStream};
 pub use net::transport::{Drained, ReadOutcome, Readiness, Stream, Tcp, Transport};
 pub use observe::Observer;
 pub use outbox::Outbox;
@@ -247,6 +254,7 @@ pub use protocol::utf8::Text;
 #[doc(hidden)]
 pub mod internal {
     pub use crate::net::bind::lan_address;
+    pub use crate::net::connect::transport_text;
     pub use crate::net::event_loop::EventLoop;
     pub use crate::net::link::Socket;
     #[cfg(feature = "deflate")]

@@ -60,6 +60,9 @@ impl Observer for Tracing {
                     cause => info!(target: TARGET, peer, code, ?cause, "closed"),
                 }
             }
+            Notice::TransportFailed(error) => {
+                warn!(target: TARGET, peer, %error, "transport failed")
+            }
             Notice::Disconnected => debug!(target: TARGET, peer, "disconnected"),
             Notice::AcceptPaused(error) => warn!(target: TARGET, %error, "accepting paused"),
         }

@@ -3,6 +3,7 @@
 //! An [`Observer`] sees the bytes of each peer before they are unmasked, and then the events that they lead to. `()`
 //! observes nothing and costs nothing, because the compiler removes its empty methods.
 
+use std::error::Error;
 use std::net::SocketAddr;
 
 use crate::peers::PeerId;
@@ -54,6 +55,9 @@ pub enum Notice<'a> {
     Pong(&'a [u8]),
     /// The WebSocket closed.
     Closed(&'a Closed),
+    /// The [transport](crate::Transport) of a connection has failed, for example because the peer does not speak TLS. If a
+    /// WebSocket was open, it closes.
+    TransportFailed(&'a (dyn Error + Send + Sync + 'static)),
     /// The file descriptor was closed. This is the last notice about the peer.
     Disconnected,
     /// Accepting failed, usually because file descriptors or memory are short, and is paused.

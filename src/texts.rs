@@ -175,13 +175,46 @@ pub(crate) fn all() -> &'static [(&'static str, Bilingual)] { ALL }
 }
 pub(crate) use table::*;
 
+#[cfg(feature = "tls")]
+#[rustfmt::skip]
+mod tls {
+use crate::lang::Bilingual;
+table! {
+    // Certificates and keys that cannot be used.
+    TLS_PEM: "the PEM is malformed: {}", "o PEM está malformado: {}";
+    TLS_NO_CERTIFICATE: "there is no certificate in the PEM file (-----BEGIN CERTIFICATE-----)", "não há certificado no arquivo PEM (-----BEGIN CERTIFICATE-----)";
+    TLS_NO_KEY: "there is no private key in the PEM file (-----BEGIN PRIVATE KEY-----), or it is encrypted", "não há chave privada no arquivo PEM (-----BEGIN PRIVATE KEY-----), ou ela está cifrada";
+    TLS_KEY_MISMATCH: "the private key does not belong to the certificate", "a chave privada não pertence ao certificado";
+    TLS_UNUSABLE: "the certificate or the key cannot be used: {}", "o certificado ou a chave não pode ser usado: {}";
+    TLS_NO_ROOTS: "the operating system has no root certificates: install them, or name a CA file", "o sistema operacional não tem certificados raiz: instale-os ou indique um arquivo de CA";
+    TLS_SERVER_NAME: "'{}' is neither a DNS name nor an IP address", "'{}' não é um nome DNS nem um endereço IP";
+
+    // TLS connections that fail.
+    TLS_NOT_TLS: "the other side does not speak TLS: one side uses https:// or wss://, the other http:// or ws://", "o outro lado não fala TLS: um lado usa https:// ou wss://, e o outro http:// ou ws://";
+    TLS_UNKNOWN_ISSUER: "the issuer of the server's certificate is not trusted", "o emissor do certificado do servidor não é confiável";
+    TLS_WRONG_NAME: "the server's certificate is not for {}, but for {}", "o certificado do servidor não é para {}, e sim para {}";
+    TLS_EXPIRED: "the server's certificate has expired", "o certificado do servidor expirou";
+    TLS_NOT_YET_VALID: "the server's certificate is not valid yet: compare the clocks", "o certificado do servidor ainda não é válido: compare os relógios";
+    TLS_CERTIFICATE: "the server's certificate is invalid: {}", "o certificado do servidor é inválido: {}";
+    TLS_ALERT: "the other side ended TLS with the alert {}", "o outro lado encerrou o TLS com o alerta {}";
+    TLS_FAILED: "TLS failed: {}", "o TLS falhou: {}";
+}
+#[cfg(test)]
+pub(crate) fn all() -> &'static [(&'static str, Bilingual)] { ALL }
+}
+#[cfg(feature = "tls")]
+pub(crate) use tls::*;
+
 #[cfg(test)]
 mod tests {
     use crate::lang::Lang;
 
     #[test]
     fn every_text_exists_in_both_languages_with_the_same_values() {
-        for (name, text) in super::table::all() {
+        let texts = super::table::all().iter();
+        #[cfg(feature = "tls")]
+        let texts = texts.chain(super::tls::all());
+        for (name, text) in texts {
             for lang in [Lang::En, Lang::Pt] {
                 assert!(!text.get(lang).trim().is_empty(), "{name} is empty in {lang:?}");
             }

@@ -419,7 +419,12 @@ impl<T: Stream, O: Observer> Client<T, O> {
                     return Err(ConnectError::Rejected(Box::new(Rejected { rejection, response })));
                 }
                 // RFC 6455 §4.1-15
-                _ if self.connection.closed().is_some() => return Err(ConnectError::Lost),
+                _ if self.connection.closed().is_some() => {
+                    return Err(match self.link.failure() {
+                        Some(error) => ConnectError::Transport(error),
+                        None => ConnectError::Lost,
+                    });
+                }
                 _ => {}
             }
         }
@@ -552,6 +557,7 @@ impl<T: Stream, O: Observer> Client<T, O> {
             }
             Received::Nothing => {}
             Received::End => self.connection.lost(),
+            Received::Failed => self.connection.broken(),
             Received::Broken => self.give_up(),
         }
         self.unread.clone()

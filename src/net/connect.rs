@@ -45,6 +45,8 @@ pub enum ConnectError {
     TimedOut,
     /// The server closed the connection before it sent a complete response.
     Lost,
+    /// The transport failed, for example because TLS cannot verify the server.
+    Transport(Box<dyn std::error::Error + Send + Sync>),
     /// The server's response does not open a WebSocket.
     Rejected(Box<Rejected>),
     /// The operating system did not provide the random numbers for the key and the masking keys.
@@ -75,11 +77,25 @@ impl ConnectError {
             }
             ConnectError::TimedOut => texts::NO_RESPONSE_IN_TIME.get(lang).to_owned(),
             ConnectError::Lost => texts::NO_RESPONSE.get(lang).to_owned(),
+            ConnectError::Transport(error) => transport_text(error.as_ref(), lang),
             ConnectError::Rejected(rejected) => rejected.rejection.text(lang),
             ConnectError::NoRandomness => texts::NO_RANDOMNESS.get(lang).to_owned(),
             ConnectError::Io(error) => error.to_string(),
         }
     }
+}
+
+/// Returns one line that explains why a transport has failed: in both languages for TLS, otherwise as the error displays itself.
+pub fn transport_text(
+    error: &(dyn std::error::Error + Send + Sync + 'static),
+    lang: Lang,
+) -> String {
+    #[cfg(feature = "tls")]
+    if let Some(error) = error.downcast_ref::<crate::net::tls::error::TlsError>() {
+        return error.text(lang);
+    }
+    let _ = lang;
+    error.to_string()
 }
 
 impl fmt::Display for ConnectError {
@@ -92,6 +108,7 @@ impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ConnectError::Unreachable { source, .. } | ConnectError::Io(source) => Some(source),
+            ConnectError::Transport(error) => Some(error.as_ref()),
             ConnectError::Url(why) => Some(why),
             ConnectError::Config(why) => Some(why),
             ConnectError::Rejected(rejected) => Some(&rejected.rejection),

@@ -3,6 +3,7 @@
 //! Readiness is *edge-triggered*: the operating system reports it once, when it begins. A link remembers it until a read
 //! shows that the socket is empty.
 
+use std::error::Error;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem;
 
@@ -34,6 +35,8 @@ pub(crate) enum Received {
     Nothing,
     /// The peer has closed its sending side.
     End,
+    /// The transport has failed, and the socket has not. Reported once.
+    Failed,
     /// The socket is broken.
     Broken,
 }
@@ -92,6 +95,8 @@ pub(crate) struct Link<S, L> {
     output_ended: bool,
     /// The transport failed after a read. The next read reports it.
     fails: bool,
+    /// `Received::Failed` was reported.
+    has_failed: bool,
     /// A write failed, so the socket accepts no more output.
     write_failed: bool,
     /// `learns_of_write_failure` has reported it.
@@ -165,6 +170,7 @@ impl<S: Socket, L: Stream> Link<S, L> {
             waits_for_input: false,
             output_ended: false,
             fails: false,
+            has_failed: false,
             write_failed: false,
             is_failure_known: false,
         }
@@ -222,6 +228,17 @@ impl<S: Socket, L: Stream> Link<S, L> {
         self.stream.queued()
     }
 
+    /// Returns how many bytes of memory the transport holds.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        self.stream.held()
+    }
+
+    /// Returns the reason why the transport itself has failed.
+    pub(crate) fn failure(&self) -> Option<Box<dyn Error + Send + Sync>> {
+        self.stream.failure()
+    }
+
     /// Records the readiness of the socket.
     #[inline]
     pub(crate) fn note(&mut self, now: Readiness) {
@@ -267,6 +284,10 @@ impl<S: Socket, L: Stream> Link<S, L> {
                 Received::Nothing
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => Received::Nothing,
+            Err(_) if !self.has_failed && self.stream.failure().is_some() => {
+                (self.readable, self.has_failed) = (true, true);
+                Received::Failed
+            }
             Err(_) => {
                 self.give_up();
                 Received::Broken

@@ -14,5 +14,7 @@ pub(crate) mod server;
 pub(crate) mod settle;
 pub(crate) mod sockets;
 pub(crate) mod timers;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 pub(crate) mod transport;
 pub(crate) mod turn;

@@ -110,7 +110,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             self.relieve(id);
         }
         let Some(socket) = self.sockets.get(id) else { return };
-        let held = own.held().total() + socket.unprocessed.held() + socket.link.queued();
+        let held = own.held().total() + socket.unprocessed.held() + socket.link.held();
         let is_blocked = own.output().is_blocked() || socket.link.wants_write();
         self.memory.note(socket.held, held);
         socket.held = held;
@@ -170,7 +170,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             {
                 let held = connection.held();
                 let output = held.output.max(connection.output().queued());
-                let total = held.input + socket.unprocessed.held() + output;
+                let total = held.input + socket.input_held() + output;
                 if total > 0 {
                     holders.push((total, id));
                 }
@@ -193,7 +193,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         else {
             return;
         };
-        let input = own.held().input + socket.unprocessed.held();
+        let input = own.held().input + socket.input_held();
         let output = own.held().output.max(own.output().queued());
         socket.unprocessed = Default::default();
         if input >= output {

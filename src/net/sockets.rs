@@ -209,6 +209,12 @@ impl<S: Socket, L: Stream> PeerSocket<S, L> {
         }
     }
 
+    /// Returns how many bytes of memory the input holds that the connection has not received: what was read and not
+    /// processed, and what the transport has not delivered.
+    pub(crate) fn input_held(&self) -> usize {
+        self.unprocessed.held() + self.link.held().saturating_sub(self.link.queued())
+    }
+
     /// Records the readiness of the socket.
     #[inline]
     pub(crate) fn note(&mut self, now: Readiness) {

@@ -8,6 +8,7 @@
 //! The event loop owns the socket and its registration, and a [`Stream`] borrows the socket for each call. A transport
 //! therefore needs no polling library, and none of its types appear in the traits of this file.
 
+use std::error::Error;
 use std::io::{self, IoSlice, Read, Write};
 
 /// Whether more bytes may be available after a read: a part of [`ReadOutcome`], where there is an example.
@@ -128,6 +129,12 @@ pub trait Stream {
         self.queued() > 0
     }
 
+    /// Returns how many bytes of memory the stream holds for its input and its output, in buffers that grow with them.
+    /// They count against [`max_memory`](crate::config::Limits::max_memory).
+    fn held(&self) -> usize {
+        self.queued()
+    }
+
     /// Lets the stream make progress: it writes its queued bytes, for example those of its own handshake. Called while it
     /// [wants to write](Stream::wants_write): after a read or a write, and when the socket accepts output again.
     ///
@@ -147,6 +154,13 @@ pub trait Stream {
     /// Announces that no more clear bytes will be written. A transport with its own closing message, such as
     /// `close_notify` in TLS, queues it now. Called at most once.
     fn end_output(&mut self) {}
+
+    /// Returns the reason why the stream itself has failed, although the socket has not. Once [`read`](Stream::read) has
+    /// returned an error because of it, the stream is read only to discard its input. Meanwhile the peer receives what the
+    /// stream has [queued](Stream::queued), for example an alert.
+    fn failure(&self) -> Option<Box<dyn Error + Send + Sync>> {
+        None
+    }
 }
 
 /// Makes a [`Stream`] for each connection that a server accepts.
@@ -193,5 +207,76 @@ impl Stream for Tcp {
             [one] => io.write(one),
             many => io.write_vectored(many),
         }
+    }
+}
+
+/// A transport that can be left out: without one, TCP as it is. So a program can decide at run time.
+///
+/// ```
+/// use framewise::{Config, Echo, Server, Tcp};
+///
+/// // With the feature `tls`, this could be a `TlsServer`.
+/// let transport: Option<Tcp> = None;
+/// let config = Config::default().listen("127.0.0.1", 0);
+/// let server = Server::bind(config, Echo::default())?.over(transport);
+/// # Ok::<(), framewise::StartError>(())
+/// ```
+impl<T: Transport> Transport for Option<T> {
+    type Stream = Option<T::Stream>;
+
+    fn accept(&mut self) -> Option<T::Stream> {
+        self.as_mut().map(T::accept)
+    }
+}
+
+/// A stream that can be left out: without one, TCP as it is.
+impl<S: Stream> Stream for Option<S> {
+    #[inline]
+    fn read(&mut self, io: &mut impl Read, into: &mut [u8]) -> io::Result<ReadOutcome> {
+        match self {
+            Some(stream) => stream.read(io, into),
+            None => Tcp.read(io, into),
+        }
+    }
+
+    #[inline]
+    fn write(&mut self, io: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Some(stream) => stream.write(io, slices),
+            None => Tcp.write(io, slices),
+        }
+    }
+
+    #[inline]
+    fn queued(&self) -> usize {
+        self.as_ref().map_or(0, S::queued)
+    }
+
+    #[inline]
+    fn wants_write(&self) -> bool {
+        self.as_ref().is_some_and(S::wants_write)
+    }
+
+    #[inline]
+    fn held(&self) -> usize {
+        self.as_ref().map_or(0, S::held)
+    }
+
+    fn drive(&mut self, io: &mut (impl Read + Write), readiness: Readiness) -> io::Result<()> {
+        self.as_mut().map_or(Ok(()), |stream| stream.drive(io, readiness))
+    }
+
+    fn is_secure(&self) -> bool {
+        self.as_ref().is_some_and(S::is_secure)
+    }
+
+    fn end_output(&mut self) {
+        if let Some(stream) = self {
+            stream.end_output();
+        }
+    }
+
+    fn failure(&self) -> Option<Box<dyn Error + Send + Sync>> {
+        self.as_ref().and_then(S::failure)
     }
 }

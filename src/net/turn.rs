@@ -163,9 +163,20 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             }
             Received::Nothing => {}
             Received::End => own.lost(),
+            Received::Failed => self.transport_failed(id, own),
             Received::Broken => own.broken(),
         }
         self.buffer = memory;
+    }
+
+    /// Closes the WebSocket of a peer whose transport has failed. Its socket then ends as every other does, so that the peer
+    /// can read what the transport says about the failure.
+    #[cold]
+    fn transport_failed(&mut self, id: PeerId, own: &mut Connection) {
+        if let Some(error) = self.sockets.get(id).and_then(|socket| socket.link.failure()) {
+            self.sockets.observer.notice(Some(id), &Notice::TransportFailed(error.as_ref()));
+        }
+        own.broken();
     }
 
     /// Keeps the bytes that this turn has read but not processed. Adapts the size of the next read to the number of
