@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use framewise::config::{Config, KeyPolicy, OriginPolicy, OriginRule};
 use framewise::{
-    Application, Decision, Dispatcher, Echo, Message, Opened, Outbox, Request, Response,
+    Application, Decision, Dispatcher, Echo, Message, Opened, Outbox, Request, Response, Tcp,
 };
 use support::{Answer as Reply, *};
 
@@ -626,10 +626,6 @@ fn the_dispatcher_decides() {
     let page = ask(b"GET /page HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     assert_eq!((page.status, page.body.as_str()), (200, "<p>olá</p>"));
     assert_eq!((page.header("Content-Type"), page.header("Connection")), ("text/html", "close"));
-    let mut client = Client::connect(server.address);
-    client.send(b"GET /from HTTP/1.1\r\nHost: h\r\n\r\n");
-    assert_eq!(client.response().body, client.stream.local_addr().expect("a socket").to_string());
-    drop(client);
     let head = ask(b"HEAD /page HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     assert_eq!((head.status, head.body.as_str(), head.header("Content-Length")), (200, "", "11"));
     assert_eq!(ask(&first_line("GET /gone HTTP/1.1")).status, 404);
@@ -641,4 +637,13 @@ fn the_dispatcher_decides() {
         .expect("ASCII")
         .replace("Upgrade: ", "Sec-WebSocket-Protocol: a, b\r\nUpgrade: ");
     assert_eq!(accepted(&server, offer.as_bytes()).header("Sec-WebSocket-Protocol"), "b");
+}
+
+/// The dispatcher receives the address of the client.
+#[test]
+fn the_dispatcher_receives_the_address() {
+    let server = TestServer::over(any_origin(), Site, Tcp);
+    let mut client = Client::connect(server.address);
+    client.send(b"GET /from HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(client.response().body, client.stream.local_addr().expect("a socket").to_string());
 }

@@ -198,6 +198,12 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         socket.unprocessed = Default::default();
         if input >= output {
             own.fail(Violation::MessageMemory);
+            if socket.input_held() > 0 {
+                // A transport keeps its part of a record for as long as it exists, so the peer gets no time to read the
+                // Close.
+                self.sockets.flush(id, &mut own);
+                self.give_up(id, &mut own);
+            }
         } else {
             // RFC 6455 §7.1.7-6: the socket is full, so a Close could not be written. It is dropped with the rest of the
             // output.

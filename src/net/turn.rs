@@ -109,7 +109,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
     /// Gives up a socket that was reset, because the place of its peer is worth more than its input.
     /// What arrived before the reset is dropped.
     #[cold]
-    fn give_up(&mut self, id: PeerId, own: &mut Connection) {
+    pub(super) fn give_up(&mut self, id: PeerId, own: &mut Connection) {
         if let Some(socket) = self.sockets.get(id) {
             socket.link.give_up();
             socket.unprocessed = Default::default();

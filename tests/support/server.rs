@@ -35,9 +35,16 @@ impl TestServer {
 }
 
 impl<A: Application + Send + 'static> TestServer<A> {
-    /// Starts a server on a free port.
+    /// Starts a server on a free port. In the package `tests/tls` it speaks TLS, and its address is that of a tunnel to it.
     pub fn start(config: Config, application: A) -> TestServer<A> {
-        TestServer::over(config, application, Tcp)
+        #[cfg(not(feature = "through-tls"))]
+        return TestServer::over(config, application, Tcp);
+        #[cfg(feature = "through-tls")]
+        {
+            let mut server = TestServer::over(config, application, tls_tests::pair().server());
+            server.address = tls_tests::tunnel(server.address);
+            server
+        }
     }
 
     /// Starts a server on a free port, over a transport.

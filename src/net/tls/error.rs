@@ -94,8 +94,12 @@ impl TlsError {
 
     fn of_certificate(error: CertificateError) -> TlsError {
         match error {
-            CertificateError::UnknownIssuer => TlsError::UnknownIssuer,
+            // A bad signature means that another certificate has the name of the issuer, for example an older one.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                TlsError::UnknownIssuer
+            }
             CertificateError::NotValidForNameContext { expected, presented } => {
+                let presented = presented.iter().map(|name| bare(name)).collect();
                 TlsError::WrongName { expected: expected.to_str().into_owned(), presented }
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -115,6 +119,12 @@ impl TlsError {
             other => TlsError::Unusable(other.to_string()),
         }
     }
+}
+
+/// Returns the name in a text such as `DnsName("localhost")` or `IpAddress(127.0.0.1)`.
+fn bare(name: &str) -> String {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"').to_owned()
 }
 
 impl fmt::Display for TlsError {

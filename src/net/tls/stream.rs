@@ -270,7 +270,8 @@ impl Stream for TlsStream {
     fn write(&mut self, io: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let state = &mut *self.0;
         if state.failure.is_some() {
-            return Err(ErrorKind::BrokenPipe.into());
+            // The next read reports the failure, and then no more is written.
+            return Err(ErrorKind::WouldBlock.into());
         }
         state.flush(io)?;
         if state.tls.is_handshaking() {
