@@ -8,6 +8,7 @@ use std::process::exit;
 use std::time::{Duration, Instant};
 
 use common::client::Options;
+use common::tls::ClientTransport;
 use common::{Help, texts};
 use framewise::lang::{Bilingual, Lang};
 use framewise::trace::printable;
@@ -60,7 +61,7 @@ fn main() {
 }
 
 /// Returns the next message as text that is safe to print. Ends the program if there is none.
-fn reply(client: &mut Client, lang: Lang) -> String {
+fn reply(client: &mut Client<ClientTransport>, lang: Lang) -> String {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -4,9 +4,13 @@ use std::process::exit;
 
 use framewise::lang::Lang;
 use framewise::trace::printable;
-use framewise::{Client, ConnectError};
+use framewise::{Client, ClientRequest, Config, ConnectError, Url};
 
+use crate::common::tls::{ClientTransport, TlsOptions};
 use crate::common::{Argument, Help, Values, env, print_help, texts, unknown};
+
+/// The longest message that a client accepts: the longest one that a server accepts by default, and a prefix.
+const MAX_REPLY: usize = 2 << 20;
 
 const COMMON_HELP: Help = Help {
     en: "  --host H             host of the server (default: localhost)
@@ -14,12 +18,14 @@ const COMMON_HELP: Help = Help {
   --lang en|pt         language (default: from LC_ALL, LC_MESSAGES or LANG)
   --help               print this help
 
+With --features tls: wss:// URLs, and --tls-ca FILE for a server that the system does not trust.
 The default URL is ws://HOST:PORT. The environment variables HOST and PORT set the defaults.",
     pt: "  --host H             host do servidor (padrão: localhost)
   --port P             porta do servidor (padrão: 8765)
   --lang en|pt         idioma (padrão: de LC_ALL, LC_MESSAGES ou LANG)
   --help               mostra esta ajuda
 
+Com --features tls: URLs wss://, e --tls-ca ARQUIVO para um servidor em que o sistema não confia.
 A URL padrão é ws://HOST:PORT. As variáveis de ambiente HOST e PORT definem os valores padrão.",
 };
 
@@ -28,6 +34,7 @@ A URL padrão é ws://HOST:PORT. As variáveis de ambiente HOST e PORT definem o
 pub struct Options {
     pub lang: Lang,
     pub url: String,
+    tls: TlsOptions,
     /// The host of the URL is that of the environment variable HOST.
     is_host_from_env: bool,
 }
@@ -38,6 +45,7 @@ impl Options {
         let mut values = Values::of_program();
         let lang = values.lang;
         let (mut url, mut host, mut port) = (None, None, None);
+        let mut tls = TlsOptions::default();
         while let Some(argument) = values.next_argument() {
             let option = match argument {
                 Argument::Option(option) => option,
@@ -52,12 +60,13 @@ impl Options {
                 "--port" => port = Some(values.number(texts::WANTED_PORT)),
                 "--lang" => drop(values.value()),
                 "-h" | "--help" => print_help(lang, &[help, &COMMON_HELP]),
+                other if tls.takes(other, &mut values) => {}
                 other => unknown(lang, other),
             }
             values.check_used_up();
         }
         if let Some(url) = url {
-            return Options { lang, url, is_host_from_env: false };
+            return Options { lang, url, tls, is_host_from_env: false };
         }
         let from_env = env("HOST").filter(|_| host.is_none());
         let is_host_from_env = from_env.is_some();
@@ -70,12 +79,12 @@ impl Options {
         // RFC 3986 §3.2.2: an IPv6 address is in brackets in a URL.
         let host =
             if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
-        Options { lang, url: format!("ws://{host}:{port}"), is_host_from_env }
+        Options { lang, url: format!("ws://{host}:{port}"), tls, is_host_from_env }
     }
 
     /// Connects to the server. If that fails, prints the reason and ends the program.
-    pub fn connect(&self) -> Client {
-        Client::connect(&self.url).unwrap_or_else(|error| {
+    pub fn connect(&self) -> Client<ClientTransport> {
+        self.try_to_connect().unwrap_or_else(|error| {
             let mut text = error.text(self.lang);
             if self.is_host_from_env {
                 text = texts::HOST_FROM_ENV.with(self.lang, &[&text]);
@@ -87,5 +96,12 @@ impl Options {
             }
             exit(1)
         })
+    }
+
+    fn try_to_connect(&self) -> Result<Client<ClientTransport>, ConnectError> {
+        let url = Url::parse(&self.url)?;
+        let transport = self.tls.client(&url, self.lang);
+        let config = Config::default().limits(|limits| limits.max_message = MAX_REPLY);
+        Client::open_over(&ClientRequest::new(url), config, transport, ())
     }
 }

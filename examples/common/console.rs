@@ -20,6 +20,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use framewise::config::{Config, ValidConfig};
+use framewise::internal::transport_text;
 use framewise::lang::{Bilingual, Lang};
 use framewise::observe::{Direction, Notice, Observer};
 use framewise::protocol::frame::{Opcode, Role};
@@ -260,6 +261,10 @@ impl Observer for Console {
                     self.lanes.remove(&peer);
                     self.addresses.remove(&peer);
                 }
+            }
+            Notice::TransportFailed(error) => {
+                let why = transport_text(*error, self.lang);
+                self.say(peer, texts::TRANSPORT_FAILED, &[&printable(&why)]);
             }
             Notice::AcceptPaused(error) => self.say(peer, texts::ACCEPT_PAUSED, &[error]),
             _ => {}

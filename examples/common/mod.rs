@@ -6,6 +6,7 @@ pub mod client;
 pub mod console;
 pub mod server;
 pub mod texts;
+pub mod tls;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -42,6 +43,9 @@ const WITH_VALUE: &[&str] = &[
     "--max-output",
     "--port",
     "--prefix",
+    "--tls-ca",
+    "--tls-cert",
+    "--tls-key",
 ];
 
 /// An argument of the command line, as [`Values::next_argument`] returns it.

@@ -8,9 +8,10 @@ use framewise::config::{Config, OriginPolicy};
 use framewise::internal::lan_address;
 use framewise::lang::{Bilingual, Lang};
 use framewise::observe::Observer;
-use framewise::{Dispatcher, Server, StartError, Tcp};
+use framewise::{Dispatcher, Server, StartError};
 
 use crate::common::console::{Console, Printer};
+use crate::common::tls::{ServerTransport, TlsOptions};
 use crate::common::{Argument, Help, Values, env, fail, print_help, texts, unknown};
 
 /// The options of an example server.
@@ -20,6 +21,7 @@ pub struct Options {
     pub lang: Lang,
     pub trace: bool,
     pub quiet: bool,
+    tls: TlsOptions,
     /// The host is that of the environment variable HOST.
     is_host_from_env: bool,
 }
@@ -37,6 +39,7 @@ pub const COMMON_HELP: Help = Help {
   -q, --quiet          print only how to connect (and what --trace prints)
   --help               print this help
 
+With --features tls: --tls-cert FILE and --tls-key FILE (PEM), to speak wss:// and https://.
 The environment variables HOST and PORT set the defaults.",
     pt: "  --host H             onde ouvir (padrão: localhost, em 127.0.0.1 e ::1)
   --port P             porta TCP; 0 escolhe uma porta livre (padrão: 8765)
@@ -49,6 +52,7 @@ The environment variables HOST and PORT set the defaults.",
   -q, --quiet          mostra só como se conectar (e o que --trace mostra)
   --help               mostra esta ajuda
 
+Com --features tls: --tls-cert ARQUIVO e --tls-key ARQUIVO (PEM), para falar wss:// e https://.
 As variáveis de ambiente HOST e PORT definem os valores padrão.",
 };
 
@@ -65,6 +69,7 @@ impl Options {
             config,
             trace: false,
             quiet: false,
+            tls: TlsOptions::default(),
             is_host_from_env: false,
         };
         while let Some(argument) = values.next_argument() {
@@ -98,7 +103,7 @@ impl Options {
                 "-q" | "--quiet" => options.quiet = true,
                 "-h" | "--help" => print_help(options.lang, &[help, &COMMON_HELP]),
                 other => {
-                    if !own(other, &mut values) {
+                    if !own(other, &mut values) && !options.tls.takes(other, &mut values) {
                         unknown(options.lang, other);
                     }
                 }
@@ -125,11 +130,13 @@ impl Options {
         console: impl FnOnce(Console) -> Console,
     ) -> ! {
         let config = self.config.clone();
+        let transport = self.tls.server(self.lang);
         if self.quiet && !self.trace {
             // Without a console there is no second thread. In a process with a single thread system calls are faster,
             // because the C library does not have to make them cancellable.
             let say = |line: String| drop(writeln!(io::stdout(), "{line}"));
-            self.run(Server::bind(config, dispatcher), say, title)
+            let server = Server::bind(config, dispatcher);
+            self.run(server.map(|server| server.over(transport)), say, title)
         }
         let printer = Printer::start(self.lang);
         let mut observer = console(Console::new(self.lang, printer.clone()));
@@ -138,7 +145,8 @@ impl Options {
             observer = observer
                 .with_trace(limits.unwrap_or_else(|error| fail(self.lang, error.text(self.lang))));
         }
-        let server = Server::bind(config, dispatcher).map(|server| server.observed_by(observer));
+        let server = Server::bind(config, dispatcher);
+        let server = server.map(|server| server.over(transport).observed_by(observer));
         self.run(server, |line| printer.line(line), title)
     }
 
@@ -160,7 +168,7 @@ impl Options {
 
     fn run<D: Dispatcher, O: Observer>(
         &self,
-        server: Result<Server<D, Tcp, O>, StartError>,
+        server: Result<Server<D, ServerTransport, O>, StartError>,
         say: impl Fn(String),
         title: Option<Bilingual>,
     ) -> ! {

@@ -27,6 +27,7 @@ table! {
     CONNECTION_LOST: "Connection lost without a closing handshake (1006)", "Conexão perdida sem handshake de fechamento (1006)";
     CLOSED_BY_SERVER: "Connection closed by the server", "Conexão fechada pelo servidor";
     ACCEPT_PAUSED: "Accepting connections is paused for a moment: {}", "Novas conexões ficam em espera por um momento: {}";
+    TRANSPORT_FAILED: "The connection failed: {}", "A conexão falhou: {}";
     RESPONDED: "HTTP response sent: {}", "Resposta HTTP enviada: {}";
     CONNECTION_ENDED: "Connection ended", "Conexão encerrada";
     BROADCAST_STARTED: "WebSocket server started on ws://{}", "Servidor WebSocket iniciado em ws://{}";
@@ -37,6 +38,8 @@ table! {
 
     // Errors of the command line.
     BAD_VALUE: "value '{}' for {}: {}", "valor '{}' para {}: {}";
+    CANNOT_READ: "cannot read {}: {}", "não foi possível ler {}: {}";
+    TLS_WANTS_BOTH: "--tls-cert and --tls-key belong together", "--tls-cert e --tls-key só funcionam juntos";
     MISSING_VALUE: "{} needs a value", "{} precisa de um valor";
     UNKNOWN_OPTION: "unknown option '{}' (--help lists them)", "opção desconhecida '{}' (veja --help)";
     HOST_FROM_ENV: "{} (the host comes from the environment variable HOST; --host localhost overrides it)",

@@ -45,9 +45,35 @@ fn main() {
     exit(i32::from(failed));
 }
 
+/// A client, over TLS if it is built with the feature `tls` and the URL asks for it.
+#[cfg(not(feature = "tls"))]
+type Connected = Client;
+#[cfg(feature = "tls")]
+type Connected = Client<Option<framewise::TlsStream>>;
+
+fn connect(url: &str) -> Result<Connected, Box<dyn std::error::Error>> {
+    let config = Config::default().limits(|limits| limits.max_message = 2 << 20);
+    open(&ClientRequest::new(Url::parse(url)?), config)
+}
+
+#[cfg(not(feature = "tls"))]
+fn open(request: &ClientRequest, config: Config) -> Result<Connected, Box<dyn std::error::Error>> {
+    Ok(Client::open(request, config)?)
+}
+
+#[cfg(feature = "tls")]
+fn open(request: &ClientRequest, config: Config) -> Result<Connected, Box<dyn std::error::Error>> {
+    let url = request.url();
+    let stream = match url.is_secure() {
+        true => Some(framewise::TlsClient::new()?.stream(url)?),
+        false => None,
+    };
+    Ok(Client::open_over(request, config, stream, ())?)
+}
+
 /// Reads until the connection closes, so that `limits.py` can see what this client refuses.
 fn stay(url: &str) {
-    let Ok(mut client) = Client::connect(url) else { return };
+    let Ok(mut client) = connect(url) else { return };
     while let Ok(event) = client.recv() {
         if let Event::Closed(_) = event {
             return;
@@ -56,7 +82,7 @@ fn stay(url: &str) {
 }
 
 fn text_and_binary(server: &str) -> Result<(), Box<dyn std::error::Error>> {
-    let mut client = Client::connect(&format!("{server}/echo"))?;
+    let mut client = connect(&format!("{server}/echo"))?;
     for message in [
         Message::from("hello"),
         Message::from("Olá, turma! 😀"),
@@ -72,17 +98,17 @@ fn text_and_binary(server: &str) -> Result<(), Box<dyn std::error::Error>> {
 
 fn one_mebibyte(server: &str) -> Result<(), Box<dyn std::error::Error>> {
     let bytes: Vec<u8> = (0..1 << 20).map(|n| (n % 251) as u8).collect();
-    let mut client = Client::connect(&format!("{server}/echo"))?;
+    let mut client = connect(&format!("{server}/echo"))?;
     client.send(Message::Binary(&bytes))?;
     expect(&mut client, Message::Binary(&bytes))?;
     our_end(client)?;
-    let mut client = Client::connect(&format!("{server}/big"))?;
+    let mut client = connect(&format!("{server}/big"))?;
     expect(&mut client, Message::Binary(&bytes))?;
     our_end(client)
 }
 
 fn fragments(server: &str) -> Result<(), Box<dyn std::error::Error>> {
-    let mut client = Client::connect(&format!("{server}/fragments"))?;
+    let mut client = connect(&format!("{server}/fragments"))?;
     for message in [Message::from("in many fragments"), Message::Binary(&[200; 100])] {
         client.send(message)?;
         expect(&mut client, message)?;
@@ -91,7 +117,7 @@ fn fragments(server: &str) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn ping_and_pong(server: &str) -> Result<(), Box<dyn std::error::Error>> {
-    let mut client = Client::connect(&format!("{server}/ping"))?;
+    let mut client = connect(&format!("{server}/ping"))?;
     match next(&mut client)? {
         Event::Ping(payload) if *payload == *b"are you there" => {}
         other => return Err(format!("{other:?} where a ping should be").into()),
@@ -106,7 +132,7 @@ fn ping_and_pong(server: &str) -> Result<(), Box<dyn std::error::Error>> {
 
 fn our_close(server: &str) -> Result<(), Box<dyn std::error::Error>> {
     for (code, reason) in [(1000, ""), (3000, "até logo"), (4999, "bye")] {
-        let closed = Client::connect(&format!("{server}/echo"))?.close(CloseCode(code), reason)?;
+        let closed = connect(&format!("{server}/echo"))?.close(CloseCode(code), reason)?;
         if closed.code != CloseCode(code) || closed.cause != Cause::Local {
             return Err(format!("{closed:?}").into());
         }
@@ -116,7 +142,7 @@ fn our_close(server: &str) -> Result<(), Box<dyn std::error::Error>> {
 
 fn the_servers_closes(server: &str) -> Result<(), Box<dyn std::error::Error>> {
     for code in [1000, 1001, 1011, 4000] {
-        let mut client = Client::connect(&format!("{server}/close/{code}"))?;
+        let mut client = connect(&format!("{server}/close/{code}"))?;
         match next(&mut client)? {
             Event::Closed(closed)
                 if closed.code == CloseCode(code)
@@ -132,7 +158,7 @@ fn subprotocols(server: &str) -> Result<(), Box<dyn std::error::Error>> {
     for (offers, chosen) in [(["other", "chat"], Some("chat")), (["other", "superchat"], None)] {
         let request = ClientRequest::new(Url::parse(&format!("{server}/echo"))?);
         let request = request.subprotocol(offers[0])?.subprotocol(offers[1])?;
-        let client = Client::open(&request, Config::default())?;
+        let client = open(&request, Config::default())?;
         if client.subprotocol() != chosen {
             return Err(format!("{:?} was chosen", client.subprotocol()).into());
         }
@@ -141,12 +167,12 @@ fn subprotocols(server: &str) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn next(client: &mut Client) -> Result<Event<'static>, Box<dyn std::error::Error>> {
+fn next(client: &mut Connected) -> Result<Event<'static>, Box<dyn std::error::Error>> {
     client.recv_timeout(Duration::from_secs(30))?.ok_or_else(|| "nothing came".into())
 }
 
 /// Expects a message. Ignores pings before it.
-fn expect(client: &mut Client, expected: Message<'_>) -> Result<(), Box<dyn std::error::Error>> {
+fn expect(client: &mut Connected, expected: Message<'_>) -> Result<(), Box<dyn std::error::Error>> {
     loop {
         match next(client)? {
             Event::Message(message) if message.as_message() == expected => return Ok(()),
@@ -158,7 +184,7 @@ fn expect(client: &mut Client, expected: Message<'_>) -> Result<(), Box<dyn std:
 }
 
 /// Closes the connection and expects the code of the server's Close to be 1000.
-fn our_end(mut client: Client) -> Result<(), Box<dyn std::error::Error>> {
+fn our_end(mut client: Connected) -> Result<(), Box<dyn std::error::Error>> {
     match client.close(CloseCode::NORMAL, "")? {
         closed if closed.code == CloseCode::NORMAL => Ok(()),
         closed => Err(format!("{closed:?}").into()),

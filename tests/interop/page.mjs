@@ -1,9 +1,10 @@
-// A page in Chromium against the echo and broadcast servers: node page.mjs ECHO BROADCAST CHROMIUM
+// A page in Chromium against the echo and broadcast servers: node page.mjs ECHO BROADCAST CHROMIUM [KEY]
+// KEY is the SHA-256 of the public key of a server, in base64, that Chromium accepts without knowing its authority.
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { chromium } from 'playwright-core';
 
-const [echo, broadcast, executablePath] = process.argv.slice(2);
+const [echo, broadcast, executablePath, key] = process.argv.slice(2);
 
 // A page has an origin, as in class.
 const site = createServer((_, answer) => {
@@ -11,7 +12,8 @@ const site = createServer((_, answer) => {
   answer.end('<!doctype html><title>interop</title>');
 });
 await new Promise((resolve) => site.listen(0, '127.0.0.1', resolve));
-const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+const args = ['--no-sandbox', ...(key ? [`--ignore-certificate-errors-spki-list=${key}`] : [])];
+const browser = await chromium.launch({ executablePath, args });
 
 async function newPage() {
   const page = await browser.newPage();

@@ -1,11 +1,16 @@
 // A server on npm `ws` for the client of the library. The path selects its behaviour, as in `server.py`.
+// With two arguments, the files of a certificate and its key, it speaks TLS.
+import { readFileSync } from 'node:fs';
+import http from 'node:http';
+import https from 'node:https';
 import { WebSocketServer } from 'ws';
 
 const big = Buffer.from(Uint8Array.from({ length: 1 << 20 }, (_, n) => n % 251));
 
+const [cert, key] = process.argv.slice(2).map((file) => readFileSync(file));
+const listener = cert ? https.createServer({ cert, key }) : http.createServer();
 const server = new WebSocketServer({
-  host: '127.0.0.1',
-  port: 0,
+  server: listener,
   handleProtocols: (offered) => (offered.has('chat') ? 'chat' : false),
 });
 server.on('connection', (socket, request) => {
@@ -25,4 +30,4 @@ server.on('connection', (socket, request) => {
   if (what === 'close') socket.close(Number(code), 'because');
   if (what === 'big') socket.send(big);
 });
-server.on('listening', () => console.log(`listening ${server.address().port}`));
+listener.listen(0, '127.0.0.1', () => console.log(`listening ${listener.address().port}`));

@@ -1,5 +1,6 @@
-"""A server on PyPI `websockets` for the client of the library. The path selects its behaviour, as in `server.mjs`."""
-import asyncio
+"""A server on PyPI `websockets` for the client of the library. The path selects its behaviour, as in `server.mjs`.
+With two arguments, the files of a certificate and its key, it speaks TLS."""
+import asyncio, ssl, sys
 from websockets.asyncio.server import serve
 
 async def behave(socket):
@@ -20,7 +21,12 @@ async def behave(socket):
     await socket.wait_closed()
 
 async def main():
-    async with serve(behave, "127.0.0.1", 0, subprotocols=["chat"], select_subprotocol=choose, max_size=None) as server:
+    context = None
+    if sys.argv[1:]:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*sys.argv[1:])
+    async with serve(behave, "127.0.0.1", 0, subprotocols=["chat"], select_subprotocol=choose, max_size=None,
+                     ssl=context) as server:
         print("listening", server.sockets[0].getsockname()[1], flush=True)
         await server.serve_forever()
 
