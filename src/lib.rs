@@ -99,8 +99,8 @@
 //! protocol/deflate/codec.rs      compresses and decompresses messages
 //! protocol/extension.rs          §9      the interface for extensions
 //! protocol/handshake/key.rs      §4.2.2  Sec-WebSocket-Key and Sec-WebSocket-Accept
-//! protocol/handshake/server.rs   §4.2    validates a request and responds to it
 //! protocol/handshake/client.rs   §4.1    writes a request, verifies the response
+//! protocol/handshake/server.rs   §4.2    validates a request and responds to it
 //! protocol/receive.rs            §5.4    bytes in, messages and control frames out
 //! protocol/encode.rs             §6.1    messages as frames
 //! protocol/output.rs             §5.5.1  output that is queued to be written
