@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::process::exit;
 
 use common::{Argument, Help, Values, fail, print_help, texts, unknown};
@@ -65,11 +66,18 @@ fn main() {
 
     let config = Config::default().validate().expect("the defaults are valid");
     let mut labeller = Labeller::of_frames(sender, config);
-    let mut exit_code = 0;
+    let (mut exit_code, mut out, mut written) = (0, BufWriter::new(io::stdout().lock()), Ok(()));
     let mut show = |item: &Item<'_>| {
-        rows(item, lang).iter().for_each(|row| println!("{row}"));
+        let mut lines = rows(item, lang);
+        if matches!(item, Item::Valid(_)) {
+            lines.push(String::new());
+        }
+        for line in lines {
+            if written.is_ok() {
+                written = writeln!(out, "{line}");
+            }
+        }
         match item {
-            Item::Valid(_) => println!(),
             Item::Broken { .. } => exit_code = 3,
             Item::HeaderEnds { .. } | Item::PayloadEnds { .. } => exit_code = 1,
             _ => {}
@@ -77,7 +85,12 @@ fn main() {
     };
     labeller.feed(&bytes, &mut show);
     labeller.finish(&mut show);
-    exit(exit_code);
+    match written.and_then(|()| out.flush()) {
+        // The reader has ended, as `head` does.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => exit(0),
+        Err(error) => fail(lang, error.to_string()),
+        Ok(()) => exit(exit_code),
+    }
 }
 
 /// Returns the role with this name. Ends the program if there is none.

@@ -638,6 +638,19 @@ fn dissect_labels_the_bits_of_a_frame() {
     }
 }
 
+/// What cannot be written is an error, unless the reader has ended.
+#[test]
+fn dissect_reports_that_it_cannot_write() {
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
+    let output = example("dissect").arg("8100").stdout(full).output().expect("it runs");
+    assert!(text(&output.stderr).starts_with("error: "), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(2));
+    let (reader, gone) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = example("dissect").arg("8100").stdout(gone).output().expect("it runs");
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+}
+
 /// Returns the exit code of `dissect` and what it prints for these bytes from a client.
 fn dissected(lang: &str, hex: &str) -> (Option<i32>, String) {
     let output = output(example("dissect").args(["--from", "client", "--lang", lang, "--", hex]));

@@ -22,7 +22,8 @@ use crate::texts::{self, complain};
 /// The longest input in bytes.
 const MAX_INPUT: u64 = 64 << 20;
 
-/// The exit codes besides 0: the input ends too early, it cannot be read, it breaks a rule.
+/// The exit codes besides 0: the input ends too early, it cannot be read or the explanation cannot be written, it breaks a
+/// rule.
 const INCOMPLETE: u8 = 1;
 const UNREADABLE: u8 = 2;
 const BROKEN: u8 = 3;
@@ -61,9 +62,15 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
     match bytes(&args, lang) {
         Ok(bytes) => {
             let mut out = BufWriter::new(io::stdout().lock());
-            // The reader may have gone.
-            let code = explain(&bytes, args.from, lang, &mut out).unwrap_or_default();
-            ExitCode::from(if out.flush().is_ok() { code } else { 0 })
+            let explained = explain(&bytes, args.from, lang, &mut out);
+            match explained.and_then(|code| out.flush().map(|()| code)) {
+                Ok(code) => ExitCode::from(code),
+                Err(error) if texts::is_gone(&error) => ExitCode::SUCCESS,
+                Err(error) => {
+                    complain(lang, format_args!("-: {error}"));
+                    ExitCode::from(UNREADABLE)
+                }
+            }
         }
         Err(fault) => {
             complain(lang, fault);

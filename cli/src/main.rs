@@ -106,14 +106,13 @@ fn main() -> ExitCode {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command_in(lang), "framewise", &mut script);
-            let _ = io::stdout().write_all(&script);
-            ExitCode::SUCCESS
+            texts::print_result(lang, &script, ExitCode::SUCCESS)
         }
-        Command::Settings => {
-            // The reader may have gone, which costs the page and nothing else.
-            let _ = write!(io::stdout(), "{}", settings_page::page());
-            ExitCode::SUCCESS
-        }
+        Command::Settings => texts::print_result(
+            lang,
+            settings_page::page().to_string().as_bytes(),
+            ExitCode::SUCCESS,
+        ),
         Command::Man { folder } => match write_man_pages(command_in(lang), &folder) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -175,8 +174,13 @@ fn usage_error(mut error: clap::Error, variables: &Variables, lang: Lang) -> Exi
     let text = help::error_in_portuguese(&error).filter(|_| lang == Lang::Pt);
     match text {
         Some(text) => texts::complain(lang, text),
-        // The reader may have gone.
-        None => drop(error.print()),
+        None => match error.print().and_then(|()| io::stdout().flush()) {
+            Err(error) if !texts::is_gone(&error) => {
+                texts::complain(lang, format_args!("-: {error}"));
+                return ExitCode::FAILURE;
+            }
+            _ => {}
+        },
     }
     if let Some(source) = source {
         let _ = writeln!(io::stderr(), "  {source}");

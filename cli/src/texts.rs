@@ -1,7 +1,8 @@
 //! The texts of the command line and the classroom server that a person reads, English beside Portuguese.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
 
 use framewise::lang::{Bilingual, Lang};
 
@@ -13,6 +14,23 @@ pub fn say(line: impl Display) {
 /// A line on standard error that says what went wrong.
 pub fn complain(lang: Lang, why: impl Display) {
     let _ = writeln!(io::stderr(), "{}", ERROR.with(lang, &[&why]));
+}
+
+/// Prints the result of a command. Returns `code`, or a failure if the result cannot be written.
+pub fn print_result(lang: Lang, result: &[u8], code: ExitCode) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(result).and_then(|()| out.flush()) {
+        Err(error) if !is_gone(&error) => {
+            complain(lang, format_args!("-: {error}"));
+            ExitCode::FAILURE
+        }
+        _ => code,
+    }
+}
+
+/// Reports whether standard output cannot be written because its reader has ended, as `head` does. That is no fault.
+pub fn is_gone(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::BrokenPipe
 }
 
 macro_rules! table {

@@ -96,6 +96,40 @@ fn outputs_that_nobody_reads_cost_lines_and_not_the_server() {
     }
 }
 
+/// A result that cannot be written is an error, unless its reader has ended.
+#[test]
+fn a_full_disk_is_an_error() {
+    let serve = Serve::start(&[]);
+    let echo = format!("ws://{}/echo", serve.address);
+    let load = ["load", &echo, "--peers", "1", "--duration", "1", "--rate", "1"];
+    // Alone in a room, a client gets no message.
+    let room = format!("ws://{}/ws", serve.address);
+    let connect = ["connect", &room, "--json", "-x", "a"];
+    for (arguments, code) in [
+        (&["explain", "8100"][..], 2),
+        (&["settings"], 1),
+        (&["completions", "bash"], 1),
+        (&["--help"], 1),
+        (&["--version"], 1),
+        (&["serve", "--help", "--lang", "pt"], 1),
+        (&load, 1),
+        (&connect, 1),
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
+        let output = framewise(arguments).stdout(full).output().expect("it runs");
+        let error = String::from_utf8(output.stderr).expect("text");
+        assert!(error.contains("(os error 28)"), "{arguments:?}: {error}");
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+
+        let (reader, gone) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = framewise(arguments).stdout(gone).output().expect("it runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!error.contains("os error"), "{arguments:?}: {error}");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+    }
+}
+
 #[test]
 fn localhost_is_both_families_and_the_page_says_where() {
     let serve = Serve::start_with(&mut framewise(&["serve", "--port", "0"]));

@@ -702,6 +702,24 @@ fn what_cannot_be_exported_is_explained() {
     assert!(exported(&["--pcap", text(&broken)]).len() > 5 << 20);
 }
 
+/// The result of a replay is not lost without an error.
+#[test]
+fn a_result_that_cannot_be_written_is_an_error() {
+    let serve = Serve::start(&[]);
+    let file = kept_connection("full-replay.jsonl");
+    for options in [&["--fast"][..], &["--fast", "--json"]] {
+        let full = fs::File::options().write(true).open("/dev/full").expect("a device");
+        let output = framewise(&["replay", text(&file), &format!("ws://{}", serve.address)])
+            .args(options)
+            .stdout(full)
+            .output()
+            .expect("it runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.starts_with("error: -: "), "{error}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+}
+
 /// Runs `framewise replay`.
 fn replay(file: &Path, address: impl std::fmt::Display, options: &[&str]) -> (i32, String, String) {
     let output = framewise(&["replay", text(file), &format!("ws://{address}")])

@@ -8,7 +8,7 @@
 //! wait for the next connection. Lines that are never sent are counted at the end. If a connection is lost before the server has
 //! confirmed the lines of a pipe, the client says so and fails.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, TryRecvError, sync_channel};
@@ -173,6 +173,7 @@ impl Session {
                 Some(next) => client = next,
                 None => {
                     self.leave_terminal();
+                    self.is_unwritten();
                     // A program that takes no more answers needs no more lines either.
                     if !left || self.lines.is_typed() {
                         self.report_unsent();
@@ -195,6 +196,16 @@ impl Session {
             let text = if is_typed { texts::NOT_SENT_LINES } else { texts::NOT_SENT_REST };
             self.show.note(text, &[&count]);
         }
+    }
+
+    /// Reports whether something could not be written. Anything but the end of the reader is an error.
+    fn is_unwritten(&mut self) -> bool {
+        let Some(error) = self.show.unwritten.take() else { return false };
+        if !texts::is_gone(&error) {
+            self.show.note(texts::ERROR, &[&error]);
+            self.failure = Some(NOT_CONNECTED);
+        }
+        true
     }
 
     fn exit_code(&self, closed: &Closing) -> u8 {
@@ -290,12 +301,7 @@ impl Session {
                 Ok(Some(event)) => {
                     let is_answer = matches!(event, Event::Message(_));
                     self.show_event(event, &mut talk);
-                    if let Some(error) = self.show.unwritten.take() {
-                        // The reader may have ended, as `head` does. A full disk is an error.
-                        if error.kind() != ErrorKind::BrokenPipe {
-                            self.show.note(texts::ERROR, &[&error]);
-                            self.failure = Some(NOT_CONNECTED);
-                        }
+                    if self.is_unwritten() {
                         return End::Left(close(client, CloseCode::GOING_AWAY, ""));
                     }
                     // Pings and pongs are no sign that another message will arrive.

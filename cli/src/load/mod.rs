@@ -23,7 +23,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::load::crowd::Crowd;
 use crate::load::report::Report;
 use crate::reach;
-use crate::texts::{self, complain};
+use crate::texts::{self, complain, print_result};
 
 /// The most peers: what one process has descriptors and ports for.
 const MAX_PEERS: u64 = 20_000;
@@ -66,8 +66,8 @@ pub struct Args {
 pub fn run(args: Args, lang: Lang) -> ExitCode {
     match load(&args, lang) {
         Ok(report) => {
-            report.print(args.json, lang);
-            if report.is_fine() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            let code = if report.is_fine() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            print_result(lang, report.text(args.json, lang).as_bytes(), code)
         }
         Err(why) => {
             complain(lang, why);

@@ -1,7 +1,7 @@
 //! What came of a load: counts, latencies, faults by kind.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 use framewise::lang::Lang;
@@ -76,11 +76,10 @@ impl Report {
         *self.faults.entry(kind).or_default() += 1;
     }
 
-    /// Prints it, for people or as one line of JSON.
-    pub fn print(&self, as_json: bool, lang: Lang) {
+    /// Returns it as lines for people, or as one line of JSON.
+    pub fn text(&self, as_json: bool, lang: Lang) -> String {
         let ms = |micros: u64| micros as f64 / 1e3;
         let at = |quantile| ms(self.latency.value_at_quantile(quantile));
-        let mut out = io::stdout().lock();
         if as_json {
             let report = json!({
                 "peers": self.peers,
@@ -96,39 +95,38 @@ impl Report {
                 },
                 "faults": self.faults,
             });
-            let _ = writeln!(out, "{report}");
-            return;
+            return format!("{report}\n");
         }
         let rate = format!("{:.0}", self.per_second);
         let seconds = format!("{:.1}", self.seconds);
-        let lines = texts::LOAD_COUNTS
+        let counts = texts::LOAD_COUNTS
             .with(lang, &[&self.peers, &seconds, &self.sent, &self.received, &rate]);
-        let _ = writeln!(out, "{lines}");
+        let mut lines = vec![counts];
         if self.skipped > 0 {
-            let _ = writeln!(out, "{}", texts::LOAD_SKIPPED.with(lang, &[&self.skipped]));
+            lines.push(texts::LOAD_SKIPPED.with(lang, &[&self.skipped]));
         }
         if self.unanswered > 0 {
-            let _ = writeln!(out, "{}", texts::LOAD_UNANSWERED.with(lang, &[&self.unanswered]));
+            lines.push(texts::LOAD_UNANSWERED.with(lang, &[&self.unanswered]));
         }
         if !self.latency.is_empty() {
-            let _ = writeln!(
-                out,
+            lines.push(format!(
                 "ms   p50 {:.2}   p90 {:.2}   p99 {:.2}   p99.9 {:.2}   max {:.2}",
                 at(0.5),
                 at(0.9),
                 at(0.99),
                 at(0.999),
                 ms(self.latency.max())
-            );
-            self.print_histogram(&mut out);
+            ));
+            lines.extend(self.histogram());
         }
         for (kind, count) in &self.faults {
-            let _ = writeln!(out, "{}", texts::LOAD_FAULT.with(lang, &[count, kind]));
+            lines.push(texts::LOAD_FAULT.with(lang, &[count, kind]));
         }
+        lines.join("\n") + "\n"
     }
 
-    /// A row for each doubling, the widest as wide as the page.
-    fn print_histogram(&self, out: &mut impl Write) {
+    /// Returns a row for each doubling, the widest as wide as the page.
+    fn histogram(&self) -> Vec<String> {
         let first = self.latency.min().max(1);
         let rows: Vec<(u64, u64)> = self
             .latency
@@ -136,13 +134,10 @@ impl Report {
             .map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
             .collect();
         let most = rows.iter().map(|row| row.1).max().unwrap_or(1).max(1);
-        for (upto, count) in rows.iter().filter(|row| row.1 > 0) {
+        let row = |(upto, count): &(u64, u64)| {
             let bar = "█".repeat((count * 50).div_ceil(most) as usize);
-            let _ = writeln!(
-                out,
-                "{:>10.2}  {bar} {count}",
-                (*upto).min(self.latency.max()) as f64 / 1e3
-            );
-        }
+            format!("{:>10.2}  {bar} {count}", (*upto).min(self.latency.max()) as f64 / 1e3)
+        };
+        rows.iter().filter(|row| row.1 > 0).map(row).collect()
     }
 }

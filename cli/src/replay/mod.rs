@@ -24,7 +24,7 @@ use crate::reach;
 use crate::recording::reader::{Reader, Whole};
 use crate::replay::plan::{Changes, Plan};
 use crate::replay::session::{Counts, Difference, Pace, Session, Settings, Stop};
-use crate::texts::{self, complain, say};
+use crate::texts::{self, complain, print_result};
 
 /// The most bytes of reads and writes in a recording, which is kept in memory.
 const MAX_RECORDING: usize = 256 << 20;
@@ -103,15 +103,17 @@ fn replay(args: &Args, lang: Lang) -> Result<ExitCode, String> {
     let session = Session::new(&plan, &settings).map_err(|error| error.to_string())?;
     match session.run() {
         Ok(counts) => {
-            say(if args.json { same_as_json(counts) } else { same(counts, lang) });
-            Ok(ExitCode::SUCCESS)
+            let result = if args.json { same_as_json(counts) } else { same(counts, lang) };
+            Ok(print_result(lang, format!("{result}\n").as_bytes(), ExitCode::SUCCESS))
         }
         Err(Stop::Difference(difference)) => {
-            say(if args.json { as_json(&difference) } else { in_words(&difference, lang) });
+            let result = if args.json { as_json(&difference) } else { in_words(&difference, lang) };
+            let code =
+                print_result(lang, format!("{result}\n").as_bytes(), ExitCode::from(DIFFERENT));
             if plan.lacks_token && difference.is_unauthorized {
                 let _ = writeln!(io::stderr(), "{}", texts::REPLAY_NEEDS_TOKEN.get(lang));
             }
-            Ok(ExitCode::from(DIFFERENT))
+            Ok(code)
         }
         Err(Stop::Failed(why)) => Err(why),
     }
