@@ -54,7 +54,7 @@ fn main() {
                 other => unknown(lang, other),
             },
             Argument::Word(hex) => {
-                digits += &hex.replace("0x", "").replace(char::is_whitespace, "")
+                digits += &hex.replace("0x", "").replace("0X", "").replace(char::is_whitespace, "")
             }
         }
         values.check_used_up();

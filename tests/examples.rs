@@ -619,6 +619,7 @@ fn dissect_labels_the_bits_of_a_frame() {
     for arguments in [
         &["--", "81 85", "37fa213d7f9f4d5158"][..],
         &["--from=client", "--", "818537fa213d7f9f4d5158"],
+        &["0X8185", "37fa213d7f9f4d5158"],
     ] {
         let same = dissect(arguments);
         assert_eq!((same.status.code(), text(&same.stdout)), (Some(0), said), "{arguments:?}");

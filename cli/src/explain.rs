@@ -60,7 +60,10 @@ pub enum Side {
 /// Explains the input and returns the exit code.
 pub fn run(args: Args, lang: Lang) -> ExitCode {
     match bytes(&args, lang) {
-        Ok(bytes) => {
+        Ok(Decoded { bytes, note }) => {
+            if let Some(note) = note {
+                let _ = writeln!(io::stderr(), "{}", note.get(lang));
+            }
             let mut out = BufWriter::new(io::stdout().lock());
             let explained = explain(&bytes, args.from, lang, &mut out);
             match explained.and_then(|code| out.flush().map(|()| code)) {
@@ -155,8 +158,16 @@ pub fn sender_of(bytes: &[u8], from: Option<Side>) -> (Role, bool) {
     (sender, is_method || is_response)
 }
 
+/// What was meant by an input.
+#[derive(Debug, PartialEq)]
+pub struct Decoded {
+    pub bytes: Vec<u8>,
+    /// A line about what may have been meant instead.
+    pub note: Option<Bilingual>,
+}
+
 /// Reads the input and decodes its digits.
-fn bytes(args: &Args, lang: Lang) -> Result<Vec<u8>, String> {
+fn bytes(args: &Args, lang: Lang) -> Result<Decoded, String> {
     let input = match &args.input[..] {
         [only] if only == "-" => read(io::stdin().lock(), "-", lang)?,
         [only] if Path::new(only).exists() => {
@@ -178,20 +189,31 @@ fn bytes(args: &Args, lang: Lang) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 ///
-/// A text for people: the input is empty, has an odd number of digits, or has something else than digits although it `is_hex`.
-pub fn decode(input: Vec<u8>, is_raw: bool, is_hex: bool, lang: Lang) -> Result<Vec<u8>, String> {
-    if input.is_empty() {
+/// A text for people: the input is empty or white space, has an odd number of digits, or has something else than digits
+/// although it `is_hex`.
+pub fn decode(input: Vec<u8>, is_raw: bool, is_hex: bool, lang: Lang) -> Result<Decoded, String> {
+    if input.is_empty() || !is_raw && input.trim_ascii().is_empty() {
         return Err(texts::EXPLAIN_EMPTY.get(lang).to_owned());
     }
     if is_raw {
-        return Ok(input);
+        return Ok(Decoded { bytes: input, note: None });
     }
     match digits(&input) {
-        Some(digits) if digits.len() % 2 == 0 => Ok(pairs(&digits)),
+        Some(digits) if digits.len() % 2 == 0 => Ok(Decoded { bytes: pairs(&digits), note: None }),
         Some(digits) => Err(texts::EXPLAIN_ODD.with(lang, &[&digits.len()])),
         None if is_hex => Err(texts::EXPLAIN_NOT_HEX.get(lang).to_owned()),
-        None => Ok(input),
+        None => {
+            let is_unclear = is_text(&input) && !sender_of(&input, None).1;
+            Ok(Decoded { bytes: input, note: is_unclear.then_some(texts::EXPLAIN_TEXT) })
+        }
     }
+}
+
+/// Reports whether an input looks like something that a person has typed. No valid frame does: the first byte of text is a
+/// control character, or has a reserved bit set.
+fn is_text(input: &[u8]) -> bool {
+    let is_shown = |c: char| c.is_ascii_whitespace() || !c.is_control();
+    str::from_utf8(input).is_ok_and(|text| text.chars().all(is_shown))
 }
 
 fn read(input: impl Read, name: &str, lang: Lang) -> Result<Vec<u8>, String> {
@@ -209,7 +231,8 @@ fn read(input: impl Read, name: &str, lang: Lang) -> Result<Vec<u8>, String> {
 fn digits(text: &[u8]) -> Option<Vec<u8>> {
     let mut digits = Vec::new();
     for word in text.split(u8::is_ascii_whitespace) {
-        let word = word.strip_prefix(b"0x").unwrap_or(word);
+        let prefix = word.strip_prefix(b"0x").or_else(|| word.strip_prefix(b"0X"));
+        let word = prefix.unwrap_or(word);
         for &digit in word {
             digits.push(char::from(digit).to_digit(16)? as u8);
         }
@@ -228,10 +251,29 @@ mod tests {
     #[test]
     fn digits_may_have_spaces_and_prefixes() {
         assert_eq!(digits(b" 0x81 85\n37fA "), Some(vec![8, 1, 8, 5, 3, 7, 15, 10]));
+        assert_eq!(digits(b"0X8105"), Some(vec![8, 1, 0, 5]));
         assert_eq!(digits(b"8"), Some(vec![8]));
         for other in [&b""[..], b" \n", b"0x", b"GET /", b"81 zz", b"\x81\x85"] {
             assert_eq!(digits(other), None);
         }
+    }
+
+    #[test]
+    fn text_that_is_neither_digits_nor_a_head_gets_a_note() {
+        let note =
+            |input: &[u8]| decode(input.to_vec(), false, false, Lang::En).expect("bytes").note;
+        for input in [&b"hello world\n"[..], b"81 zz", b"0x81,0x05", b"GET", "ol\u{e1}".as_bytes()]
+        {
+            assert_eq!(note(input), Some(texts::EXPLAIN_TEXT), "{input:?}");
+        }
+        // The second is the digits of text, and the third an incomplete frame.
+        for input in
+            [&b"GET / HTTP/1.1\r\n"[..], b"48656c6c6f", b"\x01", b"\x81\x02hi", b"\x01\x02hi"]
+        {
+            assert_eq!(note(input), None, "{input:?}");
+        }
+        let raw = decode(b" \n".to_vec(), true, false, Lang::En);
+        assert_eq!(raw, Ok(Decoded { bytes: b" \n".to_vec(), note: None }));
     }
 
     #[test]

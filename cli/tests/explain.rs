@@ -185,11 +185,33 @@ fn incomplete_input_is_explained_as_far_as_it_goes() {
     }
 }
 
+/// Mistyped digits in a pipe are not taken as raw bytes without a word. A prefix may be written in capitals.
+#[test]
+fn text_that_is_taken_as_raw_bytes_is_pointed_out() {
+    let output = explain(&[], b"0X8100\n");
+    assert!(printed(&output).ends_with("=> valid\n\n"), "{}", printed(&output));
+    for (lang, start) in [("en", "note: this text is neither"), ("pt", "nota: este texto n\u{e3}o")]
+    {
+        let output = explain(&["--lang", lang], b"hello world");
+        let note = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            note.starts_with(start) && note.ends_with("81 05 ou 0x8105\n") == (lang == "pt"),
+            "{note}"
+        );
+        assert_eq!(note.lines().count(), 1);
+        assert_eq!(output.status.code(), Some(3));
+    }
+    for (arguments, input) in [(&["--raw"][..], &b"hello world"[..]), (&[], HELLO)] {
+        assert_eq!(explain(arguments, input).stderr, b"", "{arguments:?}");
+    }
+}
+
 /// Input that cannot be what was meant is refused with exit code 2.
 #[test]
 fn unusable_input_is_a_clear_error() {
     for (arguments, input, error) in [
         (&[][..], &b""[..], "error: there is nothing to explain: the input is empty\n"),
+        (&[], b" \r\n", "error: there is nothing to explain: the input is empty\n"),
         (
             &[],
             b"818",

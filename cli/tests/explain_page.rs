@@ -104,6 +104,11 @@ fn the_page_decodes_as_the_command_line_does() {
             }
         }
     }
+    // Text that may have been meant as digits has a note in the language of the page.
+    let explained = explain(&mut peer, "hello world");
+    let note = explained["note"].as_str().expect("a note");
+    assert!(note.starts_with("note: this text is neither"), "{note}");
+    assert_eq!(explain(&mut peer, HELLO)["note"], Value::Null);
     // A broken frame with its rule, its clause, its close code, and the bits that break it.
     let question = json!({"type": "explain", "id": 5, "input": UNMASKED, "from": "client"});
     let explained = ask(&mut peer, &question);

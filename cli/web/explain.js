@@ -267,7 +267,7 @@ function draw(box, { items, hex, shortened }, most, isOurs) {
 }
 
 function showVerdict() {
-  const { code, items, sender } = explained;
+  const { code, items, sender, note } = explained;
   const verdict = make('p', 'verdict', say(lang, `explainCode${code}`));
   verdict.dataset.code = code;
   const parts = [verdict, make('p', 'note', sender)];
@@ -275,6 +275,7 @@ function showVerdict() {
     parts.push(make('p', 'verdict-line', item.lines.join('\n').trim()));
     if (item.clause) parts.push(make('p', 'note', say(lang, 'explainClause', item.clause, item.code)));
   }
+  if (note) parts.push(make('p', 'note', note));
   $('verdict').replaceChildren(...parts);
 }
 

@@ -19,7 +19,7 @@ use framewise::lang::Lang;
 use framewise::{Message, Outbox};
 use serde::{Deserialize, Serialize};
 
-use crate::explain::{Side, decode};
+use crate::explain::{Decoded, Side, decode};
 use crate::serve::classroom::{Classroom, MOVE_COST};
 use crate::serve::events::{Pong, json, shortened};
 use crate::serve::stepper::labels::Explained;
@@ -114,6 +114,9 @@ struct Answer<'a> {
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<u64>,
+    /// A line about what may have been meant by the input instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
     #[serde(flatten)]
     explained: &'a Explained,
 }
@@ -143,13 +146,13 @@ impl Input {
         }
     }
 
-    /// Returns the bytes of the input.
-    fn bytes(self, lang: Lang) -> Result<Vec<u8>, (&'static str, String)> {
+    /// Decodes the input.
+    fn decoded(self, lang: Lang) -> Result<Decoded, (&'static str, String)> {
         let (is_raw, is_hex) = (self.form == Some(Form::Raw), self.form == Some(Form::Hex));
-        let bytes = decode(self.input.into_bytes(), is_raw, is_hex, lang);
-        let bytes = bytes.map_err(|text| ("invalid_input", text))?;
-        match bytes.len() {
-            0..=MAX_BYTES => Ok(bytes),
+        let decoded = decode(self.input.into_bytes(), is_raw, is_hex, lang);
+        let decoded = decoded.map_err(|text| ("invalid_input", text))?;
+        match decoded.bytes.len() {
+            0..=MAX_BYTES => Ok(decoded),
             length => Err(("too_long", texts::STEP_TOO_LONG.with(lang, &[&length, &MAX_BYTES]))),
         }
     }
@@ -163,10 +166,12 @@ impl Classroom {
             Ok(Question::Ping) => return self.reply(outbox, &json(&Pong::default())),
             Ok(Question::Explain { id, input }) => {
                 let (from, lang) = (input.from, input.lang(lang));
-                match input.bytes(lang) {
-                    Ok(bytes) => {
+                match input.decoded(lang) {
+                    Ok(Decoded { bytes, note }) => {
+                        let note = note.map(|note| note.get(lang));
                         let (explained, steps) = Explained::of(&bytes, from, lang);
-                        let answer = json(&Answer { kind: "explained", id, explained: &explained });
+                        let answer = Answer { kind: "explained", id, note, explained: &explained };
+                        let answer = json(&answer);
                         // An item is far less work than a recipient.
                         self.add_steps(steps / ITEMS_PER_STEP);
                         self.add_cost(0, answer.len());
@@ -180,9 +185,9 @@ impl Classroom {
                 self.add_cost(MOVE_COST, 0);
                 let peer = outbox.peer();
                 let Some(client) = self.rooms.get(peer).map(|member| member.client) else { return };
-                let bytes = input.bytes(lang);
-                let sent =
-                    bytes.and_then(|bytes| self.stepper.send(peer, client, id, path, bytes, lang));
+                let sent = input.decoded(lang).and_then(|Decoded { bytes, .. }| {
+                    self.stepper.send(peer, client, id, path, bytes, lang)
+                });
                 match sent {
                     Ok(()) => return,
                     Err(refusal) => (id, refusal),
