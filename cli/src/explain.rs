@@ -13,7 +13,9 @@ use framewise::Config;
 use framewise::config::OriginPolicy;
 use framewise::labels::{Item, Labeller};
 use framewise::lang::{Bilingual, Lang};
+use framewise::protocol::dissect::Fault;
 use framewise::protocol::frame::Role;
+use framewise::protocol::refusal::{Found, Refusal, Rule};
 use framewise::rows::rows;
 use serde::{Deserialize, Serialize};
 
@@ -125,10 +127,19 @@ pub fn label(bytes: &[u8], from: Option<Side>, show: &mut impl FnMut(&Item<'_>))
 /// Returns the lines of an item. An empty line follows a valid frame or head.
 pub fn lines(item: &Item<'_>, lang: Lang) -> Vec<String> {
     let mut lines = rows(item, lang);
-    if matches!(item, Item::Valid(_) | Item::ValidHead { .. }) {
-        lines.push(String::new());
+    match item {
+        Item::Valid(_) | Item::ValidHead { .. } => lines.push(String::new()),
+        Item::Broken { fault: Fault::Refusal(refusal), .. } if is_lenient_key(refusal) => {
+            lines.push(texts::EXPLAIN_SHORT_KEY.get(lang).to_owned());
+        }
+        _ => {}
     }
     lines
+}
+
+/// Reports whether a request is refused because of a key that `framewise serve` accepts without `--strict-key`.
+fn is_lenient_key(refusal: &Refusal) -> bool {
+    refusal.rule == Rule::KeyLength && matches!(refusal.found, Found::KeyBytes(1..))
 }
 
 /// Returns the words for the side that has sent the bytes.

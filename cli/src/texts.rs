@@ -254,6 +254,8 @@ table! {
     EXPLAIN_SERVER: "From the server:", "Do servidor:";
     EXPLAIN_NEITHER: "'{}' is neither a file nor hexadecimal digits", "'{}' não é um arquivo nem dígitos hexadecimais";
     EXPLAIN_EMPTY: "there is nothing to explain: the input is empty", "não há o que explicar: a entrada está vazia";
+    EXPLAIN_SHORT_KEY: "   framewise serve accepts such a key, unless it is started with --strict-key.",
+                       "   framewise serve aceita uma chave assim, a menos que seja iniciado com --strict-key.";
     EXPLAIN_TEXT: "note: this text is neither hexadecimal digits nor a request or response, so its characters are taken as raw bytes; write digits like 81 05 or 0x8105",
                   "nota: este texto não é dígitos hexadecimais nem uma requisição ou resposta, então os caracteres valem como bytes crus; escreva os dígitos como 81 05 ou 0x8105";
     EXPLAIN_ODD: "{} hexadecimal digits make no whole bytes; with --raw, the input is taken as it is",

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use support::{HELLO, framewise};
+use support::{HELLO, Serve, framewise, handshake, open, read_until};
 
 /// Runs `framewise explain` with some bytes as its input.
 fn explain(arguments: &[&str], input: &[u8]) -> Output {
@@ -145,6 +145,39 @@ not read: 81 80
         printed(&output).ends_with("the input ends before the empty line that ends the head\n")
     );
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// The standard refuses the well-known key of 13 bytes, and `framewise serve` does not. The explanation says both.
+#[test]
+fn a_key_that_the_server_accepts_all_the_same_has_a_note() {
+    let short = handshake("/ws", "localhost", "SGVsbG8sIHdvcmxkIQ==");
+    for (lang, end) in [
+        (
+            "en",
+            "=> refused with 400: Sec-WebSocket-Key decodes to 16 bytes (RFC 6455 4.2.1)
+   found: a key of 13 bytes
+   framewise serve accepts such a key, unless it is started with --strict-key.\n",
+        ),
+        (
+            "pt",
+            "=> recusado com 400: Sec-WebSocket-Key decodificado tem 16 bytes (RFC 6455 4.2.1)
+   encontrado: uma chave de 13 bytes
+   framewise serve aceita uma chave assim, a menos que seja iniciado com --strict-key.\n",
+        ),
+    ] {
+        let output = explain(&["--lang", lang], short.as_bytes());
+        assert!(printed(&output).ends_with(end), "{}", printed(&output));
+        assert_eq!(output.status.code(), Some(3));
+    }
+    for other in ["", "SGVsbG8sIHdvcmxkIQ"] {
+        let output = explain(&[], handshake("/ws", "localhost", other).as_bytes());
+        assert!(!printed(&output).contains("--strict-key"), "{}", printed(&output));
+    }
+    // What the note promises.
+    let serve = Serve::start(&[]);
+    let request = handshake("/ws", serve.address, "SGVsbG8sIHdvcmxkIQ==");
+    let response = read_until(&mut open(&serve, request.as_bytes()), b"\r\n\r\n");
+    assert!(response.starts_with(b"HTTP/1.1 101 "), "{}", response.escape_ascii());
 }
 
 /// RFC 6455 §4.1-42, §4.1-47: a response is judged as a client judges it, and the frames after a broken one are not read.
