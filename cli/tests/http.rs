@@ -487,6 +487,42 @@ fn a_token_is_asked_for_where_it_matters() {
     assert_eq!(status(&serve.http("/health", "")), "200");
 }
 
+/// The sender gets back what it has sent, but the log is read by others.
+#[test]
+fn the_log_has_no_secret_of_a_request_that_is_refused() {
+    let options = ["--token", "turma", "--allow-origin", "http://school.example", "--lang", "en"];
+    let (serve, log) = Serve::start_logged(&options);
+    let host = serve.address;
+    let fields = format!("Host: {host}\r\nConnection: close\r\n");
+    let get = format!("GET / HTTP/1.1\r\n{fields}");
+    let upgrade = handshake("/echo?token=turma", host, KEY);
+    let upgrade = upgrade.trim_end();
+    for (request, code, found) in [
+        (format!("GET /?token=S3CR3T55\r\n{fields}\r\n"), 400, "found=\"GET /?token*********\""),
+        (format!("GET /?token=a S3CR3T55\r\n{fields}\r\n"), 400, "found=\"********\""),
+        (format!("GET /?token=S3CR3T55# HTTP/1.1\r\n{fields}\r\n"), 400, "/?token***"),
+        (format!("GET /?password=S3CR3T55# HTTP/1.1\r\n{fields}\r\n"), 400, "/?passw***"),
+        (format!("{get}Authorization Bearer S3CR3T55\r\n\r\n"), 400, "found=\"Auth***"),
+        (format!("{get}Cookie : S3CR3T55\r\n\r\n"), 400, "found=\"Cookie***"),
+        ("GET / HTTP/1.1\r\nHost: a?token=S3CR3T55\r\n\r\n".to_owned(), 400, "found=\"a?token***"),
+        (
+            format!("{upgrade}\r\nOrigin: http://ana:S3CR3T55@x/?jwt=S3CR3T55\r\n\r\n"),
+            403,
+            "x/?jwt",
+        ),
+        (format!("GET / HTTP/1.1 x\r\n{fields}\r\n"), 400, "found=\"GET / HTTP/1.1 x\""),
+    ] {
+        let answer = serve.raw(&request);
+        assert_eq!(status(&answer), code.to_string(), "{request}{answer}");
+        let line = line_with(&log, &format!("status={code}"));
+        assert!(
+            line.contains(found)
+                && !["S3CR3T55", "turma"].iter().any(|secret| line.contains(secret)),
+            "{request}{line}"
+        );
+    }
+}
+
 /// The token of the class opens nothing that is the teacher's, and the teacher's token opens it from everywhere.
 #[test]
 fn the_teachers_pages_open_with_the_teachers_token() {

@@ -34,7 +34,9 @@
 mod lines;
 mod token;
 
+use framewise::lang::Lang;
 use framewise::observe::Direction;
+use framewise::protocol::refusal::{Found, Refusal, Rule};
 
 use lines::{Length, Lines, Taken};
 use token::{Context, NAMES, Token, Window, Words};
@@ -270,6 +272,41 @@ impl Unanswered {
         self.count -= 1;
         Some(is_head)
     }
+}
+
+/// Returns what a refusal has found in a request, without the secrets in it, so that a log may have it.
+pub fn found(refusal: &Refusal, lang: Lang) -> String {
+    let found = refusal.found_text(lang);
+    match (refusal.rule, &refusal.found) {
+        // This may be what follows a blank in a token.
+        (Rule::RequestLine, Found::Bytes(word))
+            if !word.contains(' ') && !word.to_ascii_lowercase().starts_with("http") =>
+        {
+            char::from(MARK).to_string().repeat(word.len())
+        }
+        (_, Found::Bytes(_) | Found::Plain { .. }) => {
+            let mut quotes = Quotes { line: QUOTING_LINE, ..Quotes::new(400, false) };
+            replaced(&found, |byte| quotes.take(byte))
+        }
+        _ => found,
+    }
+}
+
+/// Returns a value of a request without the secrets in it, likewise.
+pub fn value(text: &str) -> String {
+    let mut token = Token::default();
+    replaced(text, |byte| token.take(byte, Context::Quote))
+}
+
+/// Returns an explanation, which may name the URL of a request, without the secrets in it, likewise.
+pub fn explanation(text: &str) -> String {
+    let mut token = Token::default();
+    replaced(text, |byte| token.take(byte, Context::Text))
+}
+
+fn replaced(text: &str, mut is_secret: impl FnMut(u8) -> bool) -> String {
+    let bytes = text.bytes().map(|byte| if is_secret(byte) { MARK } else { byte });
+    String::from_utf8_lossy(&bytes.collect::<Vec<u8>>()).into_owned()
 }
 
 #[cfg(test)]

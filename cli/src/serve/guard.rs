@@ -17,6 +17,7 @@ use framewise::{Request, Response};
 use subtle::ConstantTimeEq;
 use tracing::warn;
 
+use crate::recording::redact;
 use crate::serve::attempts::{self, Attempts, Fate};
 use crate::serve::events::shortened;
 use crate::serve::forwarded::{Contradiction, Proxies, Requester};
@@ -342,8 +343,9 @@ impl Guard {
 
     fn log(&self, address: IpAddr, reason: &Reason) {
         let (lang, status) = (self.log_lang, reason.status);
-        let found = shortened(&printable(&reason.found), MAX_FOUND).into_owned();
-        let value = shortened(&printable(&reason.value), MAX_FOUND).into_owned();
+        let short =
+            |text: &str| shortened(&printable(&redact::value(text)), MAX_FOUND).into_owned();
+        let (found, value) = (short(&reason.found), short(&reason.value));
         let (rule, fix) = (reason.rule.get(lang), reason.fix.with(lang, &[&value]));
         warn!(%address, status, found, "{}: {rule}; {fix}", texts::LOG_REFUSED.get(lang));
     }

@@ -12,6 +12,7 @@ use framewise::observe::{Direction, Notice, Observer};
 use tracing::field::display;
 use tracing::{debug, warn};
 
+use crate::recording::redact;
 use crate::serve::guard::{Guard, Noted};
 use crate::serve::metrics::Metrics;
 use crate::texts;
@@ -64,7 +65,7 @@ impl Observer for Watch {
                 self.noted = from.map(|from| self.guard.note_refused(request, refusal, from));
             }
             Notice::Refused(refusal) => {
-                let (status, found) = (refusal.rule.status(), refusal.found_text(lang));
+                let (status, found) = (refusal.rule.status(), redact::found(refusal, lang));
                 self.metrics.answered("refused", status);
                 let noted = self.noted.take().unwrap_or_default();
                 if noted.is_logged {
@@ -75,7 +76,8 @@ impl Observer for Watch {
                 let visitor = || from.and_then(|from| self.guard.proxies.own.visitor(from));
                 let client = noted.client.or_else(visitor).map(|client| client.to_string());
                 let address = client.or(address.map(|address| address.to_string())).map(display);
-                let (rule, fix) = (refusal.rule.text().get(lang), refusal.fix_text(lang));
+                let (rule, fix) =
+                    (refusal.rule.text().get(lang), redact::explanation(&refusal.fix_text(lang)));
                 let refused = texts::LOG_REFUSED.get(lang);
                 warn!(peer = shown, address, status, found, "{refused}: {rule}; {fix}");
             }
