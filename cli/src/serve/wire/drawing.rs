@@ -372,10 +372,10 @@ impl Draft {
         match &label.what {
             What::EmptyLine | What::StartLine | What::HeadEnd => self.line("", wire, label.at),
             What::HeadField => {
-                let at = wire.iter().position(|&byte| byte == b':').unwrap_or(0);
-                let (name, value) = wire.split_at(at);
-                let name = text(name);
-                let value = value.get(1..).unwrap_or_default();
+                let Some(at) = wire.iter().position(|&byte| byte == b':') else {
+                    return self.line("", wire, label.at);
+                };
+                let (name, value) = (text(&wire[..at]), &wire[at + 1..]);
                 if name.eq_ignore_ascii_case("sec-websocket-key") {
                     self.head.accept = Some(Accept::of(text(value.trim_ascii())));
                 }
@@ -619,6 +619,21 @@ mod tests {
             shown.extend(split.finish());
             prop_assert_eq!(told(&shown), told(&expected));
         }
+    }
+
+    /// Such a line breaks a rule, and is shown as it is.
+    #[test]
+    fn a_line_without_a_colon_is_shown_whole() {
+        let wire = b"GET / HTTP/1.1\r\nHost: h\r\nBiscuit=x\r\nA:\r\n\r\n";
+        let mut track = track(Role::Client);
+        let mut shown = track.feed(wire);
+        shown.extend(track.finish());
+        let Some(Shown::Head(head)) = shown.first() else { panic!("{shown:?}") };
+        let line = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let lines =
+            [line("", "GET / HTTP/1.1"), line("Host", "h"), line("", "Biscuit=x"), line("A", "")];
+        assert_eq!(head.lines, lines);
+        assert_eq!(shown.iter().map(bytes).sum::<u64>(), wire.len() as u64);
     }
 
     /// A long head has a limited number of lines, each of limited length.
