@@ -63,7 +63,7 @@ pub enum What {
     /// Its WebSocket has a path, and is in a room, under a name.
     Member { path: String, room: Option<String>, name: Option<String> },
     /// A message goes to these connections.
-    Sent { cause: Option<Message>, to: Vec<PeerId>, digest: u64 },
+    Sent { cause: Option<Message>, to: Box<[PeerId]>, digest: u64 },
     /// Its WebSocket has closed.
     Closed { code: u16, reason: String, violation: Option<Violation> },
     /// The TCP connection is closed.
@@ -114,8 +114,13 @@ impl Load {
 }
 
 impl What {
+    /// Returns how many bytes of memory it holds that depend on the traffic.
     fn length(&self) -> usize {
-        if let What::Bytes { bytes, .. } = self { bytes.len() } else { 0 }
+        match self {
+            What::Bytes { bytes, .. } => bytes.len(),
+            What::Sent { to, .. } => size_of_val::<[PeerId]>(to),
+            _ => 0,
+        }
     }
 }
 
@@ -280,9 +285,14 @@ impl Tap {
 
     /// Notes to which connections the application is about to send a payload.
     pub fn sending(&mut self, peer: PeerId, to: impl FnOnce() -> Vec<PeerId>, payload: &[u8]) {
-        if self.viewers > 0 {
-            let digest = digest(payload);
-            self.offer(peer, What::Sent { cause: self.cause, to: to(), digest });
+        if self.viewers == 0 {
+            return;
+        }
+        // Further connections are not followed, and there may be thousands of them.
+        let followed = to().into_iter().filter(|to| self.lanes.contains_key(to));
+        let to = followed.collect::<Vec<_>>().into_boxed_slice();
+        if !to.is_empty() {
+            self.offer(peer, What::Sent { cause: self.cause, to, digest: digest(payload) });
         }
     }
 
@@ -514,7 +524,7 @@ pub fn digest(payload: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use framewise::Config;
+    use framewise::{Application, Client, Config, Decision, Opened, Outbox, Server};
     use proptest::prelude::*;
 
     use super::*;
@@ -577,6 +587,75 @@ mod tests {
             let request = REQUESTS[0].replace("/health", path);
             assert_eq!(first(&mut heads(Role::Client), &[request.as_bytes()]), None, "{path}");
         }
+    }
+
+    /// Accepts everything, and passes on which connections there are.
+    struct Peers(std::sync::mpsc::Sender<PeerId>);
+
+    impl Application for Peers {
+        type Ticket = ();
+
+        fn on_request(&mut self, _: &Request<'_>, _: SocketAddr) -> Decision<()> {
+            Decision::Accept(())
+        }
+
+        fn on_open(&mut self, outbox: &mut Outbox<'_>, _: &Opened<'_>, (): ()) {
+            self.0.send(outbox.peer()).expect("the test waits");
+        }
+
+        fn on_message(&mut self, _: &mut Outbox<'_>, _: framewise::Message<'_>) {}
+    }
+
+    /// Returns the ids of two connections of a server.
+    fn two_peers() -> [PeerId; 2] {
+        let (opened, peers) = std::sync::mpsc::channel();
+        let (told, address) = std::sync::mpsc::channel();
+        let serving = std::thread::spawn(move || {
+            let config = Config::default().listen("127.0.0.1", 0);
+            let mut server = Server::bind(config, Peers(opened)).expect("a port");
+            told.send((server.local_addrs().next().expect("bound"), server.handle()))
+                .expect("the test waits");
+            server.run().expect("it serves");
+        });
+        let (address, handle) = address.recv().expect("it is told");
+        let clients =
+            [0, 1].map(|_| Client::connect(&format!("ws://{address}/")).expect("a server"));
+        let both = [0, 1].map(|_| peers.recv().expect("a connection"));
+        drop(clients);
+        handle.shutdown(std::time::Duration::ZERO).expect("it still serves");
+        serving.join().expect("it ends");
+        both
+    }
+
+    /// However many receivers messages have, what waits for the thread has a limit. Connections that are not followed take no
+    /// room.
+    #[test]
+    fn the_receivers_of_messages_count() {
+        let [peer, other] = two_peers();
+        let (mut tap, items, load) = Tap::new(Config::default().validate().expect("valid"));
+        tap.notice(peer, &Notice::Connected(SocketAddr::from(([127, 0, 0, 1], 5000))));
+        assert!(tap.watch(peer));
+        for _ in 0..MAX_ITEMS {
+            tap.sending(peer, || vec![peer; 1_000], b"oi");
+        }
+        tap.sending(peer, || vec![other], b"oi");
+        let queued = load.bytes.load(Ordering::Relaxed);
+        assert!((MAX_QUEUED - 8_000..=MAX_QUEUED).contains(&queued), "{queued}");
+        let mut bytes = 0;
+        for item in items.try_iter() {
+            load.taken(&item);
+            if let What::Sent { to, .. } = item.what {
+                assert!(!to.contains(&other));
+                bytes += 8 * to.len();
+            }
+        }
+        assert_eq!((bytes, load.bytes.load(Ordering::Relaxed)), (queued, 0));
+        tap.sending(peer, || vec![other, peer, other], b"oi");
+        assert!(
+            items
+                .try_iter()
+                .any(|item| matches!(item.what, What::Sent { to, .. } if *to == [peer]))
+        );
     }
 
     #[test]
