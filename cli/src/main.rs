@@ -69,7 +69,19 @@ fn lang_parser() -> impl TypedValueParser<Value = Lang> {
     PossibleValuesParser::new(["en", "pt"]).map(|tag| Lang::from_tag(&tag).unwrap_or_default())
 }
 
+/// Lets a write beyond the file-size limit of the process (`ulimit -f`) fail, as one to a full disk does. SIGXFSZ comes with it, and
+/// ends a process that does not handle it.
+fn survive_file_limit() {
+    #[cfg(unix)]
+    {
+        let is_over = std::sync::Arc::default();
+        // Without a handler, the limit ends the process, as it did before.
+        let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, is_over);
+    }
+}
+
 fn main() -> ExitCode {
+    survive_file_limit();
     let variables = Variables::read();
     let wanted = wanted_lang(&variables);
     let matches = variables.apply(command_in(wanted)).try_get_matches();

@@ -271,19 +271,41 @@ fn a_recording_ends_at_its_limit_and_the_class_goes_on() {
     assert_eq!(lines(&file).last().expect("lines")["reason"], "limit");
 }
 
-/// A limit of the operating system fails the write as a full disk does.
+/// Returns framewise, which the operating system lets write files of 8 KiB or, in some shells, 16 KiB. What is longer fails as on
+/// a full disk, and also sends SIGXFSZ, which ends a process that does not handle it.
+#[cfg(unix)]
+fn with_short_files(arguments: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -f 16; exec \"$0\" \"$@\""]);
+    command.arg(framewise(&[]).get_program()).args(arguments);
+    command
+}
+
 #[cfg(unix)]
 #[test]
 fn a_full_disk_ends_the_recording_and_the_class_goes_on() {
     let file = new_file("full.jsonl");
-    let mut command = Command::new("sh");
-    command.args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\""]);
-    command.arg(framewise(&[]).get_program()).args(SERVE);
+    let mut command = with_short_files(&SERVE);
     command.args(["--record", text(&file), "--rate", "0", "--lang", "en"]);
     let (serve, log) = Serve::start_logged_with(&mut command);
     assert_eq!(warnings(serve, &log, "cannot be written any more"), 1);
     let length = fs::metadata(&file).expect("a file").len();
     assert!((4_000..=16_384).contains(&length), "{length}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_export_to_a_full_disk_fails_and_leaves_nothing() {
+    let file = conversation("full-export.jsonl");
+    for format in ["--pcap", "--har", "--html"] {
+        let target = new_file("target.full");
+        let mut command = with_short_files(&["export", format, text(&file), "-o", text(&target)]);
+        let output = command.output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{format} {said}");
+        assert!(said.contains("target.full: File too large"), "{said}");
+        assert!(!target.exists(), "{format}");
+    }
 }
 
 /// Runs `framewise export`.
