@@ -245,6 +245,7 @@ table! {
     LINE_TOO_LONG: "a line has more than {} bytes", "uma linha tem mais de {} bytes";
     NOT_SENDABLE: "'{}' cannot stand in a request", "'{}' não pode estar em uma requisição";
     NO_ANSWER: "No answer came in time.", "Nenhuma resposta chegou a tempo.";
+    CLOSED_UNANSWERED: "The connection closed before an answer came.", "A conexão foi fechada antes de chegar uma resposta.";
     NOT_CONFIRMED: "The server has not confirmed that it read everything that was sent.",
                    "O servidor não confirmou que leu tudo o que foi enviado.";
     BAD_HEADER: "a header is written 'Name: value', not '{}'", "um cabeçalho se escreve 'Nome: valor', não '{}'";

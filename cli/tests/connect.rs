@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Serve, framewise};
+use support::{Serve, framewise, line_with};
 
 /// Starts the client, with a pipe for each of its streams.
 fn start(arguments: &[&str]) -> Child {
@@ -319,6 +319,30 @@ fn one_answer_is_not_waited_for_longer_than_that() {
     let output = connect(&[&format!("{}/ws", serve.address), "-1", "-w", "0.2", "-x", "a"], "");
     assert_eq!((stdout(&output), output.status.code()), ("", Some(3)));
     assert_eq!(stderr(&output), "Closed: 1000\nNo answer came in time.\n");
+}
+
+/// A connection that closes before the answer has come says so, and not that the time was over.
+#[test]
+fn one_answer_cannot_come_after_the_end() {
+    for (lang, closed, text) in [
+        ("en", "Closed: 1001 the server stops", "The connection closed before an answer came."),
+        (
+            "pt",
+            "Fechado: 1001 the server stops",
+            "A conexão foi fechada antes de chegar uma resposta.",
+        ),
+    ] {
+        let (serve, log) = Serve::start_logged(&[]);
+        let url = format!("{}/ws", serve.address);
+        let mut child = start(&["--lang", lang, &url, "-1"]);
+        let stdin = child.stdin.take();
+        line_with(&log, "path=\"/ws\"");
+        serve.signal("TERM");
+        let output = child.wait_with_output().expect("it ends");
+        drop(stdin);
+        assert_eq!((stdout(&output), output.status.code()), ("", Some(3)));
+        assert_eq!(stderr(&output), format!("{closed}\n{text}\n"));
+    }
 }
 
 /// Runs the client against a server that sends this answer and leaves TCP open. The client must not wait for more.

@@ -78,6 +78,8 @@ impl From<Closed> for Closing {
 enum End {
     /// The client closed it.
     Left(Closing),
+    /// The client closed it, because the time in which more could arrive was over.
+    TimedOut(Closing),
     /// The server closed it, or it broke.
     Lost(Closing),
 }
@@ -155,10 +157,13 @@ impl Session {
             let opened = Instant::now();
             self.lines.waker.set(client.interrupter());
             self.show.opened(&self.args.url, client.subprotocol());
-            let (closed, left) = match self.converse(&mut client) {
-                End::Left(closed) => (closed, true),
-                End::Lost(closed) => (closed, false),
+            let end = self.converse(&mut client);
+            let left = !matches!(end, End::Lost(_));
+            let unanswered = match end {
+                End::TimedOut(_) => texts::NO_ANSWER,
+                End::Left(_) | End::Lost(_) => texts::CLOSED_UNANSWERED,
             };
+            let (End::Left(closed) | End::TimedOut(closed) | End::Lost(closed)) = end;
             if opened.elapsed() >= AGAIN_AFTER[1] {
                 self.pause = AGAIN_AFTER[0];
             }
@@ -179,7 +184,7 @@ impl Session {
                         self.report_unsent();
                     }
                     if self.args.one && !self.is_answered {
-                        self.show.note(texts::NO_ANSWER, &[]);
+                        self.show.note(unanswered, &[]);
                     }
                     return self.exit_code(&closed);
                 }
@@ -328,7 +333,7 @@ impl Session {
                 if self.args.wait.is_none() {
                     self.note_unconfirmed(&talk, &closed);
                 }
-                return End::Left(closed);
+                return End::TimedOut(closed);
             }
             if talk.is_ping_due() {
                 talk.time_ping(b"");
