@@ -68,6 +68,7 @@ Object.assign(texts, {
   explainEndedQuiet: ['{} bytes enviados depois do handshake, {} recebidos; depois nada mais por um segundo, com a conexão aberta.', '{} bytes sent after the handshake, {} received; then nothing for a second, with the connection open.'],
   explainEndedTime: ['{} bytes enviados depois do handshake, {} recebidos; os 5 segundos acabaram.', '{} bytes sent after the handshake, {} received; the 5 seconds are over.'],
   explainEndedFull: ['{} bytes enviados depois do handshake, {} recebidos; mais de 64 KiB não são mostrados.', '{} bytes sent after the handshake, {} received; more than 64 KiB are not shown.'],
+  explainLost: ['A conexão desta página com o servidor caiu antes do fim do envio: os bytes podem ter sido enviados, e pode ter voltado mais do que se vê aqui.', 'This page lost its connection to the server before the sending was over: the bytes may have been sent, and more may have come back than is shown here.'],
   exampleHello: ['"Hello" com máscara (§5.7)', 'masked "Hello" (§5.7)'],
   exampleServer: ['"Hello" do servidor', '"Hello" from the server'],
   exampleUnmasked: ['cliente sem máscara', 'client without a mask'],

@@ -547,6 +547,7 @@ connection.addEventListener('state', async ({ detail }) => {
     askState();
   }
   if (connection.state !== 'lost') return;
+  if (isSending) $('send-problem').textContent = say(lang, 'explainLost');
   [isWaiting, isSending] = [false, false];
   showReceived();
   if (detail?.wasOpen) return;

@@ -1,6 +1,7 @@
 // The page that explains bytes, as a student uses it: node explain.mjs FRAMEWISE CHROMIUM FOLDER-FOR-SCREENSHOTS [PART-OF-A-NAME]
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { AxeBuilder } from '@axe-core/playwright';
 import { chromium } from 'playwright-core';
@@ -224,6 +225,25 @@ const checks = {
     assert.doesNotMatch(await page.content(), /segredo/);
     await stop(withToken);
     return [page];
+  },
+  async 'a page whose connection is lost before any answer says so, and can send again'() {
+    for (const [lang, text] of [['en', 'lost its connection to the server'], ['pt-BR', 'caiu antes do fim do envio']]) {
+      const mortal = await serve();
+      const page = await visit({ at: mortal.url, lang });
+      // A process that is stopped answers nothing.
+      mortal.process.kill('SIGSTOP');
+      await page.click('#send-button');
+      await page.locator('#send-button:disabled').waitFor();
+      const ended = once(mortal.process, 'exit');
+      mortal.process.kill('SIGKILL');
+      await ended;
+      await page.locator('#send-problem', { hasText: text }).waitFor();
+      assert.equal(await page.isEnabled('#send-button'), true);
+      assert.equal(await page.isHidden('#received'), true);
+      assert.deepEqual(page.faults, []);
+      await page.context().close();
+    }
+    return [await visit()];
   },
   async 'copies digits, link and command, from another machine too'() {
     // For this machine the browser has a clipboard for pages. For another one, without https://, it has none.
