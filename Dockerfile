@@ -13,9 +13,11 @@ ENV HOST=0.0.0.0 PORT=8765
 # For glibc, so that memory goes back to the kernel. docs/limits.md has the measurement.
 ENV MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=16384 MALLOC_TRIM_THRESHOLD_=131072
 EXPOSE 8765
-# Our own client opens a WebSocket, says something and wants it back.
+# Our own client opens a WebSocket, says something and wants it back. It does not check the certificate of its own server, which may
+# not be for 127.0.0.1.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=2s CMD \
-    framewise connect -1 -x healthy "ws://127.0.0.1:$PORT/echo" ${FRAMEWISE_TOKEN:+-H "Authorization: Bearer $FRAMEWISE_TOKEN"}
+    framewise connect -1 -x healthy --insecure \
+    "ws${FRAMEWISE_TLS_CERT:+s}${FRAMEWISE_TLS_SELF_SIGNED:+s}://127.0.0.1:$PORT/echo" ${FRAMEWISE_TOKEN:+-H "Authorization: Bearer $FRAMEWISE_TOKEN"}
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["framewise"]
 CMD ["serve"]

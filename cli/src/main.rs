@@ -16,6 +16,7 @@ mod replay;
 mod serve;
 mod settings_page;
 mod texts;
+mod tls;
 mod variables;
 
 use std::io::{self, Write};

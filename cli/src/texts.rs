@@ -33,6 +33,11 @@ pub fn is_gone(error: &io::Error) -> bool {
     error.kind() == ErrorKind::BrokenPipe
 }
 
+/// A line on standard error that says what may be dangerous.
+pub fn warn(lang: Lang, why: impl Display) {
+    let _ = writeln!(io::stderr(), "{}", WARNING.with(lang, &[&why]));
+}
+
 macro_rules! table {
     ($($name:ident: $en:literal, $pt:literal;)*) => {
         $(pub const $name: Bilingual = Bilingual::new($en, $pt);)*
@@ -46,14 +51,14 @@ mod all {
 use super::Bilingual;
 table! {
     // The first lines of the server.
-    SERVING: "Classroom server on http://{}", "Servidor da turma em http://{}";
-    SHARE: "Others on the network open http://{}", "Outras pessoas na rede abrem http://{}";
+    SERVING: "Classroom server on {}", "Servidor da turma em {}";
+    SHARE: "Others on the network open {}", "Outras pessoas na rede abrem {}";
     SHARE_PUBLIC: "Others open {}", "Outras pessoas abrem {}";
-    SHARE_VPN: "Others in the same VPN open http://{} ({})", "Outras pessoas na mesma VPN abrem http://{} ({})";
-    SHARE_ALSO: "Also at http://{} ({})", "Também em http://{} ({})";
+    SHARE_VPN: "Others in the same VPN open {} ({})", "Outras pessoas na mesma VPN abrem {} ({})";
+    SHARE_ALSO: "Also at {} ({})", "Também em {} ({})";
     SHARE_MORE: "Addresses that are not listed here: {}", "Endereços que não aparecem aqui: {}";
-    NO_NETWORK: "No network was found: for now only this machine can connect, at http://localhost:{}",
-                "Nenhuma rede foi encontrada: por enquanto só esta máquina consegue se conectar, em http://localhost:{}";
+    NO_NETWORK: "No network was found: for now only this machine can connect, at {}",
+                "Nenhuma rede foi encontrada: por enquanto só esta máquina consegue se conectar, em {}";
     OTHER_FAMILY: "No {} network was found, but an {} one: the server listens on it with --host {}",
                   "Nenhuma rede {} foi encontrada, mas há uma {}: o servidor escuta nela com --host {}";
     NO_INTERFACES: "The network interfaces cannot be listed, so the address may be missing or wrong: {}",
@@ -69,9 +74,9 @@ table! {
     TOKEN_HINT: "Clients need the token: the page asks for it, others add ?token=… to the address",
                 "Os clientes precisam do token: a página o pede, os demais acrescentam ?token=… ao endereço";
     LESSONS_AT: "Lessons: {}", "Aulas: {}";
-    WIRE_LOCAL: "The wire page is http://{}/wire, on this machine only; --teacher-token opens it elsewhere",
-                "A página wire é http://{}/wire, só nesta máquina; --teacher-token a abre em outro lugar";
-    WIRE_TOKEN: "The wire page is http://{}/wire; it asks for the teacher's token", "A página wire é http://{}/wire; ela pede o token do professor";
+    WIRE_LOCAL: "The wire page is {}/wire, on this machine only; --teacher-token opens it elsewhere",
+                "A página wire é {}/wire, só nesta máquina; --teacher-token a abre em outro lugar";
+    WIRE_TOKEN: "The wire page is {}/wire; it asks for the teacher's token", "A página wire é {}/wire; ela pede o token do professor";
     STOP_HINT: "Ctrl+C stops it", "Ctrl+C encerra";
     STOPPING: "Stopping: everybody gets a Close 1001. Ctrl+C again stops at once.",
               "Encerrando: todos recebem um Close 1001. Ctrl+C de novo encerra na hora.";
@@ -403,6 +408,28 @@ table! {
 
     // Errors of the command line.
     ERROR: "error: {}", "erro: {}";
+    WARNING: "warning: {}", "aviso: {}";
+    INSECURE: "--insecure: the server's certificate is not checked, so somebody in between can read and change everything",
+              "--insecure: o certificado do servidor não é verificado, então alguém no meio do caminho pode ler e alterar tudo";
+    KEY_LOG: "--tls-key-log: whoever has the file {} can decrypt these connections", "--tls-key-log: quem tiver o arquivo {} consegue decifrar estas conexões";
+    KEY_LOG_ALONE: "--tls-key-log is only useful with TLS: use --tls-cert and --tls-key, or --tls-self-signed",
+                   "--tls-key-log só serve com TLS: use --tls-cert e --tls-key, ou --tls-self-signed";
+    TLS_WANTS_KEY: "--tls-cert needs --tls-key, the private key of the certificate", "--tls-cert precisa de --tls-key, a chave privada do certificado";
+    TLS_WANTS_CERT: "--tls-key needs --tls-cert, the certificate of the key", "--tls-key precisa de --tls-cert, o certificado da chave";
+    TLS_TWO_CERTIFICATES: "--tls-self-signed makes a certificate of its own: leave --tls-cert and --tls-key out, or this option",
+                          "--tls-self-signed faz um certificado próprio: omita --tls-cert e --tls-key, ou esta opção";
+    LOG_TLS_REPLACED: "the TLS certificate was read again and is used for new connections", "o certificado TLS foi lido de novo e vale para as novas conexões";
+    LOG_TLS_KEPT: "the TLS certificate cannot be used; the old one stays in use", "o certificado TLS não pode ser usado; o antigo continua em uso";
+    LOG_TLS_FAILED: "TLS failed", "o TLS falhou";
+    FINGERPRINT: "Self-signed certificate, SHA-256: {}", "Certificado autoassinado, SHA-256: {}";
+    ACCEPT_CHROME: "  Chrome, Edge: Advanced, then Proceed; \"Not secure\" in the address bar shows the certificate and its SHA-256",
+                   "  Chrome, Edge: Avançado, depois Continuar; \"Não seguro\" na barra de endereços mostra o certificado e seu SHA-256";
+    ACCEPT_FIREFOX: "  Firefox: Advanced, View Certificate to compare, then Accept the Risk and Continue",
+                    "  Firefox: Avançado, Ver certificado para comparar, depois Aceitar o risco e continuar";
+    ACCEPT_SAFARI: "  Safari: Show Details, view the certificate to compare, then visit this website",
+                   "  Safari: Mostrar Detalhes, veja o certificado para comparar, depois visite o site";
+    ACCEPT_CONNECT: "  framewise connect: --insecure", "  framewise connect: --insecure";
+    NO_KEY_LOG: "--tls-key-log: set the environment variable SSLKEYLOGFILE to the name of the file", "--tls-key-log: defina a variável de ambiente SSLKEYLOGFILE com o nome do arquivo";
 }
 
 #[cfg(test)]

@@ -27,12 +27,13 @@ use framewise::lang::Lang;
 use framewise::observe::{Direction, Observer};
 use framewise::protocol::mask::random_keys;
 use framewise::trace::ClientTrace;
-use framewise::{Client, ClientRequest, ConnectError, PeerId, Tcp};
+use framewise::{Client, ClientRequest, ConnectError, PeerId};
 
 pub use crate::connect::options::Args;
 use crate::connect::session::Session;
 use crate::connect::show::{Above, Show};
 use crate::texts::complain;
+use crate::tls::{ClientStream, Dialer};
 
 /// Closed with 1000, 1001 or no code.
 const FINE: u8 = 0;
@@ -50,6 +51,13 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
         Err(why) => {
             complain(lang, why);
             return USAGE.into();
+        }
+    };
+    let dialer = match args.tls.dialer(request.url(), lang) {
+        Ok(dialer) => dialer,
+        Err(why) => {
+            complain(lang, why);
+            return NOT_CONNECTED.into();
         }
     };
     let keys = match random_keys() {
@@ -77,17 +85,18 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
         round_trips: args.rtt,
         unwritten: None,
     };
-    Session::new(args, request, show, lines, keys).run().into()
+    Session::new(args, request, dialer, show, lines, keys).run().into()
 }
 
 /// Opens a connection. `received` counts the bytes that arrive on it.
 fn open(
     args: &Args,
     request: &ClientRequest,
+    dialer: &Dialer,
     above: &Above,
     lang: Lang,
     received: Arc<AtomicU64>,
-) -> Result<Client<Tcp, Watched>, ConnectError> {
+) -> Result<Client<ClientStream, Watched>, ConnectError> {
     let above = above.clone();
     let print = move |line: &str| {
         // A trace that goes into a file goes there whole.
@@ -96,10 +105,8 @@ fn open(
         }
     };
     let trace = args.trace.then(|| ClientTrace::new(lang, Box::new(print) as Print));
-    if request.url().is_secure() {
-        return Err(ConnectError::Secure);
-    }
-    Client::open_over(request, args.config(), Tcp, Watched { trace, received })
+    let stream = dialer.stream(request.url())?;
+    Client::open_over(request, args.config(), stream, Watched { trace, received })
 }
 
 /// Observes the bytes of a connection: counts those that arrive, and explains all if that was asked for.

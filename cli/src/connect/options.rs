@@ -12,6 +12,7 @@ use framewise::{CloseCode, Config};
 use crate::connect::commands;
 use crate::connect::input::MAX_LINE;
 use crate::texts;
+use crate::tls;
 
 /// Why a value is refused; the help has the Portuguese.
 pub const NOT_A_NUMBER: &str = "not a number";
@@ -35,8 +36,10 @@ const MAX_HEADERS: usize = 4096;
 
 Commands: /ping [TEXT]  /pong [TEXT]  /close [CODE [REASON]]  /frag N TEXT  /hex BYTES  /raw BYTES  /help  /exit")]
 pub struct Args {
-    /// Where to connect: ws://host:port/path, or host:port/path
+    /// Where to connect: ws://host:port/path, wss://…, or host:port/path
     pub url: String,
+    #[command(flatten)]
+    pub tls: tls::Options,
     /// A header of the request, as 'Name: value' (repeatable)
     #[arg(short = 'H', long, value_name = "HEADER")]
     pub header: Vec<String>,

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use framewise::protocol::mask::MaskingKeys;
-use framewise::{Client, ClientRequest, CloseCode, Closed, ConnectError, Event, Tcp};
+use framewise::{Client, ClientRequest, CloseCode, Closed, ConnectError, Event};
 
 use crate::connect::commands::{self, Action};
 use crate::connect::input::{Input, Lines, MAX_LINE};
@@ -25,6 +25,7 @@ use crate::connect::show::Show;
 use crate::connect::talk::{Talk, Traffic};
 use crate::connect::{CLOSED_OTHERWISE, FINE, NOT_CONNECTED, USAGE, Watched, open};
 use crate::texts;
+use crate::tls::{ClientStream, Dialer};
 
 /// The first pause before connecting again, and the longest. A connection that lasted for the longest begins anew.
 const AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
@@ -45,6 +46,7 @@ const MUCH: usize = 1 << 20;
 pub struct Session {
     args: Args,
     request: ClientRequest,
+    dialer: Dialer,
     show: Show,
     lines: Lines,
     keys: MaskingKeys,
@@ -97,6 +99,7 @@ impl Session {
     pub fn new(
         args: Args,
         request: ClientRequest,
+        dialer: Dialer,
         show: Show,
         lines: Lines,
         keys: MaskingKeys,
@@ -104,6 +107,7 @@ impl Session {
         Session {
             args,
             request,
+            dialer,
             show,
             lines,
             keys,
@@ -125,7 +129,7 @@ impl Session {
     }
 
     /// Opens the first connection. Returns `None` if that is not possible, or if the person has stopped it.
-    fn first(&mut self) -> Option<Client<Tcp, Watched>> {
+    fn first(&mut self) -> Option<Client<ClientStream, Watched>> {
         let opened = match self.open() {
             Some(Err(error)) if self.args.reconnect && may_succeed_later(&error) => {
                 self.refused(&error);
@@ -151,7 +155,7 @@ impl Session {
     }
 
     /// Talks until it is over. Returns the exit code.
-    fn talk(&mut self, client: Client<Tcp, Watched>) -> u8 {
+    fn talk(&mut self, client: Client<ClientStream, Watched>) -> u8 {
         let mut client = client;
         loop {
             let opened = Instant::now();
@@ -232,7 +236,7 @@ impl Session {
     }
 
     /// Connects again, after longer and longer pauses. Returns `None` if the person stops it.
-    fn again(&mut self) -> Option<Client<Tcp, Watched>> {
+    fn again(&mut self) -> Option<Client<ClientStream, Watched>> {
         loop {
             self.show.note(texts::AGAIN_IN, &[&self.pause.as_secs()]);
             // RFC 6455 §7.2.3-1 to §7.2.3-4: a class that lost its server does not come back all at once.
@@ -250,12 +254,15 @@ impl Session {
     }
 
     /// Connects in a thread, so that a person can stop it. Returns `None` then.
-    fn open(&mut self) -> Option<Result<Client<Tcp, Watched>, ConnectError>> {
+    fn open(&mut self) -> Option<Result<Client<ClientStream, Watched>, ConnectError>> {
         let (done, opened) = sync_channel(1);
         let (args, request) = (self.args.clone(), self.request.clone());
+        let dialer = self.dialer.clone();
         let (above, lang) = (self.show.above.clone(), self.show.lang);
         let received = Arc::clone(&self.received);
-        thread::spawn(move || drop(done.send(open(&args, &request, &above, lang, received))));
+        thread::spawn(move || {
+            drop(done.send(open(&args, &request, &dialer, &above, lang, received)))
+        });
         loop {
             match opened.recv_timeout(LOOK_UP) {
                 Ok(result) => return Some(result),
@@ -275,7 +282,7 @@ impl Session {
     }
 
     /// Sends what is typed and shows what arrives, until the connection is closed.
-    fn converse(&mut self, client: &mut Client<Tcp, Watched>) -> End {
+    fn converse(&mut self, client: &mut Client<ClientStream, Watched>) -> End {
         let mut talk = Talk::new(&self.args);
         loop {
             if let Some(closed) = self.take_lines(client, &mut talk) {
@@ -351,14 +358,14 @@ impl Session {
         }
     }
 
-    fn traffic(&self, client: &Client<Tcp, Watched>) -> Traffic {
+    fn traffic(&self, client: &Client<ClientStream, Watched>) -> Traffic {
         Traffic { received: self.received.load(Ordering::Relaxed), queued: client.queued() }
     }
 
     /// Sends lines until there is none, or much waits to be sent. Returns how the connection was closed, if a line did it.
     fn take_lines(
         &mut self,
-        client: &mut Client<Tcp, Watched>,
+        client: &mut Client<ClientStream, Watched>,
         talk: &mut Talk,
     ) -> Option<Closing> {
         while !self.over && client.queued() <= MUCH {
@@ -410,7 +417,7 @@ impl Session {
     /// Sends one line, or carries out its command.
     fn act(
         &mut self,
-        client: &mut Client<Tcp, Watched>,
+        client: &mut Client<ClientStream, Watched>,
         line: Vec<u8>,
         talk: &mut Talk,
     ) -> io::Result<Acted> {
@@ -466,7 +473,7 @@ impl Session {
         Ok(Acted::NotOpen)
     }
 
-    fn leave(&mut self, client: &mut Client<Tcp, Watched>) -> Closing {
+    fn leave(&mut self, client: &mut Client<ClientStream, Watched>) -> Closing {
         let (code, reason) = self.args.close.clone().unwrap_or((CloseCode::NORMAL, String::new()));
         close(client, code, &reason)
     }
@@ -478,7 +485,7 @@ fn fraction_of(most: Duration, random: [u8; 4]) -> Duration {
     Duration::from_nanos(nanos as u64)
 }
 
-fn close(client: &mut Client<Tcp, Watched>, code: CloseCode, reason: &str) -> Closing {
+fn close(client: &mut Client<ClientStream, Watched>, code: CloseCode, reason: &str) -> Closing {
     client.close(code, reason).expect("checked when it was read").into()
 }
 
@@ -488,6 +495,7 @@ fn may_succeed_later(error: &ConnectError) -> bool {
         error,
         ConnectError::Url(_)
             | ConnectError::Secure
+            | ConnectError::Transport(_)
             | ConnectError::Config(_)
             | ConnectError::NoRandomness
     )

@@ -20,6 +20,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::load::peer::Peer;
 use crate::load::{Args, Report};
+use crate::tls::{Dialer, Pipe};
 use crate::{reach, texts};
 
 /// Messages of one peer that may be under way.
@@ -35,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Crowd<'a> {
     args: &'a Args,
     request: ClientRequest,
+    dialer: Dialer,
     config: ValidConfig,
     poll: Poll,
     peers: Vec<Option<Peer>>,
@@ -54,12 +56,14 @@ impl<'a> Crowd<'a> {
     pub fn new(
         args: &'a Args,
         request: ClientRequest,
+        dialer: Dialer,
         config: ValidConfig,
         lang: Lang,
     ) -> io::Result<Crowd<'a>> {
         Ok(Crowd {
             args,
             request,
+            dialer,
             config,
             poll: Poll::new()?,
             peers: Vec::new(),
@@ -134,7 +138,8 @@ impl<'a> Crowd<'a> {
         let mut nonce = [0; 16];
         nonce.chunks_exact_mut(4).for_each(|chunk| chunk.copy_from_slice(&keys()));
         let connection = Connection::client(self.config.clone(), &self.request, nonce, keys);
-        Ok(Peer::new(stream, connection))
+        let transport = self.dialer.stream(self.request.url()).map_err(io::Error::other)?;
+        Ok(Peer::new(Pipe::new(stream, transport), connection))
     }
 
     /// Sends what is due, for as long as it was asked for; then closes.
@@ -220,6 +225,12 @@ impl<'a> Crowd<'a> {
                 peer.connection.output_mut().unblock();
             }
             self.read(n);
+            // The request waits for the handshake of TLS, not for the socket.
+            if let Some(peer) = &mut self.peers[n]
+                && peer.connection.state() == State::Connecting
+            {
+                peer.connection.output_mut().unblock();
+            }
             self.flush(n);
         }
         Ok(())
@@ -251,9 +262,10 @@ impl<'a> Crowd<'a> {
             }
             if let Some(closed) = peer.connection.closed().cloned() {
                 self.report.unanswered += peer.due.len() as u64;
+                let failure = peer.stream.failure(self.lang);
                 self.flush(n);
                 self.peers[n] = None;
-                if let Some(kind) = kind_of(&closed, self.lang) {
+                if let Some(kind) = failure.or_else(|| kind_of(&closed, self.lang)) {
                     self.report.fault(kind);
                 }
             }

@@ -24,6 +24,7 @@ use crate::load::crowd::Crowd;
 use crate::load::report::Report;
 use crate::reach;
 use crate::texts::{self, complain, print_result};
+use crate::tls;
 
 /// The most peers: what one process has descriptors and ports for.
 const MAX_PEERS: u64 = 20_000;
@@ -37,8 +38,10 @@ const ROOM_FOR_PREFIX: usize = 1_024;
     after_help = "Example: framewise load ws://localhost:8765/echo --peers 100 --rate 10 --duration 10"
 )]
 pub struct Args {
-    /// The server: ws://host:port/path
+    /// The server: ws://host:port/path, or wss://…
     pub url: String,
+    #[command(flatten)]
+    pub tls: tls::Options,
     /// Connections
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=MAX_PEERS))]
     pub peers: u64,
@@ -81,12 +84,10 @@ fn load(args: &Args, lang: Lang) -> Result<Report, String> {
         return Err(texts::LOAD_NEEDS_RATE.get(lang).to_owned());
     }
     let url = Url::parse(&args.url).map_err(|why| why.text(lang).to_owned())?;
-    if url.is_secure() {
-        return Err(texts::NO_TLS.get(lang).to_owned());
-    }
     let addresses =
         (url.host(), url.port()).to_socket_addrs().map_err(|error| error.to_string())?;
     let addresses: Vec<SocketAddr> = addresses.collect();
+    let dialer = args.tls.dialer(&url, lang)?;
     if !args.yes_i_own_this_server && !reach::are_here(&addresses) {
         return Err(texts::NOT_YOURS.with(lang, &[&url.host()]));
     }
@@ -98,7 +99,7 @@ fn load(args: &Args, lang: Lang) -> Result<Report, String> {
     let config = config.validate().map_err(|error| error.text(lang))?;
     // Programs read the faults by name.
     let fault_lang = if args.json { Lang::En } else { lang };
-    let crowd = Crowd::new(args, ClientRequest::new(url), config, fault_lang);
+    let crowd = Crowd::new(args, ClientRequest::new(url), dialer, config, fault_lang);
     let mut crowd = crowd.map_err(|error| error.to_string())?;
     crowd.open(&addresses)?;
     let bar = ProgressBar::with_draw_target(

@@ -12,12 +12,14 @@ use framewise::protocol::connection::Connection;
 use framewise::protocol::output::MAX_SLICES;
 use mio::net::TcpStream;
 
+use crate::tls::Pipe;
+
 /// Digits of the number at the end of a message.
 const NUMBER: usize = 12;
 
 /// A connection of the crowd.
 pub struct Peer {
-    pub stream: TcpStream,
+    pub stream: Pipe<TcpStream>,
     pub connection: Connection,
     /// The messages that are not answered yet: their number, and when they were due.
     pub due: VecDeque<(u64, Instant)>,
@@ -31,7 +33,7 @@ pub struct Peer {
 
 impl Peer {
     /// Nothing was sent yet.
-    pub fn new(stream: TcpStream, connection: Connection) -> Peer {
+    pub fn new(stream: Pipe<TcpStream>, connection: Connection) -> Peer {
         let (due, next) = (VecDeque::new(), Instant::now());
         Peer { stream, connection, due, number: 0, next, is_pinged: false }
     }
@@ -64,6 +66,9 @@ impl Peer {
 
     /// Writes what waits, as far as the socket takes it.
     pub fn flush(&mut self) {
+        if self.stream.drive().is_err() {
+            self.connection.broken();
+        }
         while !self.connection.output().is_empty() && !self.connection.output().is_blocked() {
             let mut slices = [&[][..]; MAX_SLICES];
             let filled = self.connection.output().pending(&mut slices);

@@ -6,6 +6,7 @@
 //! The token is only in the QR code, which is only printed on a terminal: lines of text are copied into chats, and
 //! standard output may be a log that others read.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal};
 use std::net::{IpAddr, SocketAddr};
 
@@ -37,6 +38,10 @@ pub struct Greeting<'a> {
     pub columns: Option<usize>,
     /// Whether there are lessons at `/lessons`.
     pub lessons: bool,
+    /// Whether the server speaks TLS.
+    pub is_secure: bool,
+    /// The SHA-256 of a certificate that browsers warn of.
+    pub fingerprint: Option<&'a str>,
     pub lang: Lang,
 }
 
@@ -91,7 +96,7 @@ impl Greeting<'_> {
         // The address for the class, without the token.
         let mut shared = self.public_url.map(str::to_owned);
         for address in self.listening {
-            lines.push(texts::SERVING.with(self.lang, &[address]));
+            lines.push(texts::SERVING.with(self.lang, &[&self.url(address)]));
             if address.ip().is_unspecified() && self.public_url.is_none() {
                 let best = self.add_lines_for_class(&mut lines, *address, found);
                 shared = shared.or(best);
@@ -101,8 +106,20 @@ impl Greeting<'_> {
             lines.push(texts::SHARE_PUBLIC.with(self.lang, &[&url]));
             self.add_qr_code(&mut lines, url);
         }
+        if let Some(fingerprint) = self.fingerprint {
+            lines.push(texts::FINGERPRINT.with(self.lang, &[&fingerprint]));
+            for how in [
+                texts::ACCEPT_CHROME,
+                texts::ACCEPT_FIREFOX,
+                texts::ACCEPT_SAFARI,
+                texts::ACCEPT_CONNECT,
+            ] {
+                lines.push(how.get(self.lang).to_owned());
+            }
+        }
         if self.lessons {
-            let url = shared.or_else(|| self.listening.first().map(url_on_this_machine));
+            let url = shared
+                .or_else(|| self.listening.first().map(|first| self.url_on_this_machine(first)));
             lines
                 .push(texts::LESSONS_AT.with(self.lang, &[&(url.unwrap_or_default() + "lessons")]));
         }
@@ -114,6 +131,20 @@ impl Greeting<'_> {
         lines
     }
 
+    /// Returns the beginning of a URL of this server, without a path.
+    fn url(&self, authority: &dyn Display) -> String {
+        let scheme = if self.is_secure { "https" } else { "http" };
+        format!("{scheme}://{authority}")
+    }
+
+    /// Returns the URL that a browser on this machine opens.
+    fn url_on_this_machine(&self, address: &SocketAddr) -> String {
+        match address.ip().is_unspecified() {
+            true => self.url(&format_args!("localhost:{}", address.port())) + "/",
+            false => self.url(address) + "/",
+        }
+    }
+
     /// Returns the line about the wire page.
     fn wire_line(&self) -> Option<String> {
         let (asks_for_token, first) = (self.wire?, self.listening.first()?);
@@ -122,7 +153,7 @@ impl Greeting<'_> {
             false => first.to_string(),
         };
         let text = if asks_for_token { texts::WIRE_TOKEN } else { texts::WIRE_LOCAL };
-        Some(text.with(self.lang, &[&address]))
+        Some(text.with(self.lang, &[&self.url(&address)]))
     }
 
     /// Adds the best address with its QR code, then all others, or else why there is none. Returns the URL of the best one.
@@ -140,30 +171,33 @@ impl Greeting<'_> {
             |ip: IpAddr| ip.is_ipv4() == bound.is_ipv4() || ip.is_ipv4() && found.is_dual_stack;
         let (candidates, unreachable): (Vec<_>, Vec<_>) =
             ordered(&found.pairs).into_iter().partition(|candidate| accepts(candidate.ip));
-        let url_address = |candidate: &Candidate| SocketAddr::new(candidate.ip, bound.port());
+        let url_of = |candidate: &Candidate| self.url(&SocketAddr::new(candidate.ip, bound.port()));
         // A whole class may meet in a VPN. Containers and mobile networks hold nobody who could scan the code.
         let best = candidates.first().filter(|candidate| candidate.network <= Network::Vpn);
         if let Some(best) = best {
-            let address = url_address(best);
+            let address = url_of(best);
             lines.push(match best.network {
                 Network::Local => texts::SHARE.with(lang, &[&address]),
                 _ => texts::SHARE_VPN.with(lang, &[&address, &printable(&best.interface)]),
             });
-            self.add_qr_code(lines, &format!("http://{address}/"));
+            self.add_qr_code(lines, &format!("{address}/"));
         }
-        let url = best.map(|best| format!("http://{}/", url_address(best)));
+        let url = best.map(|best| url_of(best) + "/");
         let is_local = |candidate: &Candidate| candidate.network == Network::Local;
         if !candidates.iter().any(is_local) && unreachable.iter().any(is_local) {
             let (missing, present, host) =
                 if bound.is_ipv4() { ("IPv4", "IPv6", "::") } else { ("IPv6", "IPv4", "0.0.0.0") };
             lines.push(texts::OTHER_FAMILY.with(lang, &[&missing, &present, &host]));
         } else if best.is_none() {
-            lines.push(texts::NO_NETWORK.with(lang, &[&bound.port()]));
+            lines.push(
+                texts::NO_NETWORK
+                    .with(lang, &[&self.url(&format_args!("localhost:{}", bound.port()))]),
+            );
         }
         let others = &candidates[usize::from(best.is_some())..];
         for other in others.iter().take(MAX_OTHERS) {
             let label = other.network.label(&other.interface, lang);
-            lines.push(texts::SHARE_ALSO.with(lang, &[&url_address(other), &label]));
+            lines.push(texts::SHARE_ALSO.with(lang, &[&url_of(other), &label]));
         }
         if others.len() > MAX_OTHERS {
             lines.push(texts::SHARE_MORE.with(lang, &[&(others.len() - MAX_OTHERS)]));
@@ -187,14 +221,6 @@ impl Greeting<'_> {
         if self.token.is_some() {
             lines.push(texts::QR_HAS_TOKEN.get(self.lang).to_owned());
         }
-    }
-}
-
-/// Returns the URL that a browser on this machine opens.
-fn url_on_this_machine(address: &SocketAddr) -> String {
-    match address.ip().is_unspecified() {
-        true => format!("http://localhost:{}/", address.port()),
-        false => format!("http://{address}/"),
     }
 }
 
@@ -400,9 +426,42 @@ mod tests {
         columns: Option<usize>,
     ) -> Vec<String> {
         let listening = [bound.parse().expect("an address")];
-        let (public_url, lessons, wire, lang) = (None, false, None, Lang::En);
-        Greeting { listening: &listening, token, public_url, columns, lessons, wire, lang }
-            .lines_for(found)
+        Greeting { token, columns, ..plain(&listening) }.lines_for(found)
+    }
+
+    /// A server without anything special, in English.
+    fn plain(listening: &[SocketAddr]) -> Greeting<'_> {
+        Greeting {
+            listening,
+            token: None,
+            wire: None,
+            public_url: None,
+            columns: None,
+            lessons: false,
+            is_secure: false,
+            fingerprint: None,
+            lang: Lang::En,
+        }
+    }
+
+    /// With TLS all addresses begin with https, also in the QR code, and a certificate of our own has its lines.
+    #[test]
+    fn with_tls_the_addresses_begin_with_https() {
+        let listening = [V4.parse().expect("an address")];
+        let greeting = Greeting {
+            is_secure: true,
+            fingerprint: Some("AB:CD"),
+            lessons: true,
+            wire: Some(false),
+            columns: Some(200),
+            ..plain(&listening)
+        };
+        let lines = greeting.lines_for(&found(&[("wlan0", "192.168.0.7"), ("tun0", "10.8.0.2")]));
+        let text = lines.join("\n");
+        assert!(!text.contains("http:"), "{text}");
+        assert_eq!(text.matches("https://").count(), 5, "{text}");
+        assert!(lines.contains(&"Self-signed certificate, SHA-256: AB:CD".to_owned()), "{text}");
+        assert!(lines.contains(&qr_code("https://192.168.0.7:8765/").expect("short enough")));
     }
 
     /// The teacher opens the wire page on this machine, wherever the server listens.
@@ -416,15 +475,7 @@ mod tests {
             let listening = [listening.parse().expect("an address")];
             for (asks_for_token, words) in [(false, "only"), (true, "the teacher's token")] {
                 let wire = Some(asks_for_token);
-                let greeting = Greeting {
-                    listening: &listening,
-                    token: None,
-                    wire,
-                    public_url: None,
-                    columns: None,
-                    lessons: false,
-                    lang: Lang::En,
-                };
+                let greeting = Greeting { wire, ..plain(&listening) };
                 let lines = greeting.lines_for(&found(&[]));
                 let line = lines.iter().find(|line| line.contains(address));
                 assert!(line.is_some_and(|line| line.contains(words)), "{lines:?}");
@@ -439,7 +490,7 @@ mod tests {
             let listening = [bound.parse().expect("an address")];
             let (listening, token, wire, lang) = (&listening, Some("segredo"), None, Lang::En);
             let greeting =
-                Greeting { listening, token, wire, public_url, columns: None, lessons: true, lang };
+                Greeting { token, wire, public_url, lessons: true, lang, ..plain(listening) };
             let lines = greeting.lines_for(&found(addresses));
             let found: Vec<_> = lines
                 .into_iter()
@@ -461,15 +512,7 @@ mod tests {
     fn a_public_url_replaces_the_addresses() {
         let listening = ["0.0.0.0:8765".parse().expect("an address")];
         let public_url = Some("https://school.example/class/");
-        let greeting = Greeting {
-            listening: &listening,
-            token: None,
-            wire: None,
-            public_url,
-            columns: None,
-            lessons: false,
-            lang: Lang::En,
-        };
+        let greeting = Greeting { public_url, ..plain(&listening) };
         let lines = greeting.lines_for(&found(&[("wlan0", "192.168.0.7")]));
         assert_eq!(lines[1..lines.len() - 1], ["Others open https://school.example/class/"]);
         let on_terminal = Greeting { columns: Some(200), ..greeting };

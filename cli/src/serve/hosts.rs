@@ -76,7 +76,7 @@ fn is_loopback(name: &str) -> bool {
 }
 
 /// Returns the name of this machine, in lower case.
-fn machine_name() -> Option<String> {
+pub fn machine_name() -> Option<String> {
     #[cfg(unix)]
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     #[cfg(not(unix))]

@@ -13,6 +13,7 @@
 //!                                lessons.rs, markdown.rs: the lessons
 //! addresses.rs  the first lines: the addresses of the server, and a QR code
 //! watch.rs      the observer: log lines, metrics.rs; with --record also recording/recorder.rs
+//! tls.rs        the certificate, and its replacement while the server runs
 //! wire/         with --wire: an observer that shows the bytes of the class to its teacher, at /wire
 //! ```
 
@@ -38,6 +39,8 @@ mod rooms;
 mod routes;
 pub mod settings;
 mod stepper;
+#[cfg(feature = "tls")]
+mod tls;
 mod watch;
 mod wire;
 
@@ -122,6 +125,9 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         let fault = texts::TOKENS_SAME.get(lang).to_owned();
         return Err(args.sources.explain(fault, Some("teacher_token"), lang));
     }
+    #[cfg(feature = "tls")]
+    let tls = tls::Tls::of(&args, lang)
+        .map_err(|(option, fault)| args.sources.explain(fault, Some(option), lang))?;
     let config = args.config(lang);
     let metrics = Rc::new(Metrics::new());
     let public = args.public_url.as_ref().map(|url| url.host.as_str());
@@ -169,7 +175,11 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         }
         None => Default::default(),
     };
-    let mut server = server.observed_by((watch, (recorder, wire)));
+    let server = server.observed_by((watch, (recorder, wire)));
+    #[cfg(feature = "tls")]
+    let mut server = server.over(tls.as_ref().map(|tls| tls.server.clone()));
+    #[cfg(not(feature = "tls"))]
+    let mut server = server;
     if let Some(hub) = hub {
         hub.start(server.handle()).map_err(|error| error.to_string())?;
         warn!("{}", texts::LOG_WIRE.get(args.log_lang(lang)));
@@ -179,7 +189,12 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         debug!(names, "{}", texts::LOG_INJECTED.get(args.log_lang(lang)));
     }
     info!(bytes = server.max_memory(), "{}", texts::LOG_MEMORY.get(args.log_lang(lang)));
-    let stepper = Target::new(addresses.clone(), args.token.clone(), &guard, server.handle());
+    #[cfg(feature = "tls")]
+    let is_secure = tls.is_some();
+    #[cfg(not(feature = "tls"))]
+    let is_secure = false;
+    let stepper =
+        Target::new(addresses.clone(), is_secure, args.token.clone(), &guard, server.handle());
     let start =
         move |classroom: &mut Classroom, _: &mut Outbox<'_>| classroom.stepper.start(stepper);
     server.handle().run(start).map_err(|error| error.to_string())?;
@@ -188,7 +203,15 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         warn!(file = %path.display(), "{}", texts::LOG_RECORDS.get(args.log_lang(lang)));
     }
     let voice = Voice::new();
-    stop_on_signals(server.handle(), voice.clone(), lang).map_err(|error| error.to_string())?;
+    #[cfg(feature = "tls")]
+    let (fingerprint, reload) = (
+        tls.as_ref().and_then(|tls| tls.fingerprint.as_deref()),
+        tls.as_ref().and_then(|tls| tls.watch(args.log_lang(lang))),
+    );
+    #[cfg(not(feature = "tls"))]
+    let (fingerprint, reload) = (None, None);
+    stop_on_signals(server.handle(), voice.clone(), reload, lang)
+        .map_err(|error| error.to_string())?;
     let columns = addresses::terminal_columns();
     let greeting = Greeting {
         listening: &addresses,
@@ -197,6 +220,8 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         public_url: args.public_url.as_ref().map(|url| url.text.as_str()),
         columns,
         lessons: args.lessons,
+        is_secure,
+        fingerprint,
         lang,
     };
     greeting.lines().into_iter().for_each(|line| voice.say(line));
@@ -221,18 +246,31 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
 }
 
 /// Shuts the server down gracefully on the first signal. Another SIGINT or SIGTERM ends the process at once. Another
-/// SIGHUP does not, because a terminal that closes may send it more than once.
+/// SIGHUP does not, because a terminal that closes may send it more than once. SIGUSR1 asks for the certificate to be read again;
+/// without files it does nothing, so that a reload never ends the server.
 #[cfg(unix)]
-fn stop_on_signals(handle: Handle<Classroom>, voice: Voice, lang: Lang) -> io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+fn stop_on_signals(
+    handle: Handle<Classroom>,
+    voice: Voice,
+    reload: Option<SyncSender<()>>,
+    lang: Lang,
+) -> io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
     if !is_hangup_ignored() {
         signals.add_signal(SIGHUP)?;
     }
     thread::spawn(move || {
         let mut is_stopping = false;
         for signal in signals.forever() {
+            if signal == SIGUSR1 {
+                // One request that waits is enough.
+                if let Some(reload) = &reload {
+                    let _ = reload.try_send(());
+                }
+                continue;
+            }
             if is_stopping && signal == SIGHUP {
                 continue;
             }
@@ -259,7 +297,12 @@ fn is_hangup_ignored() -> bool {
 
 /// Without Unix signals, Ctrl+C ends the process at once.
 #[cfg(not(unix))]
-fn stop_on_signals(_: Handle<Classroom>, _: Voice, _: Lang) -> io::Result<()> {
+fn stop_on_signals(
+    _: Handle<Classroom>,
+    _: Voice,
+    _: Option<SyncSender<()>>,
+    _: Lang,
+) -> io::Result<()> {
     Ok(())
 }
 

@@ -54,6 +54,22 @@ pub struct Args {
     /// What opens /wire and /metrics, as ?token=… or Authorization: Bearer …; without it, only this machine can; --token never does
     #[arg(long, env = "FRAMEWISE_TEACHER_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = token)]
     pub teacher_token: Option<String>,
+    /// Speak TLS (https:// and wss://) with the certificates in FILE (PEM, that of the server first); read again on SIGUSR1 and when it changes
+    #[cfg(feature = "tls")]
+    #[arg(long, env = "FRAMEWISE_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of --tls-cert (PEM)
+    #[cfg(feature = "tls")]
+    #[arg(long, env = "FRAMEWISE_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Speak TLS with a certificate that is made at the start, for all names and addresses of this machine; browsers warn
+    #[cfg(feature = "tls")]
+    #[arg(long, env = "FRAMEWISE_TLS_SELF_SIGNED")]
+    pub tls_self_signed: bool,
+    /// Write the keys of all TLS connections to the file that SSLKEYLOGFILE names, so that Wireshark can decrypt them
+    #[cfg(feature = "tls")]
+    #[arg(long, env = "FRAMEWISE_TLS_KEY_LOG")]
+    pub tls_key_log: bool,
     /// Messages per second of each client, and twice as many at once; beyond it the client is read more slowly; 0 for no limit
     #[arg(long, env = "FRAMEWISE_RATE", value_name = "N", default_value_t = 100)]
     pub rate: u32,

@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use framewise::PeerId;
+use framewise::internal::transport_text;
 use framewise::observe::{Direction, Notice, Observer};
+use framewise::trace::printable;
 use tracing::field::display;
 use tracing::{debug, warn};
 
@@ -93,6 +95,16 @@ impl Observer for Watch {
             Notice::Ping(_) => self.metrics.control("ping"),
             Notice::Pong(_) => self.metrics.control("pong"),
             Notice::Closed(closed) => self.metrics.closed(closed),
+            Notice::TransportFailed(error) => {
+                let why = transport_text(*error, lang);
+                warn!(
+                    peer = shown,
+                    address,
+                    "{}: {}",
+                    texts::LOG_TLS_FAILED.get(lang),
+                    printable(&why)
+                );
+            }
             Notice::Disconnected => {
                 debug!(peer = shown, address, "{}", texts::LOG_DISCONNECTED.get(lang))
             }

@@ -150,8 +150,8 @@ impl Serve {
         loop {
             let line = serve.line();
             assert!(!line.is_empty(), "it ended: {:?}", serve.greeting);
-            if let Some(address) = line.rsplit_once("http://").and_then(|(_, url)| url.parse().ok())
-            {
+            let url = line.rsplit_once("http://").or_else(|| line.rsplit_once("https://"));
+            if let Some(address) = url.and_then(|(_, url)| url.parse().ok()) {
                 serve.address = address;
             }
             serve.greeting.push(line);

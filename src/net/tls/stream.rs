@@ -115,6 +115,7 @@ impl<R: Read> Read for Followed<'_, R> {
 
 impl TlsStream {
     pub(crate) fn new(mut tls: Connection) -> TlsStream {
+        // RFC 6455 §10.6-1
         tls.set_buffer_limit(Some(MAX_QUEUED));
         TlsStream(Box::new(State {
             tls,
@@ -215,7 +216,9 @@ impl State {
             }
             taken += passed_on;
             let clear = self.deliver(into);
-            if clear > 0 || self.closed || self.failure.is_some() {
+            // The peer may wait for what rustls has to say, and then sends nothing more.
+            let has_to_write = self.tls.wants_write();
+            if clear > 0 || self.closed || self.failure.is_some() || has_to_write {
                 return self.outcome(clear, false);
             }
         }

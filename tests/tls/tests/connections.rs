@@ -61,7 +61,7 @@ fn open(server: &TestServer, config: &Arc<ClientConfig>) -> Blocking {
     client
 }
 
-/// Messages of all sizes come back over both versions of TLS. The Close comes before the `close_notify`, and that before
+/// RFC 6455 §10.6-1: messages of all sizes come back over both versions of TLS. The Close comes before the `close_notify`, and that before
 /// the end of TCP. ALPN agrees on `http/1.1`.
 #[test]
 fn messages_pass_over_both_versions() {

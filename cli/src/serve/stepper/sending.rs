@@ -33,6 +33,7 @@ use crate::serve::stepper::labels::Explained;
 use crate::serve::stepper::own::Own;
 use crate::serve::stepper::{Fault, MAX_BYTES, Refused, SendPath};
 use crate::texts;
+use crate::tls::{self, Pipe};
 
 /// The most threads that send at the same time, for all visitors together.
 pub const MAX_SENDING: usize = 8;
@@ -52,6 +53,7 @@ const KEY: &str = "ZnJhbWV3aXNlZnJhbWV3aQ==";
 /// What sending needs to know of its own server.
 pub struct Target {
     listening: Vec<SocketAddr>,
+    is_secure: bool,
     token: Option<String>,
     own: Own,
     handle: Handle<Classroom>,
@@ -61,12 +63,13 @@ pub struct Target {
 impl Target {
     pub fn new(
         listening: Vec<SocketAddr>,
+        is_secure: bool,
         token: Option<String>,
         guard: &Guard,
         handle: Handle<Classroom>,
     ) -> Arc<Target> {
         let (own, active) = (guard.proxies.own.clone(), AtomicUsize::new(0));
-        Arc::new(Target { listening, token, own, handle, active })
+        Arc::new(Target { listening, is_secure, token, own, handle, active })
     }
 
     /// Connects to one of the listeners. Returns the address of this side as well, which is the visitor's from then on.
@@ -249,25 +252,27 @@ impl Job {
     fn talk(&self, slot: &Slot, answer: &mut Answer) -> io::Result<Option<End>> {
         let target = &slot.target;
         let (stream, local) = target.connect(self.visitor, self.until)?;
-        let result = self.exchange(&stream, slot, answer);
+        let transport = tls::to_ourselves(target.is_secure, stream.peer_addr()?)?;
+        let result = self.exchange(&mut Pipe::new(stream, transport), slot, answer);
         target.own.closing(local, Instant::now());
         result
     }
 
     fn exchange(
         &self,
-        mut stream: &TcpStream,
+        stream: &mut Pipe<TcpStream>,
         slot: &Slot,
         answer: &mut Answer,
     ) -> io::Result<Option<End>> {
-        let peer = stream.peer_addr()?;
+        let peer = stream.socket.peer_addr()?;
         // A Host has no zone.
         let (host, token) = (SocketAddr::new(peer.ip(), peer.port()), slot.target.token.as_deref());
         answer.request = request(self.path, host, token.map(|_| "***"));
         answer.responds_to(&request(self.path, host, token));
-        stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(left(self.until)))?;
-        stream.write_all(request(self.path, host, token).as_bytes())?;
+        stream.socket.set_nodelay(true)?;
+        stream.socket.set_write_timeout(Some(left(self.until)))?;
+        stream.socket.set_read_timeout(Some(left(self.until)))?;
+        self.write_first(stream, request(self.path, host, token).as_bytes())?;
         let (mut heard, mut reported, mut report_at) = (Instant::now(), 0, Instant::now());
         loop {
             if slot.page_has_gone() {
@@ -284,7 +289,7 @@ impl Job {
                 (reported, report_at) = (answer.received.len(), now + STEP);
                 self.report(&slot.target.handle, self.received(answer, None), false);
             }
-            stream.set_read_timeout(Some(STEP.min(left(self.until))))?;
+            stream.socket.set_read_timeout(Some(STEP.min(left(self.until))))?;
             let mut piece = [0; 16 * 1024];
             let room = piece.len().min(MAX_BYTES - answer.received.len());
             match stream.read(&mut piece[..room]) {
@@ -311,18 +316,37 @@ impl Job {
                 heard = Instant::now();
             }
             if answer.received.len() >= MAX_BYTES {
-                let _ = stream.shutdown(Shutdown::Both);
+                let _ = stream.socket.shutdown(Shutdown::Both);
                 return Ok(Some(End::Full));
+            }
+        }
+    }
+
+    /// Writes the request, after the handshake of TLS, if there is one.
+    fn write_first(&self, stream: &mut Pipe<TcpStream>, request: &[u8]) -> io::Result<()> {
+        loop {
+            match stream.write_all(request) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            if Instant::now() >= self.until {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            // The server says nothing of its own before it has the request, so this reads only its part of the handshake.
+            match stream.read(&mut [0; 1024]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(_) => return Err(ErrorKind::UnexpectedEof.into()),
+                Err(error) => return Err(error),
             }
         }
     }
 
     /// Writes the visitor's bytes and returns how many the server has taken. If it has closed the connection in the middle of
     /// them, it has still sent why.
-    fn write(&self, mut stream: &TcpStream) -> io::Result<usize> {
+    fn write(&self, stream: &mut Pipe<TcpStream>) -> io::Result<usize> {
         let mut written = 0;
         while written < self.bytes.len() && Instant::now() < self.until {
-            stream.set_write_timeout(Some(left(self.until)))?;
+            stream.socket.set_write_timeout(Some(left(self.until)))?;
             match stream.write(&self.bytes[written..]) {
                 Ok(count) => written += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
