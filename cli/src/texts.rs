@@ -34,6 +34,7 @@ pub fn is_gone(error: &io::Error) -> bool {
 }
 
 /// A line on standard error that says what may be dangerous.
+#[cfg(feature = "tls")]
 pub fn warn(lang: Lang, why: impl Display) {
     let _ = writeln!(io::stderr(), "{}", WARNING.with(lang, &[&why]));
 }
@@ -408,6 +409,44 @@ table! {
 
     // Errors of the command line.
     ERROR: "error: {}", "erro: {}";
+    LOG_TLS_FAILED: "TLS failed", "o TLS falhou";
+    FINGERPRINT: "Self-signed certificate, SHA-256: {}", "Certificado autoassinado, SHA-256: {}";
+    ACCEPT_CHROME: "  Chrome, Edge: Advanced, then Proceed; \"Not secure\" in the address bar shows the certificate and its SHA-256",
+                   "  Chrome, Edge: Avançado, depois Continuar; \"Não seguro\" na barra de endereços mostra o certificado e seu SHA-256";
+    ACCEPT_FIREFOX: "  Firefox: Advanced, View Certificate to compare, then Accept the Risk and Continue",
+                    "  Firefox: Avançado, Ver certificado para comparar, depois Aceitar o risco e continuar";
+    ACCEPT_SAFARI: "  Safari: Show Details, view the certificate to compare, then visit this website",
+                   "  Safari: Mostrar Detalhes, veja o certificado para comparar, depois visite o site";
+    ACCEPT_CONNECT: "  framewise connect: --insecure", "  framewise connect: --insecure";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use framewise::lang::Lang;
+
+    #[test]
+    fn every_text_is_there_in_both_languages_with_as_many_places() {
+        let texts = ALL.iter();
+        #[cfg(feature = "tls")]
+        let texts = texts.chain(crate::texts::tls::all());
+        for (name, text) in texts {
+            let [en, pt] = [Lang::En, Lang::Pt].map(|lang| text.get(lang));
+            assert!(!en.is_empty() && !pt.is_empty(), "{name}");
+            assert_eq!(en.matches("{}").count(), pt.matches("{}").count(), "{name}");
+        }
+    }
+}
+}
+
+pub use all::*;
+
+#[cfg(feature = "tls")]
+#[rustfmt::skip]
+mod tls {
+use super::Bilingual;
+table! {
+    // The options of TLS, and the certificate of the server.
     WARNING: "warning: {}", "aviso: {}";
     INSECURE: "--insecure: the server's certificate is not checked, so somebody in between can read and change everything",
               "--insecure: o certificado do servidor não é verificado, então alguém no meio do caminho pode ler e alterar tudo";
@@ -420,32 +459,12 @@ table! {
                           "--tls-self-signed faz um certificado próprio: omita --tls-cert e --tls-key, ou esta opção";
     LOG_TLS_REPLACED: "the TLS certificate was read again and is used for new connections", "o certificado TLS foi lido de novo e vale para as novas conexões";
     LOG_TLS_KEPT: "the TLS certificate cannot be used; the old one stays in use", "o certificado TLS não pode ser usado; o antigo continua em uso";
-    LOG_TLS_FAILED: "TLS failed", "o TLS falhou";
-    FINGERPRINT: "Self-signed certificate, SHA-256: {}", "Certificado autoassinado, SHA-256: {}";
-    ACCEPT_CHROME: "  Chrome, Edge: Advanced, then Proceed; \"Not secure\" in the address bar shows the certificate and its SHA-256",
-                   "  Chrome, Edge: Avançado, depois Continuar; \"Não seguro\" na barra de endereços mostra o certificado e seu SHA-256";
-    ACCEPT_FIREFOX: "  Firefox: Advanced, View Certificate to compare, then Accept the Risk and Continue",
-                    "  Firefox: Avançado, Ver certificado para comparar, depois Aceitar o risco e continuar";
-    ACCEPT_SAFARI: "  Safari: Show Details, view the certificate to compare, then visit this website",
-                   "  Safari: Mostrar Detalhes, veja o certificado para comparar, depois visite o site";
-    ACCEPT_CONNECT: "  framewise connect: --insecure", "  framewise connect: --insecure";
     NO_KEY_LOG: "--tls-key-log: set the environment variable SSLKEYLOGFILE to the name of the file", "--tls-key-log: defina a variável de ambiente SSLKEYLOGFILE com o nome do arquivo";
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use framewise::lang::Lang;
-
-    #[test]
-    fn every_text_is_there_in_both_languages_with_as_many_places() {
-        for (name, text) in ALL {
-            let [en, pt] = [Lang::En, Lang::Pt].map(|lang| text.get(lang));
-            assert!(!en.is_empty() && !pt.is_empty(), "{name}");
-            assert_eq!(en.matches("{}").count(), pt.matches("{}").count(), "{name}");
-        }
-    }
-}
+pub fn all() -> &'static [(&'static str, Bilingual)] { ALL }
 }
 
-pub use all::*;
+#[cfg(feature = "tls")]
+pub use tls::*;
