@@ -252,19 +252,20 @@ impl Job {
     fn talk(&self, slot: &Slot, answer: &mut Answer) -> io::Result<Option<End>> {
         let target = &slot.target;
         let (stream, local) = target.connect(self.visitor, self.until)?;
-        let transport = tls::to_ourselves(target.is_secure, stream.peer_addr()?)?;
-        let result = self.exchange(&mut Pipe::new(stream, transport), slot, answer);
+        let result = self.exchange(stream, slot, answer);
         target.own.closing(local, Instant::now());
         result
     }
 
     fn exchange(
         &self,
-        stream: &mut Pipe<TcpStream>,
+        socket: TcpStream,
         slot: &Slot,
         answer: &mut Answer,
     ) -> io::Result<Option<End>> {
-        let peer = stream.socket.peer_addr()?;
+        let peer = socket.peer_addr()?;
+        let transport = tls::to_ourselves(slot.target.is_secure, peer)?;
+        let stream = &mut Pipe::new(socket, transport);
         // A Host has no zone.
         let (host, token) = (SocketAddr::new(peer.ip(), peer.port()), slot.target.token.as_deref());
         answer.request = request(self.path, host, token.map(|_| "***"));
