@@ -16,6 +16,7 @@ use crate::config::ValidConfig;
 use crate::protocol::dissect::{Dissector, Fault, Finding};
 use crate::protocol::frame::{Header, MAX_CONTROL, Role};
 use crate::protocol::header_bits::{self, Field};
+use crate::protocol::message::Message;
 use crate::protocol::violation::Violation;
 
 /// What a labeller reports: a label, or what its parser concludes from the bytes before.
@@ -24,6 +25,8 @@ use crate::protocol::violation::Violation;
 pub enum Item<'a> {
     /// The meaning of some bits. The labels cover all bits, each exactly once.
     Label(Label<'a>),
+    /// The message that an extension has decoded from the payload data before.
+    Decoded(Message<'a>),
     /// The frame before is complete and breaks no rule.
     Valid(Header),
     /// The head before is complete and breaks no rule.
@@ -206,6 +209,7 @@ impl Frame {
                 self.arrived += clear.len() as u64;
                 self.show(wire, What::Payload { header: *header, at: *at, clear }, show);
             }
+            Finding::Decoded(message) => show(&Item::Decoded(*message)),
             Finding::Valid(header) => show(&Item::Valid(*header)),
             Finding::ValidHead { handshake } => show(&Item::ValidHead { handshake: *handshake }),
             Finding::IncompleteBody => show(&Item::BodyEnds),

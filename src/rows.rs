@@ -20,7 +20,7 @@ use crate::protocol::header_bits::Field;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::violation::Violation;
 use crate::texts;
-use crate::trace::{accept_computed, escaped, hex};
+use crate::trace::{accept_computed, decoded, escaped, hex};
 
 /// The payload bytes that a row shows.
 const BYTES: usize = 16;
@@ -44,6 +44,9 @@ const BYTES: usize = 16;
 pub fn rows(item: &Item<'_>, lang: Lang) -> Vec<String> {
     match item {
         Item::Label(label) => label_rows(label, lang),
+        Item::Decoded(message) => {
+            vec![named(texts::ROW_DECODED.get(lang), &decoded(*message))]
+        }
         Item::Valid(_) => vec![texts::ROW_VALID.get(lang).to_owned()],
         Item::Broken { fault: Fault::Violation(violation), places } => {
             broken(*violation, places, lang)
@@ -169,6 +172,8 @@ fn payload(header: &Header, at: u64, wire: &[u8], clear: &[u8], lang: Lang) -> V
     }
     match (header.opcode, clear) {
         (Opcode::Binary, _) => {}
+        // The decompressed message follows.
+        (Opcode::Text, _) if !header.rsv.is_empty() => {}
         (Opcode::Close, [high, low, reason @ ..]) if at == 0 => {
             let code = u16::from_be_bytes([*high, *low]);
             let reason = escaped(&String::from_utf8_lossy(reason));

@@ -55,6 +55,7 @@ table! {
     // The rows of labels.
     ROW_KEY: "masking key, repeated", "masking key, repetida";
     ROW_CLEAR: "XOR: payload unmasked", "XOR: payload sem máscara";
+    ROW_DECODED: "decompressed (RFC 7692)", "descomprimido (RFC 7692)";
     ROW_VALID: "=> valid", "=> válido";
     ROW_BROKEN: "=> broken: {} (close code {})", "=> violação: {} (código de fechamento {})";
     ROW_BROKEN_AT: "=> broken at {}: {} (close code {})", "=> violação {}: {} (código de fechamento {})";
@@ -85,6 +86,7 @@ table! {
     TRACE_PAYLOAD: "payload data", "dados (payload)";
     TRACE_UNMASKED: "payload data, unmasked: {}", "dados (payload) sem a máscara: {}";
     TRACE_MORE: "... {} bytes in total", "... {} bytes no total";
+    TRACE_DECODED: "decompressed (RFC 7692): {}", "descomprimido (RFC 7692): {}";
     TRACE_NOT_READ: "not read from here on: {}", "não lido daqui em diante: {}";
 
     // The body of the response to a refused handshake: its labels, and what was found.

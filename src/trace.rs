@@ -16,6 +16,7 @@ use crate::peers::PeerId;
 use crate::protocol::dissect::{Dissector, Fault, Finding};
 use crate::protocol::frame::{Header, Opcode, Role};
 use crate::protocol::handshake::key;
+use crate::protocol::message::Message;
 use crate::texts;
 
 /// The most characters of a peer's text in a line.
@@ -100,6 +101,8 @@ pub struct Lane {
     /// The beginning of the current payload, as it arrived and unmasked.
     wire: Vec<u8>,
     clear: Vec<u8>,
+    /// Whether the current message is compressed.
+    is_encoded: bool,
 }
 
 /// A part of a trace, as [`Lane::feed`] reports it.
@@ -123,7 +126,11 @@ pub enum Part<'a> {
         wire: &'a [u8],
         /// The bytes without the mask.
         clear: &'a [u8],
+        /// Whether they are part of a compressed message.
+        is_encoded: bool,
     },
+    /// The message that was decompressed from the payloads before.
+    Decoded(Message<'a>),
     /// A line of the body of a response that does not open a WebSocket.
     Body(&'a [u8]),
     /// A frame header, up to and including the byte that breaks a rule.
@@ -155,7 +162,8 @@ impl Lane {
     /// Returns a lane for everything that `sender` sends: a head, then frames. The limits are those of `config`.
     #[must_use]
     pub fn new(sender: Role, config: ValidConfig) -> Lane {
-        Lane { dissector: Dissector::new(sender, config), wire: Vec::new(), clear: Vec::new() }
+        let dissector = Dissector::new(sender, config);
+        Lane { dissector, wire: Vec::new(), clear: Vec::new(), is_encoded: false }
     }
 
     /// Tells the lane of a server's bytes which requests the client has sent, because the response to a HEAD has no body,
@@ -166,7 +174,7 @@ impl Lane {
 
     /// Processes the next bytes and calls `show` with each part once it is complete.
     pub fn feed(&mut self, bytes: &[u8], mut show: impl FnMut(&Part<'_>)) {
-        let Lane { dissector, wire, clear } = self;
+        let Lane { dissector, wire, clear, is_encoded } = self;
         dissector.feed(bytes, &mut |finding| match finding {
             Finding::EmptyLine(line)
             | Finding::StartLine(line)
@@ -183,20 +191,28 @@ impl Lane {
                 let lines = body.trim_ascii_end().split(|&byte| byte == b'\n');
                 lines.for_each(|line| show(&Part::Body(line.trim_ascii_end())));
             }
-            Finding::Header { header, wire } => show(&Part::Header { header: *header, wire }),
+            Finding::Header { header, wire } => {
+                if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
+                    *is_encoded = !header.rsv.is_empty();
+                }
+                show(&Part::Header { header: *header, wire });
+            }
             Finding::Payload { header, at, wire: new, clear: new_clear } => {
                 let kept = new.len().min(MAX_KEPT - wire.len());
                 wire.extend_from_slice(&new[..kept]);
                 clear.extend_from_slice(&new_clear[..kept]);
                 if at + new.len() as u64 == header.length {
-                    show(&Part::Payload { header: *header, wire, clear });
+                    let is_encoded = *is_encoded && !header.opcode.is_control();
+                    show(&Part::Payload { header: *header, wire, clear, is_encoded });
                     wire.clear();
                     clear.clear();
                 }
             }
             Finding::Valid(header) if header.length == 0 => {
-                show(&Part::Payload { header: *header, wire: &[], clear: &[] });
+                let (wire, clear, is_encoded) = (&[][..], &[][..], false);
+                show(&Part::Payload { header: *header, wire, clear, is_encoded });
             }
+            Finding::Decoded(message) => show(&Part::Decoded(*message)),
             Finding::Broken(fault) => show(&Part::Broken(fault)),
             _ => {}
         });
@@ -279,7 +295,13 @@ impl Part<'_> {
             Part::Header { header, wire } => seen(format!("{} | {}", hex(wire), bits(header))),
             Part::BadHeader(wire) => seen(hex(wire)),
             Part::Payload { header, .. } if header.length == 0 => Vec::new(),
-            Part::Payload { header, wire, clear } => seen(payload(*header, wire, clear, lang)),
+            Part::Payload { header, wire, clear, is_encoded } => {
+                seen(payload(*header, wire, clear, *is_encoded, lang))
+            }
+            Part::Decoded(message) => {
+                let text = texts::TRACE_DECODED.with(lang, &[&decoded(*message)]);
+                vec![Line { computed: true, text }]
+            }
             Part::Body(line) => seen(printable(&String::from_utf8_lossy(line))),
             Part::Broken(Fault::Violation(violation)) => {
                 seen(texts::TRACE_NOT_READ.with(lang, &[&violation.describe(lang)]))
@@ -296,10 +318,10 @@ impl Part<'_> {
 }
 
 /// Returns the line of a payload: its bytes as they arrived, unmasked, and as text.
-fn payload(header: Header, wire: &[u8], clear: &[u8], lang: Lang) -> String {
+fn payload(header: Header, wire: &[u8], clear: &[u8], is_encoded: bool, lang: Lang) -> String {
     let shown = |bytes: &[u8]| hex(&bytes[..bytes.len().min(MAX_HEX)]);
     let mut text = format!("{} | ", shown(wire));
-    let meaning = readable(header, clear);
+    let meaning = if is_encoded { String::new() } else { readable(header, clear) };
     match header.key {
         Some(_) => {
             let clear = format!("{} {meaning}", shown(clear));
@@ -314,6 +336,17 @@ fn payload(header: Header, wire: &[u8], clear: &[u8], lang: Lang) -> String {
         text += &texts::TRACE_MORE.with(lang, &[&header.length]);
     }
     text
+}
+
+/// Returns a decompressed message as it is shown: text in quotes, or bytes in hexadecimal.
+pub(crate) fn decoded(message: Message<'_>) -> String {
+    match message {
+        Message::Text(text) => format!("'{}'", printable(text.as_str())),
+        Message::Binary(bytes) if bytes.len() > MAX_HEX => {
+            format!("{} …", hex(&bytes[..MAX_HEX]))
+        }
+        Message::Binary(bytes) => hex(bytes),
+    }
 }
 
 /// Returns the lines that show how `Sec-WebSocket-Accept` is computed from a key (§4.2.2 step 5).
@@ -332,7 +365,8 @@ fn bits(header: &Header) -> String {
     let (fin, mask) = (u8::from(header.fin), u8::from(header.key.is_some()));
     let (opcode, name) = (header.opcode as u8, header.opcode.name());
     let mut text = format!(
-        "FIN={fin} RSV=000 opcode={opcode:X} ({name}) MASK={mask} length={}",
+        "FIN={fin} RSV={:03b} opcode={opcode:X} ({name}) MASK={mask} length={}",
+        header.rsv.bits(),
         header.length
     );
     if let Some(key) = header.key {
@@ -405,6 +439,37 @@ mod tests {
                 "cut at {cut}"
             );
         }
+    }
+
+    /// RFC 7692: a compressed message is shown as it arrived and decompressed, in both directions, once the server has agreed.
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn a_compressed_message_is_shown_decompressed() {
+        let mut lines = Vec::new();
+        let mut trace = ClientTrace::new(Lang::En, |line| lines.push(line.to_owned()));
+        let head = WIRE.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+        trace.bytes(PeerId::NOBODY, Direction::Out, &WIRE[..head]);
+        let response = b"HTTP/1.1 101 Switching Protocols\r\n\
+            Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n\
+            \x41\x03\xf2\x48\xcd\x80\x04\xc9\xc9\x07\x00\x82\x02hi";
+        trace.bytes(PeerId::NOBODY, Direction::In, response);
+        trace.bytes(PeerId::NOBODY, Direction::Out, b"\xc1\x87\0\0\0\0\xf2\x48\xcd\xc9\xc9\x07\0");
+        let from = lines.iter().position(|line| line.starts_with("< 41")).expect("a frame");
+        assert_eq!(
+            lines[from..],
+            [
+                "< 41 03 | FIN=0 RSV=100 opcode=1 (text) MASK=0 length=3",
+                "< f2 48 cd | payload data ",
+                "< 80 04 | FIN=1 RSV=000 opcode=0 (continuation) MASK=0 length=4",
+                "< c9 c9 07 00 | payload data ",
+                "= decompressed (RFC 7692): 'Hello'",
+                "< 82 02 | FIN=1 RSV=000 opcode=2 (binary) MASK=0 length=2",
+                "< 68 69 | payload data ",
+                "> c1 87 00 00 00 00 | FIN=1 RSV=100 opcode=1 (text) MASK=1 length=7 key=00 00 00 00",
+                "> f2 48 cd c9 c9 07 00 | payload data, unmasked: f2 48 cd c9 c9 07 00 ",
+                "= decompressed (RFC 7692): 'Hello'",
+            ]
+        );
     }
 
     /// Several plain requests on one connection: the response to a HEAD has no body, so the next line is a head.

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod compression;
 mod connect;
 mod env_file;
 mod explain;

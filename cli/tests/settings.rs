@@ -163,6 +163,7 @@ fn a_fault_in_a_value_names_its_source() {
         ("FRAMEWISE_RATE_BYTES", "fast", "--rate-bytes 262144"),
         ("FRAMEWISE_LANG", "fr", "--lang en"),
         ("FRAMEWISE_LENIENT_KEY", "perhaps", "--lenient-key"),
+        ("FRAMEWISE_DEFLATE", "perhaps", "--deflate off"),
         ("FRAMEWISE_LOG_MESSAGES", "perhaps", "--log-messages"),
         ("FRAMEWISE_LOG", "xml", "--log text"),
         ("FRAMEWISE_LOG_LEVEL", "loud", "--log-level info"),

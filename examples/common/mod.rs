@@ -13,6 +13,7 @@ use std::io::{self, Write};
 use std::process::exit;
 use std::str::FromStr;
 
+use framewise::config::HandshakePolicy;
 use framewise::lang::{Bilingual, Lang};
 use framewise::trace::printable;
 
@@ -47,6 +48,23 @@ const WITH_VALUE: &[&str] = &[
     "--tls-cert",
     "--tls-key",
 ];
+
+/// Turns compression on, with contexts that last from message to message or without. Ends the program if it was built without the
+/// feature.
+pub fn compress(policy: &mut HandshakePolicy, with_contexts: bool, lang: Lang) {
+    #[cfg(feature = "deflate")]
+    {
+        let deflate = framewise::config::Deflate::default();
+        let deflate = if with_contexts { deflate.with_context_takeover() } else { deflate };
+        policy.deflate = Some(deflate);
+        let _ = lang;
+    }
+    #[cfg(not(feature = "deflate"))]
+    {
+        let _ = (policy, with_contexts);
+        fail(lang, texts::NO_DEFLATE.get(lang))
+    }
+}
 
 /// An argument of the command line, as [`Values::next_argument`] returns it.
 #[derive(Debug)]

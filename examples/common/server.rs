@@ -12,7 +12,7 @@ use framewise::{Dispatcher, Server, StartError};
 
 use crate::common::console::{Console, Printer};
 use crate::common::tls::{ServerTransport, TlsOptions};
-use crate::common::{Argument, Help, Values, env, fail, print_help, texts, unknown};
+use crate::common::{Argument, Help, Values, compress, env, fail, print_help, texts, unknown};
 
 /// The options of an example server.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub const COMMON_HELP: Help = Help {
   --max-fragments N    most fragments of one message (default: 4096)
   --max-output BYTES   most output that waits for one client (default: 1048576)
   --max-memory BYTES   most memory for all connections (default: a quarter of what the process may use)
+  --deflate            compress messages (needs the feature deflate)
+  --context-takeover   the same, and each connection remembers earlier messages
   --trace              explain every byte of the handshake and of the frames
   -q, --quiet          print only how to connect (and what --trace prints)
   --help               print this help
@@ -48,6 +50,8 @@ The environment variables HOST and PORT set the defaults.",
   --max-fragments N    máximo de fragmentos por mensagem (padrão: 4096)
   --max-output BYTES   máximo de saída à espera de um cliente (padrão: 1048576)
   --max-memory BYTES   memória máxima para todas as conexões (padrão: um quarto da que o processo pode usar)
+  --deflate            comprime mensagens (precisa da feature deflate)
+  --context-takeover   o mesmo, e cada conexão lembra das mensagens anteriores
   --trace              explica cada byte do handshake e dos frames
   -q, --quiet          mostra só como se conectar (e o que --trace mostra)
   --help               mostra esta ajuda
@@ -98,6 +102,10 @@ impl Options {
                 }
                 "--max-output" => {
                     options.config.limits.max_output = values.number(texts::WANTED_NUMBER)
+                }
+                "--deflate" | "--context-takeover" => {
+                    let with_contexts = name == "--context-takeover";
+                    compress(&mut options.config.handshake, with_contexts, options.lang);
                 }
                 "--trace" => options.trace = true,
                 "-q" | "--quiet" => options.quiet = true,

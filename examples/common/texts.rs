@@ -46,6 +46,7 @@ table! {
                    "{} (o host vem da variável de ambiente HOST; --host localhost usa outro)";
     ERROR: "error: {}", "erro: {}";
     WANTED_NUMBER: "it must be a whole number", "deve ser um número inteiro";
+    NO_DEFLATE: "this program was built without compression: add --features deflate after 'cargo run'", "este programa foi compilado sem compressão: acrescente --features deflate depois de 'cargo run'";
     WANTED_PORT: "a port is a number from 0 to 65535", "uma porta é um número de 0 a 65535";
     WANTED_LANG: "the languages are en and pt", "os idiomas são en e pt";
 

@@ -33,6 +33,7 @@ use crate::protocol::extension::{self, Extension, Negotiated};
 use crate::protocol::frame::Role;
 use crate::protocol::handshake::client::{ClientRequest, Expected, Rejection, judge};
 use crate::protocol::handshake::server::{Decision, Outcome, refuse, respond};
+use crate::protocol::http::fields::Fields;
 use crate::protocol::http::head::HeadReader;
 use crate::protocol::http::request::Request;
 use crate::protocol::mask::MaskingKeys;
@@ -217,8 +218,10 @@ impl Connection {
     ) -> Connection {
         let mut output = Output::opening(Some(keys));
         // RFC 6455 §4.1-18
-        output.raw(&request.encode(nonce, extension::offer(&config.handshake)));
-        let opening = Opening { expected: Some(request.expected(nonce)), ..Opening::default() };
+        let offer = extension::offer(&config.handshake);
+        let expected = Some(request.expected(nonce, offer.is_some()));
+        output.raw(&request.encode(nonce, offer));
+        let opening = Opening { expected, ..Opening::default() };
         Connection::new(config, Role::Client, output, opening)
     }
 
@@ -586,7 +589,8 @@ impl Connection {
         // RFC 6455 §4.1-41
         let head = head.as_deref().map_err(Refusal::clone);
         let expected = opening.expected.as_ref();
-        let judged = judge(head, &mut opening.interim, expected, &self.config.handshake);
+        let extend = |fields: &Fields<'_>| extension::confirm(fields, &self.config.handshake);
+        let judged = judge(head, &mut opening.interim, expected, extend);
         let Some(judged) = judged else {
             opening.head = HeadReader::default();
             return self.next_of_handshake(unread);

@@ -15,15 +15,18 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::{Arc, OnceLock};
 
 use crate::config::ValidConfig;
 use crate::protocol::close;
-use crate::protocol::frame::{Header, Opcode, Role, Rsv};
+use crate::protocol::extension::Seen;
+use crate::protocol::frame::{Header, Opcode, Role};
 use crate::protocol::handshake::client::{Expected, Rejection, is_http_1_0, judge};
 use crate::protocol::handshake::server::validate;
 use crate::protocol::http::fields::Fields;
 use crate::protocol::http::head::HeadReader;
 use crate::protocol::http::request::Request;
+use crate::protocol::message::{Message, MessageBuf};
 use crate::protocol::receive::{Incoming, MessageReader};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::violation::Violation;
@@ -60,6 +63,9 @@ pub enum Finding<'a> {
         /// The unmasked bytes, as many as in `wire`.
         clear: &'a [u8],
     },
+    /// No bytes: the message that an extension has decoded from the payload data up to here. Only messages whose first frame
+    /// has RSV1 set have one.
+    Decoded(Message<'a>),
     /// No bytes: the frame with this header is complete and breaks no rule.
     Valid(Header),
     /// No bytes: the head is complete and breaks no rule. A `handshake` opens a WebSocket, other heads are plain HTTP. Whether
@@ -115,7 +121,8 @@ impl<'a> Finding<'a> {
             | Finding::IncompleteHeader(wire)
             | Finding::Header { wire, .. }
             | Finding::Payload { wire, .. } => wire,
-            Finding::Valid(_)
+            Finding::Decoded(_)
+            | Finding::Valid(_)
             | Finding::ValidHead { .. }
             | Finding::Broken(_)
             | Finding::IncompletePayload
@@ -152,6 +159,12 @@ pub struct Dissector {
     reader: MessageReader,
     /// The last bytes of the current message, at most three, because a code point may be split between pieces.
     last: Vec<u8>,
+    /// The extension that the handshake negotiated, which the server's response names. Both directions share it.
+    extension: Arc<OnceLock<Seen>>,
+    /// Whether the reader has the decoder of the extension.
+    can_decode: bool,
+    /// Whether the current message is encoded.
+    is_encoded: bool,
     /// Plain requests so far.
     requests: usize,
     /// For each plain request that has no response yet, whether it is a HEAD. At most `max_requests`.
@@ -194,26 +207,28 @@ impl Dissector {
     pub fn of_frames(sender: Role, config: ValidConfig) -> Dissector {
         let reader = MessageReader::new(sender);
         let (kept, last, unanswered) = (Vec::new(), Vec::new(), VecDeque::new());
-        let (reading, requests, interim, expected) = (Reading::Header, 0, 0, None);
         Dissector {
             sender,
             config,
-            reading,
+            reading: Reading::Header,
             kept,
             reader,
             last,
-            requests,
+            extension: Arc::default(),
+            can_decode: false,
+            is_encoded: false,
+            requests: 0,
             unanswered,
-            expected,
-            interim,
+            expected: None,
+            interim: 0,
         }
     }
 
     /// Tells the dissector of a server's bytes which requests the client has sent. It then finds the end of each response,
     /// because the response to a HEAD has no body, whatever its `Content-Length` says. It also checks that the response to an
     /// opening handshake matches the key and the offered subprotocols; an offer with an asterisk may stand for any name,
-    /// because recordings have asterisks in place of secrets. `requests` is the dissector of the client's bytes. Call this
-    /// before [`feed`](Dissector::feed) gets the responses.
+    /// because recordings have asterisks in place of secrets. In turn, `requests`, the dissector of the client's bytes, learns
+    /// from the response which extension was negotiated. Call this before [`feed`](Dissector::feed) gets the responses.
     ///
     /// ```
     /// use framewise::Config;
@@ -236,6 +251,7 @@ impl Dissector {
     pub fn responds_to(&mut self, requests: &mut Dissector) {
         self.unanswered.append(&mut requests.unanswered);
         self.expected = requests.expected.take().or(self.expected.take());
+        requests.extension = Arc::clone(&self.extension);
     }
 
     /// Labels the next bytes and calls `show` with each finding. A head or a frame header is only shown once it is
@@ -325,15 +341,21 @@ impl Dissector {
     }
 
     fn check_response(&mut self, head: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> Reading {
-        let (expected, policy) = (self.expected.as_ref(), &self.config.handshake);
-        let Some(judged) = judge(Ok(head), &mut self.interim, expected, policy) else {
+        let expected = self.expected.as_ref();
+        let may_extend = expected.is_none_or(|expected| expected.may_extend);
+        let check = |fields: &Fields<'_>| Seen::in_response(fields, may_extend);
+        let Some(judged) = judge(Ok(head), &mut self.interim, expected, check) else {
             show(&Finding::ValidHead { handshake: false });
             return Reading::Head(HeadReader::default());
         };
         self.interim = 0;
         match judged {
-            Ok(_) => {
+            Ok((_, seen)) => {
                 self.expected = None;
+                if let Some(seen) = seen {
+                    // A connection has one opening handshake.
+                    let _ = self.extension.set(seen);
+                }
                 show(&Finding::ValidHead { handshake: true });
                 Reading::Header
             }
@@ -380,10 +402,16 @@ impl Dissector {
     }
 
     fn feed_header(&mut self, bytes: &[u8], show: &mut impl FnMut(&Finding<'_>)) -> usize {
+        if !self.can_decode
+            && let Some(seen) = self.extension.get()
+        {
+            self.can_decode = true;
+            self.reader.set_decoder(seen.decoder(self.sender));
+        }
         // One byte at a time, so that a broken rule is found at the byte that breaks it.
         for (at, &byte) in bytes.iter().enumerate() {
             self.kept.push(byte);
-            match Header::decode(&self.kept, self.sender, Rsv::NONE) {
+            match Header::decode(&self.kept, self.sender, self.reader.allowed()) {
                 Ok(None) => continue,
                 Ok(Some((header, _))) => {
                     let wire = mem::take(&mut self.kept);
@@ -391,8 +419,9 @@ impl Dissector {
                     self.reading = Reading::Payload { header, taken: 0 };
                     if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
                         self.last.clear();
+                        self.is_encoded = !header.rsv.is_empty();
                     }
-                    let verdict = self.receive(&mut wire.clone());
+                    let verdict = self.receive(&mut wire.clone(), show);
                     self.show_verdict(header, verdict, header.length == 0, show);
                 }
                 Err(violation) => {
@@ -409,10 +438,17 @@ impl Dissector {
         let Reading::Payload { header, taken: at } = self.reading else { return 0 };
         let here = (header.length - at).min(bytes.len() as u64) as usize;
         let mut clear = bytes[..here].to_vec();
-        // The receiver unmasks the copy in place.
-        let verdict = self.receive(&mut clear);
+        // The receiver unmasks the copy in place. The decoded message, if there is one, is shown after its payload.
+        let mut decoded = None;
+        let verdict = self.receive(&mut clear, &mut |finding| {
+            if let Finding::Decoded(message) = finding {
+                decoded = Some(MessageBuf::from(*message).into_owned());
+            }
+        });
         let used = match verdict {
-            Err(Violation::InvalidUtf8) => read_until_broken(&self.last, &clear),
+            Err(Violation::InvalidUtf8) if !self.is_encoded => {
+                read_until_broken(&self.last, &clear)
+            }
             _ => here,
         };
         if !header.opcode.is_control() {
@@ -421,15 +457,27 @@ impl Dissector {
         }
         let (wire, clear) = (&bytes[..used], &clear[..used]);
         show(&Finding::Payload { header, at, wire, clear });
+        if let Some(message) = &decoded {
+            show(&Finding::Decoded(message.as_message()));
+        }
         let taken = at + used as u64;
         self.reading = Reading::Payload { header, taken };
         self.show_verdict(header, verdict, taken == header.length, show);
         used
     }
 
-    /// Passes bytes to the receiver. Returns whether they complete a Close frame, after which nothing is read.
-    fn receive(&mut self, mut bytes: &mut [u8]) -> Result<bool, Violation> {
+    /// Passes bytes to the receiver. Returns whether they complete a Close frame, after which nothing is read. Calls `show` if
+    /// they complete a message that is encoded.
+    fn receive(
+        &mut self,
+        mut bytes: &mut [u8],
+        show: &mut impl FnMut(&Finding<'_>),
+    ) -> Result<bool, Violation> {
         match self.reader.next(&mut bytes, &self.config)? {
+            Some(Incoming::Message(message)) if self.is_encoded => {
+                show(&Finding::Decoded(message.as_message()));
+                Ok(false)
+            }
             Some(Incoming::Close(body)) => close::decode(&body).map(|_| true),
             _ => Ok(false),
         }
@@ -754,5 +802,51 @@ mod tests {
         let broken = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\nmore";
         let (_, told) = dissected(Dissector::new(Role::Client, config), &[broken]);
         assert_eq!(told[4..], ["Broken(Connection)", "NotRead([109, 111, 114, 101])"]);
+    }
+
+    /// RFC 7692: what the response agrees to counts for both directions. Invalid data breaks a rule.
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn a_negotiated_extension_is_decoded() {
+        let config = Config::default().validate().expect("valid");
+        let both = |answer: &str| {
+            let mut client = Dissector::new(Role::Client, config.clone());
+            let mut server = Dissector::new(Role::Server, config.clone());
+            client.reading = Reading::Header;
+            server.responds_to(&mut client);
+            let head = format!("HTTP/1.1 101 Switching Protocols\r\n{answer}\r\n");
+            server.feed(head.as_bytes(), &mut |_| {});
+            (client, server)
+        };
+        let seen = |dissector: &mut Dissector, wire: &[u8], step: usize| {
+            let (mut told, mut covered) = (Vec::new(), Vec::new());
+            for piece in wire.chunks(step) {
+                dissector.feed(piece, &mut |finding| {
+                    covered.extend_from_slice(finding.wire());
+                    match finding {
+                        Finding::Decoded(message) => told.push(format!("{message:?}")),
+                        Finding::Broken(fault) => told.push(format!("{fault:?}")),
+                        _ => {}
+                    }
+                });
+            }
+            assert_eq!(covered, wire);
+            told
+        };
+        let answer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=9\r\n";
+        let hello = b"\xc1\x87\0\0\0\0\xf2\x48\xcd\xc9\xc9\x07\0";
+        let unmasked = b"\x41\x07\xf2\x48\xcd\xc9\xc9\x07\0\x89\x00\x80\x00\x81\x01x";
+        let invalid = b"\xc1\x82\0\0\0\0\x07\x00\x81\x80\0\0\0\0";
+        for step in [1, 3, 100] {
+            let (mut client, mut server) = both(answer);
+            assert_eq!(seen(&mut client, hello, step), ["Text(\"Hello\")"]);
+            assert_eq!(seen(&mut server, unmasked, step), ["Text(\"Hello\")"]);
+            assert_eq!(seen(&mut client, invalid, step), ["Violation(InvalidDeflate)"]);
+            // Without an answer, or with one that nobody can offer, RSV1 breaks a rule.
+            for answer in ["", "Sec-WebSocket-Extensions: permessage-deflate; x\r\n"] {
+                let (mut client, _) = both(answer);
+                assert_eq!(seen(&mut client, hello, step), ["Violation(ReservedBits)"]);
+            }
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::protocol::deflate::codec;
 use crate::protocol::deflate::negotiate::{self, Params, Side};
 #[cfg(feature = "deflate")]
 use crate::protocol::deflate::settings::Deflate;
-use crate::protocol::frame::Rsv;
+use crate::protocol::frame::{Role, Rsv};
 use crate::protocol::http::fields::{Fields, extension_list};
 use crate::protocol::violation::Violation;
 
@@ -197,6 +197,20 @@ pub(crate) fn offer(policy: &HandshakePolicy) -> Option<String> {
     None
 }
 
+/// Reports whether a client offers an extension that this library knows.
+pub(crate) fn is_offered(fields: &Fields<'_>) -> bool {
+    #[cfg(feature = "deflate")]
+    {
+        let mut offers = fields.all(FIELD).filter_map(extension_list).flatten();
+        offers.any(|offer| offer.name == negotiate::NAME)
+    }
+    #[cfg(not(feature = "deflate"))]
+    {
+        let _ = fields;
+        false
+    }
+}
+
 /// Accepts the first of a client's offers that the server supports (§9-2, §4.2.2-10). Returns the extension and the value of the
 /// response's header field.
 pub(crate) fn accept(fields: &Fields<'_>, policy: &HandshakePolicy) -> Option<(Extension, String)> {
@@ -261,6 +275,50 @@ pub(crate) fn confirm(
     }
     let _ = (items, policy);
     None
+}
+
+/// What a server's response agrees to, for a dissector, which reads both directions and does not negotiate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    #[cfg(feature = "deflate")]
+    agreed: negotiate::Agreed,
+}
+
+impl Seen {
+    /// Returns what the fields of a response agree to, and the value of the header field. `may_extend` says whether the client
+    /// may have offered an extension that this library knows.
+    ///
+    /// Returns `None` if the field is malformed, or if it has an extension or a parameter that no client of this library has
+    /// offered.
+    pub(crate) fn in_response(
+        fields: &Fields<'_>,
+        may_extend: bool,
+    ) -> Option<(Option<Seen>, Option<String>)> {
+        let Some(value) = fields.only(FIELD).ok()? else { return Some((None, None)) };
+        let items = extension_list(value)?;
+        #[cfg(feature = "deflate")]
+        if let [answer] = &items[..]
+            && may_extend
+            && answer.name == negotiate::NAME
+        {
+            let seen = Seen { agreed: Params::parse(answer)?.agreed() };
+            return Some((Some(seen), Some(str::from_utf8(value).ok()?.to_owned())));
+        }
+        let _ = (items, may_extend);
+        None
+    }
+
+    /// Returns a decoder for the messages of one side.
+    pub(crate) fn decoder(self, sender: Role) -> Decoder {
+        match sender {
+            #[cfg(feature = "deflate")]
+            Role::Client => Decoder::Deflate(codec::Decoder::new(self.agreed.client)),
+            #[cfg(feature = "deflate")]
+            Role::Server => Decoder::Deflate(codec::Decoder::new(self.agreed.server)),
+            #[cfg(not(feature = "deflate"))]
+            _ => Decoder::None,
+        }
+    }
 }
 
 /// The extension of the unit tests: the encoder reverses the payload, and the decoder repeats it.

@@ -18,7 +18,7 @@ use std::mem;
 
 use crate::config::Config;
 use crate::protocol::extension::Decoder;
-use crate::protocol::frame::{Header, MAX_CONTROL, MAX_HEADER, Opcode, Role};
+use crate::protocol::frame::{Header, MAX_CONTROL, MAX_HEADER, Opcode, Role, Rsv};
 use crate::protocol::mask;
 use crate::protocol::message::{Message, MessageBuf};
 use crate::protocol::utf8::{Text, Utf8Check};
@@ -226,6 +226,11 @@ impl MessageReader {
     /// Reports whether a frame is incomplete. No other frame can arrive before its last byte.
     pub fn is_mid_frame(&self) -> bool {
         self.frame.is_some() || self.header_len > 0
+    }
+
+    /// Returns the reserved bits that the first frame of a message may set.
+    pub(crate) fn allowed(&self) -> Rsv {
+        self.decoder.allowed()
     }
 
     /// Returns how many bytes an extension has decoded since the last call.

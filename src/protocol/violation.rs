@@ -120,7 +120,7 @@ impl Violation {
     }
 
     /// Returns the normative clause, for example `5.1-2`: the second normative keyword in §5.1. For a rule of an extension,
-    /// this is only the section.
+    /// this is its standard and section.
     pub fn clause(self) -> &'static str {
         self.row().clause
     }
@@ -168,7 +168,7 @@ impl Violation {
             NothingToContinue  => ("5.4",   "5.4-12",  PROTOCOL_ERROR, "continuation without a message to continue",      "continuação sem mensagem para continuar"),
             MessageInterrupted => ("5.4",   "5.4-4",   PROTOCOL_ERROR, "new message before the last one ended",           "mensagem nova antes do fim da anterior"),
             InvalidUtf8        => ("8.1",   "8.1-1",   INVALID_DATA,   "text must be valid UTF-8",                        "o texto deve ser UTF-8 válido"),
-            InvalidDeflate     => ("7.2.2", "7.2.2",   INVALID_DATA,   "a compressed message must be valid DEFLATE data",  "uma mensagem comprimida deve ser DEFLATE válido"),
+            InvalidDeflate     => ("7.2.2", "RFC 7692 7.2.2", INVALID_DATA,   "a compressed message must be valid DEFLATE data",  "uma mensagem comprimida deve ser DEFLATE válido"),
             TruncatedCloseCode => ("5.5.1", "5.5.1-2", PROTOCOL_ERROR, "a close body starts with a 2-byte code",          "o corpo de um Close começa com um código de 2 bytes"),
             InvalidCloseCode   => ("7.4",   "7.4.1-3", PROTOCOL_ERROR, "this close code must not be sent",                "este código de fechamento não deve ser enviado"),
             InvalidCloseReason => ("8.1",   "8.1-1",   INVALID_DATA,   "a close reason must be valid UTF-8",              "o motivo de um Close deve ser UTF-8 válido"),
@@ -205,7 +205,7 @@ mod tests {
             assert!(reason.starts_with(&rule), "{reason}");
             let base = match violation.standard() {
                 "RFC 6455" => violation.clause().rsplit_once('-').expect("section-ordinal").0,
-                _ => violation.clause(),
+                standard => violation.clause().strip_prefix(standard).expect("its name").trim(),
             };
             assert!(base.starts_with(violation.section()), "{violation:?}");
         }

@@ -1,18 +1,28 @@
 //! The client under test: runs every case of an Autobahn server and echoes each message.
 //!
-//! `conformance_client ws://127.0.0.1:9001`
+//! `conformance_client [--deflate | --context-takeover] ws://127.0.0.1:9001`
 
 use framewise::Client;
 use framewise::ClientRequest;
 use framewise::Event;
 use framewise::Url;
-use framewise::config::Config;
+use framewise::config::{Config, Deflate, HandshakePolicy};
 
 type Error = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Error> {
-    let server = std::env::args().nth(1).ok_or("usage: conformance_client URL")?;
-    let mut cases = open(&format!("{server}/getCaseCount"))?;
+    let mut handshake = HandshakePolicy::default();
+    let mut arguments = std::env::args().skip(1).peekable();
+    if let Some(option) = arguments.next_if(|argument| argument.starts_with("--")) {
+        handshake.deflate = Some(match option.as_str() {
+            "--deflate" => Deflate::default(),
+            "--context-takeover" => Deflate::default().with_context_takeover(),
+            _ => return Err(format!("unknown option {option}").into()),
+        });
+    }
+    let server = arguments.next().ok_or("usage: conformance_client [OPTION] URL")?;
+    let open = |path: &str| open(&format!("{server}/{path}"), handshake.clone());
+    let mut cases = open("getCaseCount")?;
     let count = loop {
         match cases.recv()? {
             Event::Message(message) => {
@@ -24,18 +34,19 @@ fn main() -> Result<(), Error> {
     };
     drop(cases);
     for case in 1..=count {
-        echo(open(&format!("{server}/runCase?case={case}&agent=framewise"))?)?;
+        echo(open(&format!("runCase?case={case}&agent=framewise"))?)?;
     }
-    echo(open(&format!("{server}/updateReports?agent=framewise"))?)
+    echo(open("updateReports?agent=framewise")?)
 }
 
 /// Connects with higher limits than the defaults, because group 9 sends up to 16 MiB in up to 262,144 fragments.
-fn open(url: &str) -> Result<Client, Error> {
-    let config = Config::default().limits(|limits| {
+fn open(url: &str, handshake: HandshakePolicy) -> Result<Client, Error> {
+    let mut config = Config::default().limits(|limits| {
         limits.max_message = 32 << 20;
         limits.max_fragments = 1 << 20;
         limits.max_output = 64 << 20;
     });
+    config.handshake = handshake;
     Ok(Client::open(&ClientRequest::new(Url::parse(url)?), config)?)
 }
 

@@ -9,6 +9,7 @@ use framewise::lang::Lang;
 use framewise::trace::printable;
 use framewise::{CloseCode, Config};
 
+use crate::compression::Compression;
 use crate::connect::commands;
 use crate::connect::input::MAX_LINE;
 use crate::texts;
@@ -82,6 +83,9 @@ pub struct Args {
     /// Longest head of the server's answer that is taken
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 10, value_parser = max_head())]
     pub max_head: u64,
+    /// Offer to compress messages (permessage-deflate): on for each message alone, takeover to remember earlier messages
+    #[arg(long, value_enum, default_value_t = Compression::Off)]
+    pub deflate: Compression,
     /// Explain every byte of handshake and frames
     #[arg(long)]
     pub trace: bool,
@@ -151,6 +155,7 @@ impl Args {
     pub fn config(&self) -> Config {
         let mut config = Config::default();
         config.send_pongs = !self.no_pong;
+        config.handshake.deflate = self.deflate.settings();
         config.timeouts.ping_interval = None;
         config.limits.max_message = self.max_message as usize;
         config.limits.max_output = MAX_OUTPUT;

@@ -20,6 +20,7 @@ use framewise::Url;
 use framewise::lang::Lang;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::compression::Compression;
 use crate::load::crowd::Crowd;
 use crate::load::report::Report;
 use crate::reach;
@@ -54,6 +55,9 @@ pub struct Args {
     /// Bytes of each message
     #[arg(long, value_name = "BYTES", default_value_t = 20, value_parser = clap::value_parser!(u64).range(..=1 << 20))]
     pub size: u64,
+    /// Offer to compress messages (permessage-deflate): on for each message alone, takeover to remember earlier messages
+    #[arg(long, value_enum, default_value_t = Compression::Off)]
+    pub deflate: Compression,
     /// How long
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub duration: u64,
@@ -94,6 +98,7 @@ fn load(args: &Args, lang: Lang) -> Result<Report, String> {
     let default = Config::default();
     let max_message = default.limits.max_message.max(args.size as usize + ROOM_FOR_PREFIX);
     let config = default
+        .handshake(|handshake| handshake.deflate = args.deflate.settings())
         .limits(|limits| limits.max_message = max_message)
         .timeouts(|timeouts| timeouts.ping_interval = None);
     let config = config.validate().map_err(|error| error.text(lang))?;

@@ -276,7 +276,8 @@ fn finish(
     emit: &mut impl FnMut(&[u8]) -> Result<(), Violation>,
 ) -> Result<(), Violation> {
     inflate(decompressor, &TAIL, into, emit)?;
-    // Between two blocks, an empty block changes nothing. Within a block it would be data, or an error.
+    // Between two blocks, an empty block changes nothing. Within a block it would be data, or an error. With a context the stream
+    // must not end here. If it is within the code lengths of a block, only the next message shows it.
     let mut nothing = |_: &[u8]| Err(Violation::InvalidDeflate);
     let (end, wanted) = match takeover {
         true => (&EMPTY_BLOCK[..], Ended::Within),
@@ -451,6 +452,20 @@ mod tests {
             assert_eq!(decoder.take_work(), 1000);
             assert_eq!(decoder.take_work(), 0);
         }
+    }
+
+    /// A payload that was cut anywhere is no message, even if the rest is not missed before the end.
+    #[test]
+    fn a_truncated_message_is_an_error() {
+        let text: Vec<u8> =
+            (0..3000u32).flat_map(|n| (n * n % 7919).to_string().into_bytes()).collect();
+        let payload = encoder(false, 15, 6).encode(&text).expect("shorter");
+        assert_eq!(payload[0] & 0b110, 0b100, "code lengths come first");
+        for cut in 0..payload.len() {
+            let result = decoded(&mut decoder(false), &payload[..cut]);
+            assert_eq!(result, Err(Violation::InvalidDeflate), "cut at {cut}");
+        }
+        assert!(decoded(&mut decoder(false), &payload) == Ok(text));
     }
 
     /// An error of the caller ends the decompression at once.

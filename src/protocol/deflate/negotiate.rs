@@ -167,7 +167,7 @@ impl Params {
     }
 
     /// Returns what an answer means.
-    fn agreed(&self) -> Agreed {
+    pub(crate) fn agreed(&self) -> Agreed {
         Agreed {
             server: Side {
                 takeover: !self.server_no_context_takeover,

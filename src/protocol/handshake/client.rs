@@ -11,9 +11,9 @@
 
 use std::fmt;
 
-use crate::config::{HandshakePolicy, is_token};
+use crate::config::is_token;
 use crate::lang::Lang;
-use crate::protocol::extension::{self, Extension, Negotiated};
+use crate::protocol::extension::Negotiated;
 use crate::protocol::handshake::key::{accept_key, encode_key, is_accept};
 use crate::protocol::http::fields::{Fields, is_field_value};
 use crate::protocol::refusal::{Refusal, escaped};
@@ -128,11 +128,12 @@ impl ClientRequest {
         text.into_bytes()
     }
 
-    /// Returns what the response to the request with this nonce must contain.
-    pub(crate) fn expected(&self, nonce: [u8; 16]) -> Expected {
+    /// Returns what the response to the request with this nonce must contain. `may_extend` says whether it offers extensions.
+    pub(crate) fn expected(&self, nonce: [u8; 16], may_extend: bool) -> Expected {
         Expected {
             accept: accept_key(&encode_key(nonce)),
             subprotocols: Some(self.subprotocols.clone()),
+            may_extend,
         }
     }
 }
@@ -144,6 +145,8 @@ pub(crate) struct Expected {
     pub(crate) accept: String,
     /// The offered subprotocols, or `None` if they are not known.
     pub(crate) subprotocols: Option<Vec<String>>,
+    /// Whether the client has offered an extension that this library knows.
+    pub(crate) may_extend: bool,
 }
 
 /// The reason why a response does not open a WebSocket (§4.1-42 to §4.1-47).
@@ -224,33 +227,34 @@ impl std::error::Error for Rejection {
 /// actual response comes, and counts it in `interim`. Otherwise, returns the negotiated subprotocol and extension.
 ///
 /// Without `expected`, which depends on the request, the value of `Sec-WebSocket-Accept` only has to be one that belongs to
-/// some key, and any subprotocol may be chosen.
+/// some key, and any subprotocol may be chosen. `extend` checks the extensions of the response, and returns what they mean and
+/// the value of their field.
 ///
 /// # Errors
 ///
 /// The first requirement of §4.1 that the response does not meet.
-pub(crate) fn judge(
+pub(crate) fn judge<E>(
     head: Result<&[u8], Refusal>,
     interim: &mut usize,
     expected: Option<&Expected>,
-    policy: &HandshakePolicy,
-) -> Option<Result<(Negotiated, Extension), Rejection>> {
+    extend: impl FnOnce(&Fields<'_>) -> Option<(E, Option<String>)>,
+) -> Option<Result<(Negotiated, E), Rejection>> {
     match head {
         Ok(head) if is_interim(head) => {
             *interim += 1;
             (*interim > MAX_INTERIM).then_some(Err(Rejection::TooManyInterim))
         }
-        Ok(head) => Some(verify(head, expected, policy)),
+        Ok(head) => Some(verify(head, expected, extend)),
         Err(refusal) => Some(Err(Rejection::Malformed(refusal))),
     }
 }
 
 /// Verifies the head of a response that is not interim.
-fn verify(
+fn verify<E>(
     head: &[u8],
     expected: Option<&Expected>,
-    policy: &HandshakePolicy,
-) -> Result<(Negotiated, Extension), Rejection> {
+    extend: impl FnOnce(&Fields<'_>) -> Option<(E, Option<String>)>,
+) -> Result<(Negotiated, E), Rejection> {
     let (status, lines) = split(head).ok_or(Rejection::StatusLine)?;
     if status != 101 {
         let fields = Fields::parse(lines).unwrap_or_default();
@@ -279,8 +283,7 @@ fn verify(
         _ => return Err(Rejection::Accept),
     }
     // RFC 6455 §4.1-45
-    let (extension, extensions) =
-        extension::confirm(&fields, policy).ok_or(Rejection::Extension)?;
+    let (extension, extensions) = extend(&fields).ok_or(Rejection::Extension)?;
     // RFC 6455 §4.1-46, §11.3.4-2
     let subprotocol = match fields.only("sec-websocket-protocol") {
         Ok(None) => None,
@@ -331,6 +334,8 @@ fn status(line: &[u8], version: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::HandshakePolicy;
+    use crate::protocol::extension::confirm;
 
     const NONCE: [u8; 16] = *b"the sample nonce";
 
@@ -339,10 +344,12 @@ mod tests {
     }
 
     fn verified(line: &str, headers: &str) -> Result<Option<String>, Rejection> {
-        let expected = request().subprotocol("chat").expect("valid").expected(NONCE);
+        let expected = request().subprotocol("chat").expect("valid").expected(NONCE, false);
         let head = format!("{line}\r\n{headers}\r\n");
-        verify(head.as_bytes(), Some(&expected), &HandshakePolicy::default())
-            .map(|(negotiated, _)| negotiated.subprotocol)
+        verify(head.as_bytes(), Some(&expected), |fields| {
+            confirm(fields, &HandshakePolicy::default())
+        })
+        .map(|(negotiated, _)| negotiated.subprotocol)
     }
 
     const LINE: &str = "HTTP/1.1 101 Switching Protocols";

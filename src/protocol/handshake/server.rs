@@ -202,6 +202,8 @@ pub struct Handshake<'a> {
     key: &'a str,
     key_bytes: usize,
     offered: Vec<&'a str>,
+    /// Whether the client offers an extension that this library knows.
+    may_extend: bool,
 }
 
 impl Handshake<'_> {
@@ -217,7 +219,11 @@ impl Handshake<'_> {
     pub(crate) fn expected(&self) -> Expected {
         let is_redacted = self.offered.iter().any(|name| name.contains('*'));
         let offered = || self.offered.iter().map(|&name| name.to_owned()).collect();
-        Expected { accept: accept_key(self.key), subprotocols: (!is_redacted).then(offered) }
+        Expected {
+            accept: accept_key(self.key),
+            subprotocols: (!is_redacted).then(offered),
+            may_extend: self.may_extend,
+        }
     }
 }
 
@@ -247,7 +253,8 @@ pub fn validate<'a>(request: &Request<'a>, config: &Config) -> Result<Handshake<
     check_origin(request, &config.handshake.origins)?;
     let offered = check_subprotocols(fields)?;
     check_extensions(fields)?;
-    Ok(Handshake { key, key_bytes, offered })
+    let may_extend = extension::is_offered(fields);
+    Ok(Handshake { key, key_bytes, offered, may_extend })
 }
 
 /// RFC 6455 §4.2.1 item 1; §4.1-20, §4.1-21

@@ -184,7 +184,7 @@ impl Broken {
             |of: &dyn Fn(Lang) -> &'static str| (of(Lang::En).to_owned(), of(Lang::Pt).to_owned());
         Broken {
             rule: name_of(&violation),
-            section: format!("RFC 6455 {}", violation.section()),
+            section: format!("{} {}", violation.standard(), violation.section()),
             clause: Some(violation.clause()),
             code: Some(violation.code()),
             text: both(&|lang| violation.text_in(lang)),
