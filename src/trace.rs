@@ -447,9 +447,13 @@ mod tests {
     fn a_compressed_message_is_shown_decompressed() {
         let mut lines = Vec::new();
         let mut trace = ClientTrace::new(Lang::En, |line| lines.push(line.to_owned()));
-        let head = WIRE.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+        let head = WIRE.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 2;
         trace.bytes(PeerId::NOBODY, Direction::Out, &WIRE[..head]);
+        let offer = b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+        trace.bytes(PeerId::NOBODY, Direction::Out, offer);
         let response = b"HTTP/1.1 101 Switching Protocols\r\n\
+            Upgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
             Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n\
             \x41\x03\xf2\x48\xcd\x80\x04\xc9\xc9\x07\x00\x82\x02hi";
         trace.bytes(PeerId::NOBODY, Direction::In, response);

@@ -814,7 +814,10 @@ mod tests {
             let mut server = Dissector::new(Role::Server, config.clone());
             client.reading = Reading::Header;
             server.responds_to(&mut client);
-            let head = format!("HTTP/1.1 101 Switching Protocols\r\n{answer}\r\n");
+            let head = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n{answer}\r\n"
+            );
             server.feed(head.as_bytes(), &mut |_| {});
             (client, server)
         };

@@ -1,6 +1,6 @@
 //! Arbitrary bytes: their meaning does not depend on how they are split, and each byte has exactly one label.
 
-use framewise::config::{Config, OriginPolicy};
+use framewise::config::{Config, Deflate, OriginPolicy};
 use framewise::labels::{Item, Labeller, What};
 use framewise::protocol::connection::{Connection, Event, State};
 use framewise::protocol::dissect::{Dissector, Fault, Finding};
@@ -84,6 +84,8 @@ fn responses() -> impl Strategy<Value = Vec<u8>> {
         "Sec-WebSocket-Protocol: a b\r\n",
         "Sec-WebSocket-Protocol:\r\n",
         "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+        "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n",
+        "Sec-WebSocket-Extensions: permessage-deflate; x\r\n",
         "Upgrade: websocket\r\n",
         "Location: /\r\n",
         "no colon\r\n",
@@ -256,11 +258,16 @@ proptest! {
         prop_assert!(labelled.into_iter().eq(0..wire.len() as u64 * 8));
         prop_assert_eq!(broken, refused(Connection::server(config), &wire));
     }
+
     /// The same for a response and the frames after it. A plain HTTP response opens no WebSocket, but breaks no rule. Without
-    /// the request, the key and the offered subprotocols are not known.
+    /// the request, the key and the offers are not known.
     #[test]
-    fn labels_agree_about_a_response(wire in responses(), cuts in cuts()) {
-        let config = Config::default().limits(|limits| limits.max_message = 300).validate().expect("valid");
+    fn labels_agree_about_a_response(wire in responses(), compresses: bool, cuts in cuts()) {
+        let deflate = compresses.then(|| Deflate::default().with_context_takeover());
+        let config = Config::default()
+            .limits(|limits| limits.max_message = 300)
+            .handshake(|handshake| handshake.deflate = deflate);
+        let config = config.validate().expect("valid");
         let request = ClientRequest::new(Url::parse("ws://h/").expect("valid"));
         let request = request.subprotocol("chat").expect("a token");
         let keys = Box::new(|| [1, 2, 3, 4]);
@@ -281,7 +288,7 @@ proptest! {
 
         let (_, broken) = bits(Labeller::new(Role::Server, config), &wire, &cuts);
         match expected {
-            Some(Fault::Rejection(Rejection::Accept | Rejection::Subprotocol)) => {}
+            Some(Fault::Rejection(Rejection::Accept | Rejection::Subprotocol | Rejection::Extension)) => {}
             expected => prop_assert_eq!(broken, expected),
         }
     }
