@@ -352,7 +352,7 @@ fn the_connection_is_the_visitors() {
     let (report, _) = send(&mut peer, HELLO, "/echo");
     assert_eq!((&report["ended"], &report["written"]), (&json!("closed"), &json!(0)));
     assert!(printed(&report).contains("HTTP/1.1 429 "), "{report}");
-    assert!(line_with(&log, "429").contains("192.0.2.7"));
+    assert!(line_with(&log, "status=429").contains("192.0.2.7"));
 
     let proxied = [&SERVE[..], &["--behind-proxy", "127.0.0.1", "--max-per-ip", "2"]].concat();
     let (serve, log) = Serve::start_logged_with(&mut framewise(&proxied));
@@ -402,7 +402,7 @@ fn what_is_sent_counts_for_its_visitor_alone() {
     let report = send(&mut pages[2]);
     assert!(printed(&report).contains("HTTP/1.1 429 "), "{report}");
     assert_eq!(report["written"], 0);
-    let line = line_with(&log, "429");
+    let line = line_with(&log, "status=429");
     assert!(line.contains("address=127.0.0.4 "), "{line}");
     assert!(printed(&send(&mut pages[1])).contains("1002"));
 }
