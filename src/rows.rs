@@ -13,6 +13,7 @@
 
 use crate::labels::{Item, Label, Place, What};
 use crate::lang::Lang;
+use crate::protocol::close::CloseCode;
 use crate::protocol::dissect::Fault;
 use crate::protocol::frame::{Header, Opcode};
 use crate::protocol::handshake::client::Rejection;
@@ -46,6 +47,11 @@ pub fn rows(item: &Item<'_>, lang: Lang) -> Vec<String> {
         Item::Label(label) => label_rows(label, lang),
         Item::Decoded(message) => {
             vec![named(texts::ROW_DECODED.get(lang), &decoded(*message))]
+        }
+        // RFC 6455 §7.1.5: the code that stands for the missing one.
+        Item::Valid(Header { opcode: Opcode::Close, length: 0, .. }) => {
+            let no_code = texts::ROW_NO_CODE.with(lang, &[&CloseCode::NO_STATUS.0]);
+            vec![named("", &no_code), texts::ROW_VALID.get(lang).to_owned()]
         }
         Item::Valid(_) => vec![texts::ROW_VALID.get(lang).to_owned()],
         Item::Broken { fault: Fault::Violation(violation), places } => {
@@ -177,7 +183,7 @@ fn payload(header: &Header, at: u64, wire: &[u8], clear: &[u8], lang: Lang) -> V
         (Opcode::Close, [high, low, reason @ ..]) if at == 0 => {
             let code = u16::from_be_bytes([*high, *low]);
             let reason = escaped(&String::from_utf8_lossy(reason));
-            rows.push(named("", &format!("{code} '{reason}'")));
+            rows.push(named("", &texts::ROW_CLOSE.with(lang, &[&code, &reason])));
         }
         _ => rows.push(named("", &format!("'{}'", escaped(&String::from_utf8_lossy(clear))))),
     }

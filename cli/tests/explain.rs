@@ -74,6 +74,31 @@ fn the_readmes_show_what_explain_prints() {
     }
 }
 
+/// RFC 6455 §5.5.1: the numbers of a Close have names, and a Close without a body has no code.
+#[test]
+fn the_body_of_a_close_is_explained() {
+    for (lang, digits, line) in [
+        ("en", "880503e8627965", "close code 1000, reason 'bye'\n=> valid\n\n"),
+        ("pt", "880503e8627965", "código de fechamento 1000, motivo 'bye'\n=> válido\n\n"),
+        ("en", "880203e9", "close code 1001, reason ''\n=> valid\n\n"),
+        ("en", "8800", "no close code, which a program reports as 1005\n=> valid\n\n"),
+        (
+            "pt",
+            "8800",
+            "sem código de fechamento, o que um programa relata como 1005\n=> válido\n\n",
+        ),
+    ] {
+        let output = explain(&["--lang", lang, digits], b"");
+        let end = format!("                             {line}");
+        assert!(printed(&output).ends_with(&end), "{}", printed(&output));
+    }
+    let bad = printed(&explain(&["880203ed"], b""));
+    assert!(
+        bad.contains("  close code 1005, reason ''\n=> broken at payload bytes 0 to 1"),
+        "{bad}"
+    );
+}
+
 /// A broken frame: the bit, the rule, its section and the close code. The rest is not read.
 #[test]
 fn a_broken_frame_is_explained_up_to_the_bit_that_breaks_the_rule() {

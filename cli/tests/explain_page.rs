@@ -56,7 +56,7 @@ fn printed(explained: &Value) -> String {
 /// What `framewise explain` prints for an input, and its exit code.
 fn command(arguments: &[&str], input: &str) -> (String, i64) {
     let mut command = framewise(&["explain"]);
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().expect("it starts");
     child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("it reads");
     let output = child.wait_with_output().expect("it ends");
@@ -229,7 +229,10 @@ fn bytes_are_sent_to_the_server_itself() {
     let (report, _) = send(&mut peer, UNMASKED, "/");
     assert_eq!(report["ended"], "closed");
     let text = printed(&report);
-    assert!(text.contains("1002 'RFC 6455 5.1: a client must mask every frame'"), "{text}");
+    assert!(
+        text.contains("close code 1002, reason 'RFC 6455 5.1: a client must mask every frame'"),
+        "{text}"
+    );
     assert!(report["hex"].as_str().expect("digits").contains("88"), "{report}");
 
     // The others of the room hear what was sent on /ws, and the log has its sender's address.

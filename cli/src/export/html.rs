@@ -357,7 +357,8 @@ fn write_payload(
         (Opcode::Binary, _) | (_, []) => return Ok(()),
         (Opcode::Close, [high, low, reason @ ..]) => {
             let code = u16::from_be_bytes([*high, *low]);
-            format!("{code} '{}'", escaped(&String::from_utf8_lossy(reason)))
+            let reason = escaped(&String::from_utf8_lossy(reason));
+            texts::HTML_CLOSE.with(lang, &[&code, &reason])
         }
         _ => format!("'{}'", text_of(clear, lang)),
     };

@@ -74,6 +74,8 @@ const checks = {
       assert.equal(status, code);
       assert.equal(await page.textContent('#output'), stdout.replace(/\n$/, ''));
     }
+    await page.fill('#input', 'hello world');
+    await page.locator('#verdict .note', { hasText: 'neither hexadecimal digits nor a request' }).waitFor();
     await page.fill('#input', '818');
     await page.locator('#problem', { hasText: '3 hexadecimal digits' }).waitFor();
     return [page];
@@ -192,7 +194,7 @@ const checks = {
     await verdict(page, 3);
     await page.click('#send-button');
     await page.locator('#received-status[data-ended="closed"]').waitFor();
-    assert.match(await page.textContent('#received-bits'), /1002 'RFC 6455 5\.1: a client must mask every frame'/);
+    assert.match(await page.textContent('#received-bits'), /close code 1002, reason 'RFC 6455 5\.1: a client must mask every frame'/);
     await isAccessible(page);
     await page.screenshot({ path: join(folder, 'explain.png'), fullPage: true });
     return [page];

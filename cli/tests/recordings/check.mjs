@@ -77,7 +77,7 @@ try {
     const colour = (locator) => locator.evaluate((cell) => getComputedStyle(cell).backgroundColor);
     assert.notEqual(await colour(opcode), await colour(visitor.locator('.cell.mask').first()));
     const text = await visitor.locator('body').innerText();
-    for (const wanted of ["'Olá'", "'Echo: Olá'", '<script>document.title', "4000 'até logo'", 'a client must mask every frame']) {
+    for (const wanted of ["'Olá'", "'Echo: Olá'", '<script>document.title', "close code 4000, reason 'até logo'", 'a client must mask every frame']) {
       assert(text.includes(wanted), wanted);
     }
     assert(!text.includes('segredo'));
