@@ -176,6 +176,9 @@ function valueOf(item) {
   return `${Number(item.value).toString(16).toUpperCase()} (${OPCODES[item.value] ?? say(lang, 'explainReserved')})`;
 }
 
+/** The lines of a verdict, with a sign instead of the arrow of the command line. */
+const verdictOf = ({ lines }, sign = '') => lines.map((line) => line.trim().replace(/^=> /, sign)).join('\n').trim();
+
 /** Draws the items of a response, at most so many bytes. `isOurs` bits can be flipped. */
 function draw(box, { items, hex, shortened }, most, isOurs) {
   const parts = [];
@@ -208,7 +211,7 @@ function draw(box, { items, hex, shortened }, most, isOurs) {
   for (const item of items) {
     if (!item.bits) {
       const sign = { valid: '✓', broken: '✗', incomplete: '…' }[item.kind];
-      const text = make('p', `sign ${item.kind} whole`, `${sign} ${item.lines.join('\n').trim()}`);
+      const text = make('p', `sign ${item.kind} whole`, verdictOf(item, `${sign} `));
       if (item.clause) text.textContent += `\n${say(lang, 'explainClause', item.clause, item.code)}`;
       parts.push(text);
       continue;
@@ -272,7 +275,7 @@ function showVerdict() {
   verdict.dataset.code = code;
   const parts = [verdict, make('p', 'note', sender)];
   for (const item of items.filter(({ kind }) => kind === 'broken' || kind === 'incomplete')) {
-    parts.push(make('p', 'verdict-line', item.lines.join('\n').trim()));
+    parts.push(make('p', 'verdict-line', verdictOf(item)));
     if (item.clause) parts.push(make('p', 'note', say(lang, 'explainClause', item.clause, item.code)));
   }
   if (note) parts.push(make('p', 'note', note));

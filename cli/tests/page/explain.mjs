@@ -94,6 +94,9 @@ const checks = {
     await verdict(page, 3);
     const text = await page.textContent('#verdict');
     assert.match(text, /RSV1/);
+    // The page has signs where the command line has arrows.
+    assert.match(text, /client:broken at bit 1/);
+    assert.match(await page.textContent('#bits .sign'), /^✗ broken at bit 1/);
     assert.match(text, /Clause 5\.2-\d+, close code 1002/);
     assert.ok(await bit(page, 1).evaluate((button) => button.classList.contains('broken')));
     assert.match(await bit(page, 1).getAttribute('aria-label'), /RSV1: 1 \(breaks a rule\)/);
