@@ -132,6 +132,48 @@ fn a_recording_has_every_byte_and_no_secret() {
     }
 }
 
+/// The teacher watches the class while it is recorded. That is no second copy of the class in the recording.
+#[test]
+fn wire_pages_are_left_out() {
+    let file = new_file("watched.jsonl");
+    let serve = Serve::start(&["--record", text(&file), "--wire", "--lang", "en"]);
+    let host = serve.address;
+    // A browser asks for something else on the same connection before.
+    let mut browser =
+        open(&serve, format!("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+    read_until(&mut browser, b"}");
+    write!(browser, "GET /wire/?secret HTTP/1.1\r\nHost: {host}\r\n\r\n").expect("a socket");
+    read_until(&mut browser, b"\r\n\r\n");
+    let mut viewer = serve.connect("/wire");
+    assert_eq!(viewer.json()["type"], "hello");
+    let mut member = serve.connect("/echo");
+    for n in 0..50 {
+        assert_eq!(member.send(&format!("olá {n}")).text(), format!("Echo: olá {n}"));
+    }
+    while !viewer.text().contains("Echo: olá 49") {}
+    drop((browser, viewer, member));
+    wait_for_closed(&file, 3);
+    stop(serve);
+    let lines = lines(&file);
+    let of = |connection: u64| -> Vec<&str> {
+        let of_it = lines.iter().filter(|line| line["connection"] == connection);
+        of_it.map(|line| line["event"].as_str().expect("an event")).collect()
+    };
+    let response = all(&lines, 1, "out");
+    assert!(response.starts_with(b"HTTP/1.1 200 OK\r\n") && response.ends_with(b"}"));
+    assert!(all(&lines, 1, "in").starts_with(b"GET /health HTTP/1.1\r\n"));
+    assert!(!String::from_utf8_lossy(&all(&lines, 1, "in")).contains("wire"));
+    assert_eq!(of(2), ["open", "close"]);
+    assert!(String::from_utf8_lossy(&all(&lines, 3, "out")).contains("Echo: olá 49"));
+    let size = fs::metadata(&file).expect("a file").len();
+    assert!(size < 50_000, "{size} bytes are more than the class has said");
+    // What is left is whole for the other commands.
+    let serve = Serve::start(&["--lang", "en"]);
+    let ignored = ["--fast", "--ignore", "uptime_seconds", "--ignore", "connections"];
+    let (code, said, errors) = replay(&file, serve.address, &ignored);
+    assert_eq!(code, 0, "{said}{errors}");
+}
+
 /// On a connection that is kept, every head is found: those of later requests, also if several arrive at once or a secret is
 /// split, and those of responses without a body.
 #[test]

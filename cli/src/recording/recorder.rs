@@ -4,7 +4,10 @@
 //!
 //! - The event loop never waits. It redacts a copy of the bytes and queues it. If the queue is full, the recording ends there,
 //!   which the log says once, and the class goes on.
-//! - What is kept for a connection has a fixed size and is dropped when the connection closes.
+//! - What is kept for a connection has a fixed size, besides the head of a request that is not complete, and is dropped when the
+//!   connection closes.
+//! - Of a connection that watches the class, nothing is recorded from its first request for the wire page on. It would be a second
+//!   copy of the class.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -18,13 +21,16 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use framewise::PeerId;
+use framewise::config::ValidConfig;
 use framewise::lang::Lang;
 use framewise::observe::{Direction, Notice, Observer};
+use framewise::protocol::frame::Role;
+use framewise::{PeerId, Request};
 use tracing::warn;
 
 use crate::clock;
 use crate::recording::format::{Head, VERSION};
+use crate::recording::heads::{Found, Heads};
 use crate::recording::redact::Redactor;
 pub use crate::recording::writer::MIN_LIMIT;
 use crate::recording::writer::{Item, Shared, What, Writer};
@@ -48,12 +54,24 @@ struct Recording<K> {
     queue: SyncSender<Item>,
     shared: Arc<Shared>,
     lang: Lang,
+    left_out: Option<LeftOut>,
+}
+
+/// Which connections are left out.
+pub struct LeftOut {
+    /// The configuration of the server.
+    pub config: ValidConfig,
+    /// Reports whether a connection with this request is left out, from this request on.
+    pub is_left_out: fn(&Request<'_>) -> bool,
 }
 
 /// The state of one connection.
 struct Lane {
     number: u64,
     redactor: Redactor,
+    /// Finds a request with which the connection is left out. `None` if there can be none any more.
+    requests: Option<Box<Heads>>,
+    is_left_out: bool,
     /// The code with which the WebSocket has closed.
     code: Option<u16>,
 }
@@ -80,7 +98,7 @@ impl<K> Default for Recorder<K> {
 }
 
 impl<K: Copy + Eq + Hash> Recorder<K> {
-    /// Creates the file, which must not exist, and starts to record into it.
+    /// Creates the file, which must not exist, and starts to record into it everything but what is `left_out`.
     ///
     /// # Errors
     ///
@@ -89,6 +107,7 @@ impl<K: Copy + Eq + Hash> Recorder<K> {
         path: &Path,
         limit: u64,
         listening: Vec<SocketAddr>,
+        left_out: Option<LeftOut>,
         lang: Lang,
         log_lang: Lang,
     ) -> Result<(Recorder<K>, Ending), String> {
@@ -97,7 +116,7 @@ impl<K: Copy + Eq + Hash> Recorder<K> {
             ErrorKind::AlreadyExists => texts::FILE_EXISTS.with(lang, &[&shown]),
             _ => format!("{shown}: {error}"),
         })?;
-        Recorder::record_to(file, limit, listening, log_lang)
+        Recorder::record_to(file, limit, listening, left_out, log_lang)
             .map_err(|error| format!("{shown}: {error}"))
     }
 
@@ -105,6 +124,7 @@ impl<K: Copy + Eq + Hash> Recorder<K> {
         out: impl Write + Send + 'static,
         limit: u64,
         listening: Vec<SocketAddr>,
+        left_out: Option<LeftOut>,
         lang: Lang,
     ) -> io::Result<(Recorder<K>, Ending)> {
         let head = Head {
@@ -123,8 +143,8 @@ impl<K: Copy + Eq + Hash> Recorder<K> {
             writer.run(&items, &of_writer, lang);
             let _ = done.send(());
         })?;
-        let recording =
-            Recording { lanes: HashMap::new(), connections: 0, began, queue, shared, lang };
+        let lanes = HashMap::new();
+        let recording = Recording { lanes, connections: 0, began, queue, shared, lang, left_out };
         Ok((Recorder(Some(recording)), Ending(Some((is_done, lang)))))
     }
 
@@ -171,6 +191,18 @@ impl<K: Copy + Eq + Hash> Recording<K> {
 
     fn bytes(&mut self, peer: K, direction: Direction, bytes: &[u8]) -> Result<(), Full> {
         let Some(lane) = self.lanes.get_mut(&peer) else { return Ok(()) };
+        if let (Direction::In, Some(requests), Some(left_out)) =
+            (direction, &mut lane.requests, &self.left_out)
+        {
+            match requests.read(bytes, left_out.is_left_out) {
+                Found::Heads => {}
+                Found::Frames(_) => lane.requests = None,
+                Found::LeftOut => (lane.requests, lane.is_left_out) = (None, true),
+            }
+        }
+        if lane.is_left_out {
+            return Ok(());
+        }
         let bytes = lane.redactor.redact(direction, bytes);
         let number = lane.number;
         self.queue(number, What::Bytes(direction, bytes))
@@ -181,11 +213,19 @@ impl<K: Copy + Eq + Hash> Recording<K> {
             Notice::Connected(address) => {
                 self.connections += 1;
                 let number = self.connections;
-                self.lanes.insert(peer, Lane { number, redactor: Redactor::default(), code: None });
+                let heads = |left_out: &LeftOut| Heads::new(Role::Client, left_out.config.clone());
+                let lane = Lane {
+                    number,
+                    redactor: Redactor::default(),
+                    requests: self.left_out.as_ref().map(|left_out| Box::new(heads(left_out))),
+                    is_left_out: false,
+                    code: None,
+                };
+                self.lanes.insert(peer, lane);
                 self.queue(number, What::Open(*address))
             }
             Notice::Closed(closed) => {
-                if let Some(lane) = self.lanes.get_mut(&peer) {
+                if let Some(lane) = self.lanes.get_mut(&peer).filter(|lane| !lane.is_left_out) {
                     lane.code = Some(closed.code.0);
                 }
                 Ok(())
@@ -267,7 +307,8 @@ mod tests {
 
     impl Memory {
         fn start(&self, limit: u64) -> (Recorder<u8>, Ending) {
-            Recorder::record_to(self.clone(), limit, Vec::new(), Lang::En).expect("it has room")
+            Recorder::record_to(self.clone(), limit, Vec::new(), None, Lang::En)
+                .expect("it has room")
         }
 
         fn text(&self) -> String {

@@ -58,7 +58,7 @@ use framewise::{Handle, Outbox, Server, StartError};
 use tracing::{debug, info, warn};
 use tracing_appender::non_blocking::WorkerGuard;
 
-use crate::recording::recorder::Recorder;
+use crate::recording::recorder::{LeftOut, Recorder};
 use crate::serve::addresses::Greeting;
 use crate::serve::classroom::Classroom;
 use crate::serve::forwarded::Proxies;
@@ -152,6 +152,8 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     }
     // A configuration that is not valid is an error of `Server::bind`.
     let valid = args.config(lang).validate().ok().filter(|_| args.wire);
+    let is_left_out = wire::is_of_viewer;
+    let left_out = valid.clone().map(|config| LeftOut { config, is_left_out });
     let (wire, hub) = valid.map(Wire::new).unzip();
     let wire = wire.unwrap_or_default();
     let classroom = Classroom::new(
@@ -169,8 +171,8 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     let addresses: Vec<SocketAddr> = server.local_addrs().collect();
     let (recorder, recording) = match &args.record {
         Some(path) => {
-            let listening = addresses.clone();
-            Recorder::start(path, args.record_limit, listening, lang, args.log_lang(lang))
+            let (listening, log_lang) = (addresses.clone(), args.log_lang(lang));
+            Recorder::start(path, args.record_limit, listening, left_out, lang, log_lang)
                 .map_err(|error| args.sources.explain(error, Some("record"), lang))?
         }
         None => Default::default(),

@@ -26,6 +26,7 @@ use serde::Deserialize;
 
 pub use crate::serve::wire::hub::Hub;
 pub use crate::serve::wire::tap::PATH;
+pub use crate::serve::wire::tap::is_of_viewer;
 use crate::serve::wire::tap::{Tap, What};
 
 /// The most viewers at the same time.

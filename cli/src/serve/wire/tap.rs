@@ -18,11 +18,11 @@ use std::time::Instant;
 
 use framewise::config::ValidConfig;
 use framewise::observe::{Direction, Notice};
-use framewise::protocol::dissect::{Dissector, Finding};
 use framewise::protocol::frame::Role;
 use framewise::protocol::violation::Violation;
 use framewise::{Cause, PeerId, Request};
 
+use crate::recording::heads::{Found, Heads};
 use crate::recording::redact::Redactor;
 use crate::serve::routes::route;
 use crate::serve::wire::follow::{Follower, Start};
@@ -171,26 +171,6 @@ enum Place {
     Over,
 }
 
-/// The requests or responses of one direction.
-struct Heads {
-    dissector: Dissector,
-    /// The lines of the head that is being reported.
-    head: Vec<u8>,
-    /// Bytes that the dissector got, and bytes that it has reported. A head is reported when it is complete.
-    fed: usize,
-    reported: usize,
-}
-
-/// What [`Side::read_heads`] has found.
-enum Found {
-    /// No head of a WebSocket has ended here.
-    Heads,
-    /// Frames begin at this position in the bytes.
-    Frames(usize),
-    /// A viewer's request.
-    Viewer,
-}
-
 impl Tap {
     /// Returns a tap, and the queue that the thread reads. `config` is that of the server.
     pub fn new(config: ValidConfig) -> (Tap, Receiver<Item>, Arc<Load>) {
@@ -323,7 +303,7 @@ impl Tap {
             here = lane.side(direction);
             let found = here.read_heads(&copy);
             match (found, direction) {
-                (Found::Viewer, _) => {
+                (Found::LeftOut, _) => {
                     self.tell(peer, What::Hidden);
                     return;
                 }
@@ -445,6 +425,11 @@ impl Tap {
     }
 }
 
+/// Reports whether a request is for the wire page or its WebSocket.
+pub fn is_of_viewer(request: &Request<'_>) -> bool {
+    route(request) == PATH
+}
+
 /// Returns the side that sends the bytes of a direction.
 pub fn sender_of(direction: Direction) -> Role {
     match direction {
@@ -466,7 +451,7 @@ impl Lane {
         if let (Place::Heads(requests), Place::Heads(responses)) =
             (&mut self.input.place, &mut self.output.place)
         {
-            responses.dissector.responds_to(&mut requests.dissector);
+            responses.responds_to(requests);
         }
     }
 }
@@ -475,42 +460,9 @@ impl Side {
     /// Reads heads, and the bodies of responses. At the end of a handshake, frames follow.
     fn read_heads(&mut self, bytes: &[u8]) -> Found {
         match &mut self.place {
-            Place::Heads(heads) => heads.read(bytes),
+            Place::Heads(heads) => heads.read(bytes, is_of_viewer),
             _ => Found::Heads,
         }
-    }
-}
-
-impl Heads {
-    fn new(sender: Role, config: ValidConfig) -> Heads {
-        Heads { dissector: Dissector::new(sender, config), head: Vec::new(), fed: 0, reported: 0 }
-    }
-
-    fn read(&mut self, bytes: &[u8]) -> Found {
-        let Heads { dissector, head, fed, reported } = self;
-        let mut found = Found::Heads;
-        dissector.feed(bytes, &mut |finding| {
-            if !matches!(found, Found::Heads) {
-                return;
-            }
-            *reported += finding.wire().len();
-            match finding {
-                Finding::StartLine(line) => *head = line.to_vec(),
-                Finding::Field(line) | Finding::HeadEnd(line) => head.extend_from_slice(line),
-                Finding::ValidHead { handshake } => {
-                    let request = Request::parse(head).ok();
-                    if request.is_some_and(|request| route(&request) == PATH) {
-                        found = Found::Viewer;
-                    } else if *handshake {
-                        found = Found::Frames(*reported - *fed);
-                    }
-                    head.clear();
-                }
-                _ => {}
-            }
-        });
-        *fed += bytes.len();
-        found
     }
 }
 
@@ -525,67 +477,20 @@ pub fn digest(payload: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use framewise::{Application, Client, Config, Decision, Opened, Outbox, Server};
-    use proptest::prelude::*;
 
     use super::*;
 
-    fn heads(sender: Role) -> Heads {
-        Heads::new(sender, Config::default().validate().expect("valid"))
-    }
-
-    const REQUESTS: [&str; 3] = [
-        "GET /health HTTP/1.1\r\nHost: h\r\n\r\n",
-        "\r\nHEAD / HTTP/1.1\r\nHost: h\r\n\r\n",
-        "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    ];
-
-    /// Feeds pieces. Returns the first thing that is found, with its position in the whole.
-    fn first(heads: &mut Heads, pieces: &[&[u8]]) -> Option<(usize, bool)> {
-        let mut position = 0;
-        for piece in pieces {
-            match heads.read(piece) {
-                Found::Heads => position += piece.len(),
-                Found::Frames(at) => return Some((position + at, false)),
-                Found::Viewer => return Some((position, true)),
-            }
-        }
-        None
-    }
-
-    proptest! {
-        /// However reads split several requests on one connection, the frames begin after the handshake.
-        #[test]
-        fn frames_begin_after_the_handshake(
-            cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..12),
-            before in 0_usize..3,
-            frames in proptest::collection::vec(any::<u8>(), 0..20),
-        ) {
-            let heads_length = REQUESTS[..before].concat().len() + REQUESTS[2].len();
-            let requests = [REQUESTS[..before].concat().as_bytes(), REQUESTS[2].as_bytes()].concat();
-            let wire = [&requests[..], &frames].concat();
-            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(wire.len())).collect();
-            cuts.extend([0, wire.len()]);
-            cuts.sort_unstable();
-            let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &wire[pair[0]..pair[1]]).collect();
-            prop_assert_eq!(first(&mut heads(Role::Client), &pieces), Some((heads_length, false)));
-        }
-    }
-
     #[test]
     fn a_request_for_the_page_is_found_however_it_is_written() {
+        let is_of_viewer = |path: &str| {
+            let head = format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
+            is_of_viewer(&Request::parse(head.as_bytes()).expect("valid"))
+        };
         for path in ["/wire", "/wire/", "/wire?token=a", "/%77ire", "http://h/wire"] {
-            for request in REQUESTS {
-                let request = request.replace("/health", "/").replace("/ws", "/");
-                let request = request.replace(" / ", &format!(" {path} "));
-                let pieces: Vec<&[u8]> = request.as_bytes().chunks(7).collect();
-                let found = first(&mut heads(Role::Client), &pieces);
-                assert!(found.is_some_and(|(_, is_viewer)| is_viewer), "{request}");
-            }
+            assert!(is_of_viewer(path), "{path}");
         }
         for path in ["/wires", "/ws?a=/wire", "/wire/a", "/WIRE"] {
-            let request = REQUESTS[0].replace("/health", path);
-            assert_eq!(first(&mut heads(Role::Client), &[request.as_bytes()]), None, "{path}");
+            assert!(!is_of_viewer(path), "{path}");
         }
     }
 
