@@ -324,6 +324,8 @@ table! {
                  "Nenhuma diferença: {} conexões, {} bytes enviados, {} respostas comparadas";
     REPLAY_WENT_AWAY: "{} connections end in the recording with a Close 1001, because the server stopped; that is not compared",
                       "{} conexões terminam na gravação com um Close 1001, porque o servidor parou; isso não é comparado";
+    REPLAY_LEFT_OUT: "{} connections of the page /explain are left out",
+        "{} conexões da página /explain ficam de fora";
     REPLAY_DIFFERENCE: "Difference on connection {} (client {}), {} s after the start of the recording",
                        "Diferença na conexão {} (cliente {}), {} s depois do início da gravação";
     REPLAY_RECORDED: "recorded: {}", "gravado:  {}";

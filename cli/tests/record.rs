@@ -903,6 +903,36 @@ fn a_class_is_replayed_without_a_difference() {
     assert!(errors.contains("--token fills it in"), "{errors}");
 }
 
+/// The page /explain sends bytes to the server on a connection of the server itself, whose port is another one each time.
+#[test]
+fn what_the_explain_page_has_sent_is_replayed_once() {
+    let file = new_file("explain.jsonl");
+    let serve = Serve::start(&["--record", text(&file), "--lang", "en"]);
+    let mut page = serve.connect("/explain/ws");
+    page.send(r#"{"type": "send", "id": 1, "path": "/echo", "input": "81 85 37 fa 21 3d 7f 9f 4d 51 58"}"#);
+    loop {
+        let received = page.json();
+        assert_eq!(received["type"], "received", "{received}");
+        if !received["ended"].is_null() {
+            assert!(received["request"].to_string().contains(&serve.address.to_string()));
+            break;
+        }
+    }
+    drop(page);
+    wait_for_closed(&file, 2);
+    stop(serve);
+    let serve = Serve::start(&["--lang", "en"]);
+    let (code, said, errors) = replay(&file, serve.address, &["--fast"]);
+    assert_eq!(code, 0, "{said}{errors}");
+    assert!(said.starts_with("No difference: 1 connections, "), "{said}");
+    assert!(
+        said.ends_with(" 2 answers compared\n1 connections of the page /explain are left out\n"),
+        "{said}"
+    );
+    let (_, said, _) = replay(&file, serve.address, &["--fast", "--json"]);
+    assert!(said.contains(r#""left_out":1"#), "{said}");
+}
+
 /// Stops a server and then closes a client, which does not know about it.
 fn stop_while_open(mut serve: Serve, peer: support::Peer) {
     serve.signal("TERM");

@@ -137,11 +137,14 @@ fn server(args: &Args, lang: Lang) -> Result<(String, Vec<SocketAddr>), String> 
 }
 
 fn same(counts: Counts, lang: Lang) -> String {
-    let Counts { connections, sent, answers, went_away } = counts;
+    let Counts { connections, left_out, sent, answers, went_away } = counts;
     let mut text = texts::REPLAY_SAME.with(lang, &[&connections, &sent, &answers]);
-    if went_away > 0 {
-        text += "\n";
-        text += &texts::REPLAY_WENT_AWAY.with(lang, &[&went_away]);
+    for (count, note) in [(went_away, texts::REPLAY_WENT_AWAY), (left_out, texts::REPLAY_LEFT_OUT)]
+    {
+        if count > 0 {
+            text += "\n";
+            text += &note.with(lang, &[&count]);
+        }
     }
     text
 }
@@ -165,9 +168,10 @@ fn in_words(difference: &Difference, lang: Lang) -> String {
 }
 
 fn same_as_json(counts: Counts) -> String {
-    let Counts { connections, sent, answers, went_away } = counts;
+    let Counts { connections, left_out, sent, answers, went_away } = counts;
     json!({
-        "same": true, "connections": connections, "bytes_sent": sent, "answers": answers, "went_away": went_away,
+        "same": true, "connections": connections, "left_out": left_out, "bytes_sent": sent, "answers": answers,
+        "went_away": went_away,
     })
     .to_string()
 }

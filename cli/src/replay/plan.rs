@@ -10,6 +10,8 @@
 //! - The client's bytes are sent as they were read, in the same pieces. Only in the heads of requests some values change: Host, and
 //!   an Origin or Referer of the same host, become those of the new server, and with `--token` redacted tokens are filled in. A
 //!   line that changes is sent with the piece that ends it.
+//! - The WebSockets of `/explain` are left out. What they send to the server on connections of their own is in the recording as well,
+//!   so that it would be sent twice, and the responses name ports that differ each time.
 //! - A Close 1001 that the server sends by itself is not waited for: the recorded server stopped, and this one does not.
 
 use std::net::SocketAddr;
@@ -27,11 +29,16 @@ use crate::replay::answers::{Answer, Kind, is_going_away, kind};
 pub struct Plan {
     pub lanes: Vec<Lane>,
     pub steps: Vec<Step>,
+    /// How many connections are left out.
+    pub left_out: usize,
     /// Some request has a token that was redacted and that nothing fills in.
     pub lacks_token: bool,
 }
 
-/// A recorded connection.
+/// The path of the WebSockets that are left out.
+const LEFT_OUT: &str = "/explain/ws";
+
+/// A recorded connection. One that is left out has no steps.
 pub struct Lane {
     pub number: u64,
     pub address: SocketAddr,
@@ -71,7 +78,8 @@ pub struct Changes {
 impl Plan {
     pub fn new(recording: Whole, changes: &Changes) -> Plan {
         let Whole { connections, order, .. } = recording;
-        let mut plan = Plan { lanes: Vec::new(), steps: Vec::new(), lacks_token: false };
+        let mut plan =
+            Plan { lanes: Vec::new(), steps: Vec::new(), left_out: 0, lacks_token: false };
         // The steps of each connection, in the place of its events.
         let mut actions = Vec::new();
         for connection in &connections {
@@ -88,6 +96,12 @@ impl Plan {
                 _ => &[],
             });
             let reads: Vec<&[u8]> = reads.collect();
+            if is_left_out(&reads) {
+                plan.left_out += 1;
+                plan.lanes.push(lane);
+                actions.push(connection.events.iter().map(|_| None).collect());
+                continue;
+            }
             let mut pieces = changes.apply(&reads).into_iter();
             plan.lacks_token |= changes.token.is_none() && has_marks(&reads);
             let mut conversation = Conversation::new();
@@ -234,6 +248,14 @@ fn heads(whole: &[u8]) -> Vec<Vec<u8>> {
         _ => has_ended = true,
     });
     heads
+}
+
+/// Reports whether a connection has a request for [`LEFT_OUT`].
+fn is_left_out(reads: &[&[u8]]) -> bool {
+    heads(&reads.concat()).iter().any(|head| {
+        let [_, target, _] = Fields::parse(head).start;
+        target.split('?').next() == Some(LEFT_OUT)
+    })
 }
 
 /// Reports whether a request has a redacted token.

@@ -61,6 +61,8 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     pub connections: usize,
+    /// Connections of the recording that the plan leaves out.
+    pub left_out: usize,
     pub sent: u64,
     pub answers: usize,
     /// Connections that the recorded server closed because it stopped, which this server did not.
@@ -159,6 +161,8 @@ impl<'a> Session<'a> {
     /// The operating system has no readiness queue left.
     pub fn new(plan: &'a Plan, settings: &'a Settings) -> io::Result<Session<'a>> {
         let count = plan.lanes.len();
+        let left_out = plan.left_out;
+        let counts = Counts { connections: count - left_out, left_out, ..Counts::default() };
         Ok(Session {
             plan,
             settings,
@@ -167,7 +171,7 @@ impl<'a> Session<'a> {
             due: vec![0; count],
             late: Vec::new(),
             last_sent: None,
-            counts: Counts { connections: count, ..Counts::default() },
+            counts,
         })
     }
 
