@@ -334,6 +334,7 @@ table! {
     REPLAY_HEAD: "a response with status {}", "uma resposta com status {}";
     REPLAY_NO_FIELD: "no field {}", "nenhum campo {}";
     REPLAY_NOTHING: "nothing more", "nada mais";
+    REPLAY_LONG: "{} with {} bytes", "{} com {} bytes";
     REPLAY_END: "the server closes the connection", "o servidor fecha a conexão";
     REPLAY_CLOSED: "nothing: the server has closed the connection", "nada: o servidor fechou a conexão";
     REPLAY_LATE: "nothing within {} s", "nada em {} s";

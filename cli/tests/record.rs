@@ -1065,6 +1065,64 @@ fn fake_server(answer: Vec<u8>, stays: bool) -> std::net::SocketAddr {
     address
 }
 
+/// A server that answers a request and then sends the same bytes again and again, at most 256 MiB of them. Returns its address, and
+/// whether it was cut off before.
+fn endless_server(
+    answer: Vec<u8>,
+    again: &[u8],
+) -> (std::net::SocketAddr, std::thread::JoinHandle<bool>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let again = again.repeat((64 << 10) / again.len());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        read_until(&mut stream, b"\r\n\r\n");
+        stream.write_all(&answer).expect("a socket");
+        (0..(256 << 20) / again.len()).any(|_| stream.write_all(&again).is_err())
+    });
+    (address, server)
+}
+
+/// A server that never stops sending is late, or too long, like any other.
+#[test]
+fn a_server_that_never_stops_sending_ends_a_replay() {
+    let file = echo_after("endless.jsonl", 10);
+    let start = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
+    let refusal = b"HTTP/1.1 403 Forbidden\r\n\r\n".to_vec();
+    let plain = recording(
+        "endless-body.jsonl",
+        &[
+            (0, 1, "open", b""),
+            (1, 1, "in", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+            (2, 1, "out", &refusal),
+            (3, 1, "close", b""),
+        ],
+    );
+    for (file, answer, again, received) in [
+        (&file, start, &b"X-Note: a\r\n"[..], "'"),
+        (&file, RESPONSE.to_vec(), b"\x89\x00", "nothing within 1 s"),
+        (&plain, refusal, b"body", "'bodybody"),
+    ] {
+        let (address, server) = endless_server(answer, again);
+        let (code, said, errors) = replay(file, address, &["--fast", "--timeout", "1"]);
+        assert_eq!(code, 3, "{said}{errors}");
+        assert!(said.contains(&format!("  received: {received}")), "{said}");
+        assert!(server.join().expect("no panic"), "it has sent everything: {said}");
+    }
+}
+
+/// A frame that is much longer than the recorded one is a difference when its header arrives.
+#[test]
+fn a_frame_that_is_too_long_need_not_arrive() {
+    let file = echo_after("long.jsonl", 10);
+    let header = b"\x82\x7f\0\0\0\0\x40\0\0\0";
+    let address = fake_server([RESPONSE, header].concat(), true);
+    let (code, said, errors) = replay(&file, address, &["--fast", "--timeout", "1"]);
+    assert_eq!(code, 3, "{said}{errors}");
+    let expected = "  recorded: text 'Echo: Hello'\n  received: binary with 1073741824 bytes";
+    assert!(said.contains(expected), "{said}");
+}
+
 /// The recording has asterisks where the server sends another secret each time.
 #[test]
 fn secrets_of_the_server_are_not_compared() {

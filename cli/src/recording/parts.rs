@@ -16,7 +16,9 @@ use framewise::protocol::frame::{Header, Role};
 pub enum Part {
     /// A request or response, up to and including the empty line.
     Head(Vec<u8>),
-    /// A frame that breaks no rule, with its unmasked payload.
+    /// The header of a frame that breaks no rule so far.
+    Begins(Header),
+    /// A frame that breaks no rule, with its unmasked payload, or with the beginning of it ([`Splitter::keeping`]).
     Frame(Header, Vec<u8>),
     /// A piece of the body of a response.
     Body(Vec<u8>),
@@ -31,6 +33,8 @@ pub struct Splitter {
     /// The wire bytes and the unmasked payload of the current frame.
     wire: Vec<u8>,
     clear: Vec<u8>,
+    /// The most bytes of a payload that are kept.
+    most: usize,
 }
 
 /// Splits the bytes of both directions.
@@ -86,7 +90,14 @@ impl Splitter {
     /// Returns a splitter for everything that `sender` sends.
     pub fn new(sender: Role) -> Splitter {
         let dissector = Dissector::new(sender, without_limits());
-        Splitter { dissector, head: Vec::new(), wire: Vec::new(), clear: Vec::new() }
+        let (head, wire, clear) = (Vec::new(), Vec::new(), Vec::new());
+        Splitter { dissector, head, wire, clear, most: usize::MAX }
+    }
+
+    /// Keeps only so many bytes of a payload.
+    #[must_use]
+    pub fn keeping(self, most: usize) -> Splitter {
+        Splitter { most, ..self }
     }
 
     /// Tells the splitter of a server's bytes which requests were sent, because the response to a HEAD has no body. `requests`
@@ -97,55 +108,65 @@ impl Splitter {
 
     /// Splits the next bytes, and calls `show` with each part that is complete.
     pub fn feed(&mut self, bytes: &[u8], show: &mut impl FnMut(Part)) {
-        let Splitter { dissector, head, wire, clear } = self;
-        dissector.feed(bytes, &mut |finding| split(finding, head, wire, clear, show));
+        let Splitter { dissector, head, wire, clear, most } = self;
+        let mut parts = Parts { head, wire, clear, most: *most };
+        dissector.feed(bytes, &mut |finding| parts.take(finding, show));
     }
 
     /// Ends the input.
     pub fn finish(&mut self, show: &mut impl FnMut(Part)) {
-        let Splitter { dissector, head, wire, clear } = self;
-        dissector.finish(&mut |finding| split(finding, head, wire, clear, show));
+        let Splitter { dissector, head, wire, clear, most } = self;
+        let mut parts = Parts { head, wire, clear, most: *most };
+        dissector.finish(&mut |finding| parts.take(finding, show));
     }
 }
 
-fn split(
-    finding: &Finding<'_>,
-    head: &mut Vec<u8>,
-    wire: &mut Vec<u8>,
-    clear: &mut Vec<u8>,
-    show: &mut impl FnMut(Part),
-) {
-    match finding {
-        Finding::EmptyLine(line) | Finding::StartLine(line) | Finding::Field(line) => {
-            head.extend_from_slice(line);
-        }
-        Finding::HeadEnd(line) => {
-            head.extend_from_slice(line);
-            show(Part::Head(mem::take(head)));
-        }
-        Finding::Header { wire: header, .. } => *wire = header.to_vec(),
-        Finding::Payload { wire: piece, clear: unmasked, .. } => {
-            wire.extend_from_slice(piece);
-            clear.extend_from_slice(unmasked);
-        }
-        Finding::Valid(header) => {
-            wire.clear();
-            show(Part::Frame(*header, mem::take(clear)));
-        }
-        Finding::Body(bytes) => show(Part::Body(bytes.to_vec())),
-        Finding::BadHeader(bytes)
-        | Finding::BadHead(bytes)
-        | Finding::NotRead(bytes)
-        | Finding::IncompleteHead(bytes)
-        | Finding::IncompleteHeader(bytes) => show(Part::Other(bytes.to_vec())),
-        // A frame that has begun: its bytes were not shown yet.
-        Finding::Broken(_) | Finding::IncompletePayload => {
-            clear.clear();
-            if !wire.is_empty() {
-                show(Part::Other(mem::take(wire)));
+/// What a splitter keeps, without its dissector.
+struct Parts<'a> {
+    head: &'a mut Vec<u8>,
+    wire: &'a mut Vec<u8>,
+    clear: &'a mut Vec<u8>,
+    most: usize,
+}
+
+impl Parts<'_> {
+    fn take(&mut self, finding: &Finding<'_>, show: &mut impl FnMut(Part)) {
+        match finding {
+            Finding::EmptyLine(line) | Finding::StartLine(line) | Finding::Field(line) => {
+                self.head.extend_from_slice(line);
             }
+            Finding::HeadEnd(line) => {
+                self.head.extend_from_slice(line);
+                show(Part::Head(mem::take(self.head)));
+            }
+            Finding::Header { wire, header, .. } => {
+                *self.wire = wire.to_vec();
+                show(Part::Begins(*header));
+            }
+            Finding::Payload { wire, clear, .. } => {
+                let room = self.most.saturating_sub(self.clear.len()).min(wire.len());
+                self.wire.extend_from_slice(&wire[..room]);
+                self.clear.extend_from_slice(&clear[..room]);
+            }
+            Finding::Valid(header) => {
+                self.wire.clear();
+                show(Part::Frame(*header, mem::take(self.clear)));
+            }
+            Finding::Body(bytes) => show(Part::Body(bytes.to_vec())),
+            Finding::BadHeader(bytes)
+            | Finding::BadHead(bytes)
+            | Finding::NotRead(bytes)
+            | Finding::IncompleteHead(bytes)
+            | Finding::IncompleteHeader(bytes) => show(Part::Other(bytes.to_vec())),
+            // A frame that has begun: its bytes were not shown yet.
+            Finding::Broken(_) | Finding::IncompletePayload => {
+                self.clear.clear();
+                if !self.wire.is_empty() {
+                    show(Part::Other(mem::take(self.wire)));
+                }
+            }
+            _ => {}
         }
-        _ => {}
     }
 }
 
@@ -192,6 +213,8 @@ mod tests {
         let mut shown = Vec::new();
         let mut show = |part: Part| {
             shown.push(match part {
+                // The frame, or what is left of it, comes as well.
+                Part::Begins(_) => return,
                 Part::Head(head) => format!("head {}", Fields::parse(&head).start.join(" ")),
                 Part::Frame(header, clear) => {
                     format!("{} {}", header.opcode.name(), clear.escape_ascii())
@@ -250,6 +273,7 @@ mod tests {
             let shown = &mut shown[usize::from(direction == Direction::Out)];
             conversation.feed(direction, &bytes, &mut |part| {
                 shown.push(match part {
+                    Part::Begins(_) => return,
                     Part::Head(head) => Fields::parse(&head).start[1].clone(),
                     Part::Frame(header, _) => header.opcode.name().to_owned(),
                     Part::Body(bytes) | Part::Other(bytes) => bytes.escape_ascii().to_string(),
@@ -269,12 +293,15 @@ mod tests {
     fn limits_of_a_server_are_no_rules() {
         let mut wire = [REQUEST, b"\x82\xff\0\0\0\0\0\x20\0\0\0\0\0\0"].concat();
         wire.resize(wire.len() + (2 << 20), 7);
-        let mut length = 0;
-        Splitter::new(Role::Client).feed(&wire, &mut |part| {
-            if let Part::Frame(_, clear) = part {
-                length = clear.len();
-            }
-        });
-        assert_eq!(length, 2 << 20);
+        for (most, expected) in [(usize::MAX, 2 << 20), (100, 100)] {
+            let mut shown = Vec::new();
+            let mut splitter = Splitter::new(Role::Client).keeping(most);
+            splitter.feed(&wire, &mut |part| match part {
+                Part::Begins(header) => shown.push(header.length as usize),
+                Part::Frame(_, clear) => shown.push(clear.len()),
+                _ => {}
+            });
+            assert_eq!(shown, [2 << 20, expected]);
+        }
     }
 }

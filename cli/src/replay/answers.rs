@@ -35,6 +35,8 @@ pub enum Kind {
     Answer(Answer),
     /// A ping, which is only to be answered.
     Ping(Vec<u8>),
+    /// The header of a frame.
+    Begins(Header),
     /// Part of a body, or of whatever else stands after an answer.
     Rest(Vec<u8>),
 }
@@ -44,6 +46,7 @@ pub fn kind(part: Part) -> Kind {
     match part {
         Part::Frame(header, payload) if header.opcode == Opcode::Ping => Kind::Ping(payload),
         Part::Frame(header, payload) => Kind::Answer(Answer::Frame(header, payload)),
+        Part::Begins(header) => Kind::Begins(header),
         Part::Body(bytes) | Part::Other(bytes) => Kind::Rest(bytes),
         Part::Head(head) => {
             let Fields { start: [_, status, _], fields } = Fields::parse(&head);

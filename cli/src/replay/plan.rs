@@ -147,6 +147,15 @@ impl Plan {
 }
 
 impl Lane {
+    /// Returns the length of the longest recorded payload.
+    pub fn longest(&self) -> usize {
+        let payloads = self.answers.iter().map(|(_, answer)| match answer {
+            Answer::Frame(_, payload) => payload.len(),
+            Answer::Head { .. } => 0,
+        });
+        payloads.max().unwrap_or(0)
+    }
+
     fn expect(&mut self, us: u64, part: Part, client_has_closed: bool) {
         match kind(part) {
             Kind::Answer(answer) => {
@@ -157,7 +166,7 @@ impl Lane {
                     self.needed = self.answers.len();
                 }
             }
-            Kind::Ping(_) => {}
+            Kind::Ping(_) | Kind::Begins(_) => {}
             Kind::Rest(bytes) => self.bodies[self.answers.len()].extend(bytes),
         }
     }

@@ -10,7 +10,8 @@
 //! - Nothing is sent before everything has arrived that the server had sent by then in the recording. So messages of different
 //!   clients keep their order.
 //! - The first difference ends the replay.
-//! - Of what arrives, only an incomplete part is kept, and one body as far as the recording has it.
+//! - Of what arrives, only an incomplete part is kept, and one body, both not much longer than the recording has them.
+//! - A turn reads a limited number of bytes of each connection, so that a server that never stops sending is late like any other.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use framewise::lang::Lang;
 use framewise::observe::Direction;
 use framewise::protocol::dissect::{Dissector, Finding};
-use framewise::protocol::frame::Role;
+use framewise::protocol::frame::{Header, Role};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
@@ -36,6 +37,13 @@ const GAP: Duration = Duration::from_millis(2);
 
 /// How many bytes of a body may be more than the recording has, before it is a difference.
 const MAX_MORE: usize = 64 * 1024;
+
+/// How many times a connection is read in one turn.
+const READS_PER_TURN: usize = 16;
+
+/// The most bytes of output that wait to be sent when a pong is added. Then only the newest ping waits for its pong (RFC 6455
+/// §5.5.3-3).
+const MAX_OUTPUT: usize = 64 * 1024;
 
 /// How fast a replay is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,8 +102,11 @@ pub enum Stop {
 /// One connection of the replay.
 struct Live {
     stream: TcpStream,
-    /// Bytes that the socket has not taken yet.
+    /// Bytes that the socket has not taken yet, and how many there are before those of pongs that came last.
     output: Vec<u8>,
+    unsent: usize,
+    /// More may have arrived.
+    is_readable: bool,
     /// The socket takes no more bytes.
     is_broken: bool,
     /// The server has closed the connection, or it is broken.
@@ -107,8 +118,8 @@ struct Live {
     /// What has arrived of the body after the last answer.
     body: Vec<u8>,
     sent: Sent,
-    /// Pings to be answered at the end of the frame that is being sent.
-    pings: Vec<Vec<u8>>,
+    /// A ping to be answered at the end of the frame that is being sent.
+    ping: Option<Vec<u8>>,
 }
 
 /// Finds out whether the bytes that were sent end with a whole frame, after which a pong may be sent.
@@ -221,18 +232,8 @@ impl<'a> Session<'a> {
         let stream = connect().map_err(|error| {
             Stop::Failed(texts::LOAD_CONNECT.with(self.settings.lang, &[&error]))
         })?;
-        self.lives[lane] = Some(Live {
-            stream,
-            output: Vec::new(),
-            is_broken: false,
-            has_ended: false,
-            redactor: Redactor::default(),
-            splitter: Splitter::new(Role::Server),
-            arrived: 0,
-            body: Vec::new(),
-            sent: Sent::new(),
-            pings: Vec::new(),
-        });
+        let most = self.plan.lanes[lane].longest() + MAX_MORE;
+        self.lives[lane] = Some(Live::new(stream, most));
         Ok(())
     }
 
@@ -252,11 +253,12 @@ impl<'a> Session<'a> {
         // The redactor finds the secrets of responses by the requests that they answer.
         live.redactor.redact(Direction::In, bytes);
         live.output.extend_from_slice(bytes);
+        live.unsent = live.output.len();
         live.flush();
         self.counts.sent += bytes.len() as u64;
         let deadline = Instant::now() + self.settings.timeout;
         let is_sent = |session: &Session<'_>| {
-            session.lives[lane].as_ref().is_none_or(|live| live.output.is_empty())
+            session.lives[lane].as_ref().is_none_or(|live| live.unsent == 0)
         };
         if !self.pump(deadline, is_sent)? {
             let received = texts::REPLAY_NOT_READ.with(self.settings.lang, &[&self.seconds()]);
@@ -349,29 +351,37 @@ impl<'a> Session<'a> {
             if now >= until {
                 return Ok(false);
             }
-            match self.poll.poll(&mut events, Some(until - now)) {
+            let has_more = self.lives.iter().flatten().any(|live| live.is_readable);
+            let wait = if has_more { Duration::ZERO } else { until - now };
+            match self.poll.poll(&mut events, Some(wait)) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Stop::Failed(error.to_string())),
                 Ok(()) => {}
             }
             for event in &events {
                 let Token(lane) = event.token();
-                if event.is_writable()
-                    && let Some(live) = &mut self.lives[lane]
-                {
-                    live.flush();
+                if let Some(live) = &mut self.lives[lane] {
+                    live.is_readable = true;
+                    if event.is_writable() {
+                        live.flush();
+                    }
                 }
+            }
+            for lane in 0..self.lives.len() {
                 self.read(lane)?;
             }
         }
     }
 
-    /// Reads everything that has arrived on a connection, and compares it.
+    /// Reads what has arrived on a connection, as much as one turn may, and compares it.
     fn read(&mut self, lane: usize) -> Result<(), Stop> {
         let mut buffer = [0; 16 * 1024];
-        loop {
-            let Some(live) = &mut self.lives[lane] else { return Ok(()) };
+        for _ in 0..READS_PER_TURN {
+            let Some(live) = self.lives[lane].as_mut().filter(|live| live.is_readable) else {
+                return Ok(());
+            };
             if live.has_ended {
+                live.is_readable = false;
                 return Ok(());
             }
             match live.stream.read(&mut buffer) {
@@ -384,11 +394,12 @@ impl<'a> Session<'a> {
                     });
                     kinds.into_iter().try_for_each(|kind| self.take(lane, kind))?;
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => live.is_readable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => live.has_ended = true,
             }
         }
+        Ok(())
     }
 
     /// Compares something that has arrived.
@@ -398,17 +409,20 @@ impl<'a> Session<'a> {
         let answer = match kind {
             Kind::Answer(answer) => answer,
             Kind::Ping(payload) => {
-                live.pings.push(payload);
-                live.answer_pings();
+                live.ping = Some(payload);
                 live.flush();
                 return Ok(());
             }
+            Kind::Begins(header) => return self.check_length(lane, header),
             Kind::Rest(bytes) => {
-                // What is more is lost here, and still enough for a difference.
                 let recorded = plan.bodies.get(live.arrived).map_or(0, Vec::len);
                 let room = (recorded + MAX_MORE).saturating_sub(live.body.len());
                 live.body.extend(&bytes[..bytes.len().min(room)]);
-                return Ok(());
+                let is_known = live.arrived < plan.answers.len() || plan.is_closed;
+                if bytes.len() <= room || !is_known {
+                    return Ok(());
+                }
+                return self.compare_body(lane);
             }
         };
         let number = live.arrived;
@@ -449,6 +463,22 @@ impl<'a> Session<'a> {
                 Err(self.difference(lane, None, here, there, None))
             }
         }
+    }
+
+    /// Compares the length of a frame whose header has arrived with the recorded one, so that a much longer one need not arrive.
+    fn check_length(&self, lane: usize, header: Header) -> Result<(), Stop> {
+        let plan = &self.plan.lanes[lane];
+        let arrived = self.lives[lane].as_ref().map_or(0, |live| live.arrived);
+        let recorded = match plan.answers.get(arrived) {
+            Some((_, answers::Answer::Frame(_, payload))) => payload.len(),
+            None if !plan.is_closed => return Ok(()),
+            _ => 0,
+        };
+        if header.length <= (recorded + MAX_MORE) as u64 {
+            return Ok(());
+        }
+        let values: [&dyn std::fmt::Display; 2] = [&header.opcode.name(), &header.length];
+        Err(self.differs(lane, texts::REPLAY_LONG.with(self.settings.lang, &values)))
     }
 
     /// Returns the difference that an answer has not arrived.
@@ -509,12 +539,36 @@ impl<'a> Session<'a> {
 }
 
 impl Live {
+    /// Returns a connection of which the longest payload is kept up to `most` bytes.
+    fn new(stream: TcpStream, most: usize) -> Live {
+        Live {
+            stream,
+            output: Vec::new(),
+            unsent: 0,
+            is_readable: false,
+            is_broken: false,
+            has_ended: false,
+            redactor: Redactor::default(),
+            splitter: Splitter::new(Role::Server).keeping(most),
+            arrived: 0,
+            body: Vec::new(),
+            sent: Sent::new(),
+            ping: None,
+        }
+    }
+
     /// Writes as much as the socket takes.
     fn flush(&mut self) {
-        self.answer_pings();
-        while !self.output.is_empty() && !self.is_broken {
+        while !self.is_broken {
+            self.answer_ping();
+            if self.output.is_empty() {
+                return;
+            }
             match self.stream.write(&self.output) {
-                Ok(count) => drop(self.output.drain(..count)),
+                Ok(count) => {
+                    self.output.drain(..count);
+                    self.unsent = self.unsent.saturating_sub(count);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // The recorded client may have sent bytes that the server did not read either. What is missing then is
@@ -522,21 +576,54 @@ impl Live {
                 Err(_) => self.is_broken = true,
             }
         }
-        if self.is_broken {
-            self.output.clear();
-        }
+        self.output.clear();
+        self.unsent = 0;
     }
 
-    /// Queues the pongs that may be sent now. The recorded pongs answer the pings of the recorded server, at other times.
-    fn answer_pings(&mut self) {
-        if self.sent.is_between_frames() {
-            for payload in self.pings.drain(..) {
-                // A key of zeros leaves the payload as it is, which is no secret: the server has sent it.
-                let mut pong = vec![0x8a, 0x80 | payload.len() as u8];
-                pong.extend([0; 4]);
-                pong.extend(payload);
-                self.output.extend(pong);
-            }
+    /// Queues the pong that may be sent now. The recorded pongs answer the pings of the recorded server, at other times.
+    fn answer_ping(&mut self) {
+        if self.sent.is_between_frames()
+            && self.output.len() < MAX_OUTPUT
+            && let Some(payload) = self.ping.take()
+        {
+            // A key of zeros leaves the payload as it is, which is no secret: the server has sent it.
+            self.output.extend([0x8a, 0x80 | payload.len() as u8, 0, 0, 0, 0]);
+            self.output.extend(payload);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pings of a server that reads nothing: what waits has a limit, and does not count as unsent.
+    #[test]
+    fn pongs_that_are_not_read_have_a_limit() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let stream = std::net::TcpStream::connect(address).expect("it listens");
+        let _server = listener.accept().expect("a client");
+        stream.set_nonblocking(true).expect("a socket");
+        let mut live = Live::new(TcpStream::from_std(stream), 0);
+        live.sent.add(
+            b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        );
+        // More than the sockets take.
+        for n in 0..200_000_u32 {
+            live.ping = Some([&n.to_be_bytes()[..], &[0; 121]].concat());
+            live.flush();
+        }
+        assert!(
+            (MAX_OUTPUT..MAX_OUTPUT + 131).contains(&live.output.len()),
+            "{}",
+            live.output.len()
+        );
+        assert_eq!(
+            live.ping.as_ref().map(|ping| ping[..4].to_vec()),
+            Some(199_999_u32.to_be_bytes().into())
+        );
+        assert_eq!(live.unsent, 0);
     }
 }
