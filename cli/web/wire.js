@@ -204,14 +204,18 @@ function drawRooms() {
   $('by-room').value = rooms.includes(wanted) ? wanted : '';
 }
 
-/** One row for each lane: those with chips, and then as many others as fit. */
+/** Open connections first, and then by number. */
+const inOrder = (a, b) => b.open - a.open || a.c - b.c;
+
+/** One row for each lane: those with chips, and then as many others as fit. Closed ones stand below the open ones. */
 function drawRows() {
   const active = new Set(columns.map(({ c }) => c));
   if (!isLaneListNew && [...active].every((c) => rows.has(c))) return;
   isLaneListNew = false;
   const all = [...lanes.values()].filter(laneMatches);
-  const shown = [...all.filter(({ c }) => active.has(c)), ...all.filter(({ c, open }) => !active.has(c) && open)];
-  const some = shown.slice(0, MAX_ROWS).sort((a, b) => a.c - b.c);
+  const withChips = all.filter(({ c }) => active.has(c)).sort(inOrder);
+  const shown = [...withChips, ...all.filter(({ c, open }) => !active.has(c) && open)];
+  const some = shown.slice(0, MAX_ROWS).sort(inOrder);
   const wanted = new Set(some.map(({ c }) => c));
   for (const [c, row] of rows) {
     if (wanted.has(c)) continue;

@@ -228,6 +228,31 @@ const checks = {
     await run.locator('#problem', { hasText: 'another run' }).waitFor();
     return [wire, ana, bia, other, gone, run];
   },
+  async 'open connections come before closed ones'() {
+    const wire = await wirePage();
+    for (let n = 0; n < 6; n += 1) {
+      const socket = await bare();
+      socket.write(Buffer.from('818537fa213d7f9f4d5158', 'hex'));
+      await once(socket, 'data');
+      socket.destroy();
+    }
+    await wire.locator('.lane', { hasText: '✕ 1006' }).nth(5).waitFor();
+    const open = [await bare(), await bare()];
+    for (const socket of open) socket.write(Buffer.from('818537fa213d7f9f4d5158', 'hex'));
+    await wire.locator('.lane:not(.closed)').nth(1).waitFor();
+    const names = await wire.locator('.lane .who').allTextContents();
+    const numbers = (some) => some.map((name) => Number(name.match(/#(\d+)/)[1]));
+    const [first, rest] = [names.slice(0, 2), names.slice(2)];
+    assert.ok(first.every((name) => !name.includes('✕')) && rest.every((name) => name.includes('✕')), names.join());
+    for (const part of [first, rest]) assert.deepEqual(numbers(part), numbers(part).sort((a, b) => a - b));
+    // A connection that closes goes down to the others.
+    open[0].destroy();
+    await wire.locator('.lane', { hasText: '✕ 1006' }).nth(6).waitFor();
+    assert.deepEqual(numbers(await wire.locator('.lane:not(.closed) .who').allTextContents()), numbers(first.slice(1)));
+    assert.match((await wire.locator('.lane .who').allTextContents())[0], /#\d+$/);
+    open[1].destroy();
+    return [wire];
+  },
   async "the teacher's token is taken from the address, or asked for"() {
     await stop(server);
     server = await serve('--wire', '--token', 'turma', '--teacher-token', 'professor & cia');
