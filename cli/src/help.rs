@@ -123,7 +123,11 @@ const PAGES: &[Page] = &[
     ]),
     ("relay", "Inicia um proxy que injeta falhas entre os clientes e um servidor", &[
         ("listen", "Onde os clientes se conectam, como host:porta"),
-        ("target", "O servidor, como host:porta"),
+        ("target", "O servidor, como host:porta; com wss://host:porta o relay fala TLS com ele, e as falhas atingem os bytes em claro"),
+        ("ca", "Para wss://: confia só nos certificados de ARQUIVO (PEM), por exemplo no de --tls-self-signed"),
+        ("insecure", "Para wss://: aceita qualquer certificado, então alguém no meio do caminho pode ler e alterar tudo"),
+        ("servername", "Para wss://: o nome que o certificado precisa ter, em vez do host da URL"),
+        ("tls_key_log", "Para wss://: escreve as chaves da conexão no arquivo que SSLKEYLOGFILE indica, para que o Wireshark consiga decifrá-la"),
         ("from", "De quem são os bytes que as falhas atingem"),
         ("slice", "Envia segmentos de no máximo tantos bytes, com TCP_NODELAY e uma pausa entre eles"),
         ("pause", "A pausa entre os segmentos de --slice, em milissegundos, para que o receptor leia cada um separadamente; com uma rede lenta ou um receptor ocupado ela precisa ser maior"),

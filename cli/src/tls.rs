@@ -154,11 +154,13 @@ mod without {
 pub struct Pipe<S> {
     pub socket: S,
     stream: ClientStream,
+    /// The end was announced.
+    is_ending: bool,
 }
 
 impl<S: Read + Write> Pipe<S> {
     pub fn new(socket: S, stream: ClientStream) -> Pipe<S> {
-        Pipe { socket, stream }
+        Pipe { socket, stream, is_ending: false }
     }
 
     /// Reports whether the transport has failed, and why.
@@ -176,6 +178,22 @@ impl<S: Read + Write> Pipe<S> {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
             result => result,
         }
+    }
+}
+
+impl Pipe<mio::net::TcpStream> {
+    /// Announces that nothing more follows, and closes the sending side once the transport has written everything. Returns
+    /// whether it has.
+    pub fn end(&mut self) -> io::Result<bool> {
+        if !self.is_ending {
+            self.stream.end_output();
+            self.is_ending = true;
+        }
+        self.drive()?;
+        if !self.stream.wants_write() {
+            self.socket.shutdown(std::net::Shutdown::Write)?;
+        }
+        Ok(!self.stream.wants_write())
     }
 }
 

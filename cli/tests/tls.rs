@@ -310,6 +310,54 @@ fn a_relay_passes_tls_on() {
     assert_eq!(stdout(&output), "Echo: oi\n", "{first} {}", stderr(&output));
 }
 
+/// A relay to a server that speaks TLS injects its faults into the clear bytes, between a client without TLS and the server.
+#[test]
+fn a_relay_speaks_tls_to_its_target() {
+    let folder = Folder::new("relay-to");
+    let (serve, _log) = folder.start(&[]);
+    let target = format!("wss://localhost:{}", serve.address.port());
+    let start = |more: &[&str]| {
+        let mut relay = framewise(&["relay", "127.0.0.1:0", &target]);
+        relay.args(more).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut relay = relay.spawn().expect("it starts");
+        let mut said = std::io::BufReader::new(relay.stdout.take().expect("a pipe"));
+        let mut first = String::new();
+        std::io::BufRead::read_line(&mut said, &mut first).expect("a line");
+        let address = first.split(' ').nth(1).expect("an address").to_owned();
+        (relay, said, address)
+    };
+    let ca = folder.path("cert.pem");
+    let large = "x".repeat(100_000);
+    let (mut relay, _said, address) = start(&["--ca", &ca]);
+    let url = format!("ws://{address}/echo");
+    let output = run(&["connect", "-x", &large, "-x", "oi", &url]);
+    assert!(stdout(&output) == format!("Echo: {large}\nEcho: oi\n"), "{}", stderr(&output));
+    relay.kill().and_then(|()| relay.wait()).expect("it runs");
+
+    // A client sends a ping after its last line, and the relay drops the pong, which it could not see in encrypted bytes.
+    let (mut relay, mut said, address) = start(&["--ca", &ca, "--drop-pong"]);
+    let url = format!("ws://{address}/echo");
+    let mut client = framewise(&["connect", "-x", "oi", &url]);
+    client.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let mut client = client.spawn().expect("it starts");
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut said, &mut line).expect("a line");
+    assert!(line.contains("pong"), "{line}");
+    client.kill().and_then(|()| client.wait()).expect("it runs");
+    relay.kill().and_then(|()| relay.wait()).expect("it runs");
+
+    // A server that cannot be verified.
+    let other = Folder::new("relay-to-other");
+    let (mut relay, _said, address) = start(&["--ca", &other.path("cert.pem")]);
+    let output = run(&["connect", "-x", "oi", &format!("ws://{address}/echo")]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let mut errors = std::io::BufReader::new(relay.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut errors, &mut line).expect("a line");
+    assert!(line.contains("is not trusted"), "{line}");
+    relay.kill().and_then(|()| relay.wait()).expect("it runs");
+}
+
 /// The explain page sends its bytes to the server itself, also over TLS.
 #[test]
 fn the_explain_page_reaches_its_own_server() {

@@ -12,6 +12,7 @@
 //! - Positions and times count for each direction of each connection by itself.
 //! - There are limits: further connections wait to be accepted, and a reader waits while the queue is full.
 
+mod bridge;
 mod faults;
 mod log;
 
@@ -24,6 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use framewise::Url;
 use framewise::lang::Lang;
 use framewise::protocol::frame::Role;
 
@@ -31,6 +33,7 @@ use crate::reach;
 use crate::relay::faults::{Injector, Progress};
 use crate::relay::log::{Log, Reporter};
 use crate::texts::{self, complain};
+use crate::tls::{self, ClientStream, Dialer};
 
 /// The most connections at the same time.
 const MAX_CONNECTIONS: usize = 128;
@@ -53,8 +56,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Args {
     /// Where clients connect, as host:port
     pub listen: String,
-    /// The server, as host:port
+    /// The server, as host:port; with wss://host:port the relay speaks TLS to it, and the faults affect the clear bytes
     pub target: String,
+    #[command(flatten)]
+    pub tls: tls::Options,
     /// Whose bytes the faults affect
     #[arg(long, value_enum, default_value_t = From::Both)]
     pub from: From,
@@ -104,13 +109,30 @@ pub enum From {
 /// What all connections share.
 struct Relay {
     args: Args,
+    /// Host and port of the server.
+    target: String,
+    /// For a target that speaks TLS.
+    secure: Option<(Url, Dialer)>,
     lang: Lang,
     log: Log,
 }
 
 /// Relays until the process is stopped.
 pub fn run(args: Args, lang: Lang) -> ExitCode {
-    let listener = args.target.to_socket_addrs().map_err(|error| (&args.target, error));
+    let secure = match target_url(&args, lang) {
+        Ok(secure) => secure,
+        Err(why) => {
+            complain(lang, why);
+            return ExitCode::FAILURE;
+        }
+    };
+    let target = match &secure {
+        // RFC 3986 §3.2.2: an IPv6 address is in brackets.
+        Some((url, _)) if url.host().contains(':') => format!("[{}]:{}", url.host(), url.port()),
+        Some((url, _)) => format!("{}:{}", url.host(), url.port()),
+        None => args.target.clone(),
+    };
+    let listener = target.to_socket_addrs().map_err(|error| (&args.target, error));
     let listener = listener.and_then(|_| {
         TcpListener::bind(args.listen.as_str()).map_err(|error| (&args.listen, error))
     });
@@ -125,7 +147,7 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
         texts::say(texts::RELAYING.with(lang, &[&address, &args.target]));
     }
     let log = if args.quiet { Log::quiet() } else { Log::start(lang) };
-    let relay = Arc::new(Relay { args, lang, log });
+    let relay = Arc::new(Relay { args, target, secure, lang, log });
     // Each connection takes a place and returns it when it closes.
     let (returned, places) = sync_channel(MAX_CONNECTIONS);
     (0..MAX_CONNECTIONS).for_each(|_| returned.send(()).expect("the channel has room for all"));
@@ -152,15 +174,48 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
     }
 }
 
+/// Returns the URL of a target that speaks TLS, and how to connect to it; `None` if the target is host and port.
+fn target_url(args: &Args, lang: Lang) -> Result<Option<(Url, Dialer)>, String> {
+    if !args.target.contains("://") {
+        return Ok(None);
+    }
+    let url =
+        Url::parse(&args.target).map_err(|why| format!("{}: {}", args.target, why.text(lang)))?;
+    let dialer = args.tls.dialer(&url, lang)?;
+    Ok(Some((url, dialer)))
+}
+
 /// Connects to the server and relays until both directions have ended.
 ///
 /// # Errors
 ///
 /// The server cannot be reached, or the operating system has no thread left.
 fn connection(relay: &Relay, stream: &TcpStream, client: SocketAddr) -> io::Result<()> {
-    let addresses = relay.args.target.to_socket_addrs()?;
+    let addresses = relay.target.to_socket_addrs()?;
     let server = reach::first_that_answers(addresses, CONNECT_TIMEOUT)?;
-    for stream in [stream, &server] {
+    let Some((url, dialer)) = &relay.secure else {
+        return pass_between(relay, stream, &server, client);
+    };
+    let transport: ClientStream = dialer.stream(url).map_err(io::Error::other)?;
+    let (near, far) = bridge::pair()?;
+    thread::scope(|scope| {
+        let carried = thread::Builder::new().spawn_scoped(scope, || {
+            if let Err(error) = bridge::carry(far, server, transport) {
+                complain(relay.lang, texts::RELAY_FAILED.with(relay.lang, &[&error, &client]));
+            }
+        });
+        carried.and_then(|_| pass_between(relay, stream, &near, client))
+    })
+}
+
+/// Relays between a client and the server until both directions have ended.
+fn pass_between(
+    relay: &Relay,
+    stream: &TcpStream,
+    server: &TcpStream,
+    client: SocketAddr,
+) -> io::Result<()> {
+    for stream in [stream, server] {
         // Each write leaves as a segment of its own, instead of waiting for the acknowledgement of the last one.
         stream.set_nodelay(true)?;
         // A blocked writer looks from time to time whether the connection was reset.
@@ -178,7 +233,7 @@ fn connection(relay: &Relay, stream: &TcpStream, client: SocketAddr) -> io::Resu
         Direction { from, to, faults, reporter, reset: &reset }
     };
     let directions =
-        [direction(stream, &server, Role::Client), direction(&server, stream, Role::Server)];
+        [direction(stream, server, Role::Client), direction(server, stream, Role::Server)];
     thread::scope(|scope| {
         for direction in directions {
             let (queue, held) = sync_channel(MAX_HELD);
