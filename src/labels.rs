@@ -179,6 +179,12 @@ impl Labeller {
         self.dissector.responds_to(&mut requests.dissector);
     }
 
+    /// Begins again with the next message, because bytes are missing before it. [`Dissector::resume`] says what is kept.
+    pub fn resume(&mut self) {
+        self.dissector.resume();
+        self.frame = Frame::default();
+    }
+
     /// Labels the next bytes and calls `show` with each item. A head or a frame header is only labelled once it is complete.
     pub fn feed(&mut self, bytes: &[u8], show: &mut impl FnMut(&Item<'_>)) {
         let Labeller { dissector, frame } = self;

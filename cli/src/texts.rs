@@ -200,6 +200,7 @@ table! {
     TEACHER_FIX: "add ?token=… with the value of --teacher-token to the address, or the header Authorization: Bearer …",
                  "acrescente ?token=… ao endereço com o valor de --teacher-token, ou o cabeçalho Authorization: Bearer …";
     TOKEN_OF_CLASS: "the token of the class", "o token da turma";
+    WIRE_NEEDS_ALL: "--wire can begin in the middle of a connection, where --deflate takeover cannot be decompressed: use --deflate on", "--wire pode começar no meio de uma conexão, onde --deflate takeover não pode ser descomprimido: use --deflate on";
     TOKENS_SAME: "--teacher-token is the same as --token, so the whole class could open what is the teacher's: choose another one",
                  "--teacher-token é igual a --token, e a turma inteira poderia abrir o que é do professor: escolha outro";
     OWN_PAGE_FIX: "open the address itself, and not from a page of another site", "abra o próprio endereço, e não a partir de uma página de outro site";

@@ -11,7 +11,9 @@ use framewise::lang::Lang;
 use framewise::protocol::violation::Violation;
 use serde_json::{Value, json};
 use support::bare::{Bare, Options};
-use support::{HELLO, KEY, PATIENCE, Peer, Serve, handshake, line_with, open, read_until};
+use support::{
+    HELLO, KEY, PATIENCE, Peer, Serve, framewise, handshake, line_with, open, read_until,
+};
 
 fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).expect("a status line")
@@ -516,6 +518,59 @@ fn a_page_that_is_opened_later_begins_with_the_next_message() {
         }
     }
     assert!(seen.contains(&format!("Number({})", HELLO.len())), "{seen}");
+}
+
+/// RFC 7692: a compressed message is shown with its bytes and its text, also on a page that is opened later, and the copies of it
+/// that the server sends name their cause.
+#[test]
+fn a_compressed_message_is_shown_with_its_text() {
+    let serve = Serve::start(&["--wire", "--deflate", "on"]);
+    let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    let request = handshake("/echo", serve.address, KEY).replace("\r\n\r\n", offer);
+    let mut stream = open(&serve, request.as_bytes());
+    read_until(&mut stream, b"\r\n\r\n");
+    // "Hello", as in RFC 7692 7.2.3.1, in one frame and in two.
+    let whole = b"\xc1\x87\0\0\0\0\xf2\x48\xcd\xc9\xc9\x07\x00";
+    let fragments = b"\x41\x83\0\0\0\0\xf2\x48\xcd\x80\x84\0\0\0\0\xc9\xc9\x07\x00";
+    for _ in 0..2 {
+        let mut viewer = Viewer::open(&serve);
+        for (wire, frames) in [(&whole[..], 1), (fragments, 2)] {
+            stream.write_all(wire).expect("a socket");
+            read_until(&mut stream, b"Echo: Hello");
+            let rsv1 = ["1", "0"][frames - 1];
+            let frame = viewer.wait(|event| {
+                event["d"] == "in" && event["text"] == "Hello" && event["fields"][1][3] == rsv1
+            });
+            assert_eq!(frame["inflated"], 5);
+            let cause = json!([frame["c"], frame["message"]]);
+            let reply = viewer.wait(|event| event["d"] == "out" && event["cause"] == cause);
+            assert_eq!(reply["text"], "Echo: Hello");
+        }
+        // A long reply is compressed, too.
+        let text =
+            b"the quick brown fox jumps over the lazy dog, and the lazy dog jumps over the fox";
+        let mut long = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
+        long.extend_from_slice(text);
+        stream.write_all(&long).expect("a socket");
+        let frame = viewer.frame("out", &format!("Echo: {}", String::from_utf8_lossy(text)));
+        assert_eq!(
+            (&frame["inflated"], &frame["opcode"]),
+            (&json!(text.len() + 6), &json!("text"))
+        );
+        assert!(frame["cause"].is_array(), "{frame}");
+        let length = frame["length"].as_u64().expect("a number") as usize;
+        stream.read_exact(&mut vec![0; 2 + length]).expect("the reply");
+        assert!(viewer.events.iter().all(|event| event.get("broken").is_none()));
+    }
+}
+
+/// With a context, a page that is opened later could not decompress anything.
+#[test]
+fn contexts_and_the_page_exclude_each_other() {
+    let mut command = framewise(&["serve", "--port", "0", "--wire", "--deflate", "takeover"]);
+    let output = command.output().expect("it runs");
+    let error = String::from_utf8(output.stderr).expect("text");
+    assert!(!output.status.success() && error.contains("use --deflate on"), "{error}");
 }
 
 /// A link leads back to a frame for as long as it is kept, also from another page.

@@ -84,6 +84,7 @@ export class Drawing {
       const code = event.code === undefined ? '' : `${event.code} `;
       parts.push(make('p', 'said', `${code}${event.text}`));
     }
+    if (event.inflated !== undefined) parts.push(this.#say('wireInflated', event.length, event.inflated));
     parts.push(make('h3', '', say(this.#lang, 'wireHeader')), this.#header(event));
     if (event.length > 0 && event.wire) parts.push(make('h3', '', say(this.#lang, 'wirePayload')), this.#payload(event));
     if (event.more) parts.push(this.#say('wireMoreBytes', event.more));

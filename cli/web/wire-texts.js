@@ -49,6 +49,7 @@ Object.assign(texts, {
   wireKeyRow: ['chave, repetida', 'key, repeated'],
   wireClear: ['XOR: sem máscara', 'XOR: unmasked'],
   wireText: ['texto', 'text'],
+  wireInflated: ['{} bytes comprimidos (RSV1), que viram uma mensagem de {} bytes', '{} compressed bytes (RSV1), which become a message of {} bytes'],
   wireMoreBytes: ['mais {} bytes não aparecem', '{} more bytes are not shown'],
   wireMoreLines: ['mais {} linhas não aparecem', '{} more lines are not shown'],
   wireOneRead: ['Chegou inteiro em uma leitura de {} bytes.', 'It arrived whole in one read of {} bytes.'],

@@ -254,6 +254,13 @@ impl Dissector {
         requests.extension = Arc::clone(&self.extension);
     }
 
+    /// Begins again with the next message, because bytes are missing before it. Only what the opening handshake has negotiated is
+    /// kept. If the sender compresses with a context, its messages cannot be decompressed from here on.
+    pub fn resume(&mut self) {
+        let extension = Arc::clone(&self.extension);
+        *self = Dissector { extension, ..Dissector::of_frames(self.sender, self.config.clone()) };
+    }
+
     /// Labels the next bytes and calls `show` with each finding. A head or a frame header is only shown once it is
     /// complete.
     pub fn feed(&mut self, mut bytes: &[u8], show: &mut impl FnMut(&Finding<'_>)) {

@@ -58,6 +58,7 @@ use framewise::{Handle, Outbox, Server, StartError};
 use tracing::{debug, info, warn};
 use tracing_appender::non_blocking::WorkerGuard;
 
+use crate::compression::Compression;
 use crate::recording::recorder::{LeftOut, Recorder};
 use crate::serve::addresses::Greeting;
 use crate::serve::classroom::Classroom;
@@ -124,6 +125,10 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     if args.has_one_token_for_all() {
         let fault = texts::TOKENS_SAME.get(lang).to_owned();
         return Err(args.sources.explain(fault, Some("teacher_token"), lang));
+    }
+    if args.wire && args.deflate == Compression::Takeover {
+        let fault = texts::WIRE_NEEDS_ALL.get(lang).to_owned();
+        return Err(args.sources.explain(fault, Some("deflate"), lang));
     }
     #[cfg(feature = "tls")]
     let tls = tls::Tls::of(&args, lang)

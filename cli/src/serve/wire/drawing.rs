@@ -13,6 +13,7 @@ use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hasher};
 
 use data_encoding::HEXLOWER;
+use framewise::Message;
 use framewise::config::ValidConfig;
 use framewise::labels::{Item, Label, Labeller, Place, What};
 use framewise::lang::{Bilingual, Lang};
@@ -24,7 +25,7 @@ use framewise::protocol::refusal::Refusal;
 use framewise::protocol::violation::Violation;
 use serde::Serialize;
 
-use crate::serve::wire::tap::{MAX_DIGESTED, Resumed};
+use crate::serve::wire::tap::{MAX_DIGESTED, Resumed, digest};
 
 /// The most bytes of a payload, of a line or of a body that an event has.
 pub const MAX_SHOWN: usize = 256;
@@ -117,6 +118,9 @@ pub struct Frame {
     pub clear: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// The length of the message that was decompressed from this frame and the ones before. `text` is then its text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inflated: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<u16>,
     /// Bytes of the payload that are not here.
@@ -249,8 +253,6 @@ fn name_of(rule: &dyn Debug) -> String {
 
 /// One direction of a connection.
 pub struct Track {
-    sender: Role,
-    config: ValidConfig,
     labeller: Labeller,
     /// How many bytes the labeller has got.
     position: u64,
@@ -271,6 +273,12 @@ struct Draft {
     wire: Vec<u8>,
     clear: Vec<u8>,
     digest: DefaultHasher,
+    /// Whether the current message is compressed.
+    is_compressed: bool,
+    /// Whether the current frame has RSV1 set.
+    has_rsv1: bool,
+    /// The message that was decompressed: its digest, its length, and its text, if it is text.
+    inflated: Option<(u64, usize, Option<String>)>,
     /// Messages so far.
     messages: u64,
     /// The head that opens a WebSocket is complete.
@@ -280,13 +288,13 @@ struct Draft {
 impl Track {
     /// Returns the track of everything that `sender` sends. `config` is that of the server.
     pub fn new(sender: Role, config: ValidConfig) -> Track {
-        let labeller = Labeller::new(sender, config.clone());
-        Track { sender, config, labeller, position: 0, reads: Vec::new(), draft: Draft::default() }
+        let labeller = Labeller::new(sender, config);
+        Track { labeller, position: 0, reads: Vec::new(), draft: Draft::default() }
     }
 
     /// Begins again with a message. Returns what is missing, if something is.
     pub fn resume(&mut self, resumed: Resumed) -> Option<Shown> {
-        self.labeller = Labeller::of_frames(self.sender, self.config.clone());
+        self.labeller.resume();
         (self.position, self.draft) = (0, Draft::default());
         self.reads.clear();
         (self.draft.messages, self.draft.is_open) = (resumed.messages, true);
@@ -341,6 +349,11 @@ impl Draft {
             Item::HeadEnds => {
                 self.head.cut = true;
                 self.end_head(reads, shown);
+            }
+            Item::Decoded(message) => {
+                let bytes = message.bytes();
+                let shown = matches!(message, Message::Text(_)).then(|| text(bytes));
+                self.inflated = Some((digest(bytes), bytes.len(), shown));
             }
             Item::Valid(header) => {
                 self.end_message(*header);
@@ -408,9 +421,13 @@ impl Draft {
                 let is_whole = field.bits.end <= header.len() * 8;
                 match field.name {
                     "FIN" => frame.fin = field.value == 1,
+                    "RSV1" => self.has_rsv1 = field.value == 1,
                     "opcode" => {
                         let known = Opcode::ALL.iter().find(|&&known| known as u64 == field.value);
                         frame.opcode = known.map(|known| known.name());
+                        if matches!(known, Some(Opcode::Text | Opcode::Binary)) {
+                            self.is_compressed = self.has_rsv1;
+                        }
                     }
                     "payload length" | "extended payload length" => frame.length = field.value,
                     "masking key" if is_whole => frame.key = Some(HEXLOWER.encode(wire)),
@@ -485,10 +502,17 @@ impl Draft {
         let payload = self.bytes - frame.head.len() as u64 / 2;
         digest.write_usize(payload as usize);
         frame.digest = digest.finish();
+        let is_control = matches!(frame.opcode, Some("close" | "ping" | "pong"));
+        let is_compressed = self.is_compressed && !is_control;
         frame.more = payload - wire.len() as u64;
         frame.cuts = self.cuts(reads);
         self.bytes = 0;
         match (frame.opcode, clear.as_slice()) {
+            _ if is_compressed => {
+                if let Some((digest, length, text)) = self.inflated.take() {
+                    (frame.digest, frame.inflated, frame.text) = (digest, Some(length), text);
+                }
+            }
             (_, []) | (Some("binary"), _) => {}
             (Some("close"), [high, low, reason @ ..]) => {
                 frame.code = Some(u16::from_be_bytes([*high, *low]));

@@ -72,10 +72,10 @@ impl Follower {
         let before = self.header.len();
         let here = bytes.len().min(MAX_HEADER - before);
         let decoded = if before == 0 {
-            Header::decode(&bytes[..here], self.sender, Rsv::NONE)
+            Header::decode(&bytes[..here], self.sender, Rsv::RSV1)
         } else {
             self.header.extend_from_slice(&bytes[..here]);
-            Header::decode(&self.header, self.sender, Rsv::NONE)
+            Header::decode(&self.header, self.sender, Rsv::RSV1)
         };
         match decoded {
             Ok(Some((header, length))) => {
