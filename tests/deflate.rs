@@ -519,6 +519,36 @@ fn a_message_to_a_group_is_compressed_once_for_each_kind() {
     server.is_back_to_baseline();
 }
 
+/// T4: when memory is short, the contexts of the server go before any connection does. Later messages are compressed without what
+/// was before, and the peers can still read them.
+#[test]
+fn t4_contexts_give_way_when_memory_is_short() {
+    const LIMIT: usize = 2 << 20;
+    let config = with(takeover).limits(|limits| limits.max_memory = Some(LIMIT));
+    let mut stage = stage(config, Echo::default());
+    let message = TEXT.repeat(10);
+    let mut peers = Vec::new();
+    for _ in 0..20 {
+        let actor = stage.connect();
+        stage.send(&actor, &request("Sec-WebSocket-Extensions: permessage-deflate\r\n"));
+        stage.pass();
+        assert!(stage.heard(&actor).starts_with(b"HTTP/1.1 101 "));
+        peers.push((actor, Peer::new()));
+    }
+    for round in 0..5 {
+        for (actor, peer) in &mut peers {
+            stage.send(actor, &frame(0xc1, &peer.compress(message.as_bytes())));
+            stage.pass();
+            let reply = stage.heard(actor);
+            assert_eq!((reply[0], usize::from(reply[1])), (0xc1, reply.len() - 2), "round {round}");
+            assert!(peer.decompress(&reply[2..]) == message.as_bytes());
+            let held = stage.event_loop.snapshot().held;
+            assert!((40 * 1024..=LIMIT).contains(&held), "{held} bytes are held");
+        }
+    }
+    assert_eq!(stage.event_loop.snapshot().open, 20);
+}
+
 // The client of the library.
 
 /// Every combination of contexts and windows on both sides, with messages of many sizes, in both directions.

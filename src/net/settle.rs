@@ -163,6 +163,9 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
     /// whether anything has changed, so that it is worth settling and comparing again.
     #[cold]
     fn free_memory(&mut self) -> bool {
+        if self.shed() {
+            return true;
+        }
         let mut holders: Vec<(usize, PeerId)> = Vec::new();
         for id in self.board.peers.ids() {
             if let (Some(socket), Some(connection)) =
@@ -185,6 +188,22 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             self.close_for_memory(id);
         }
         self.total_memory() < before || !self.board.dirty.is_empty()
+    }
+
+    /// Frees what extensions remember of earlier messages, of all connections. Returns false if there was nothing.
+    fn shed(&mut self) -> bool {
+        let mut has_freed = false;
+        for id in self.board.peers.ids().collect::<Vec<_>>() {
+            let Some(connection) = self.board.peers.get_mut(id) else { continue };
+            if connection.output_mut().shed()
+                && let Some(own) = self.board.peers.take(id)
+            {
+                has_freed = true;
+                self.measure(id, &own);
+                self.board.peers.put_back(id, own);
+            }
+        }
+        has_freed
     }
 
     /// Closes a connection to free its memory: with 1008 if it holds more output than input, otherwise with 1009.

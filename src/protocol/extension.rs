@@ -170,6 +170,14 @@ impl Encoder {
         }
     }
 
+    /// Frees the memory that the encoder holds between messages. It works without, but later messages become longer.
+    pub(crate) fn shed(&mut self) {
+        #[cfg(feature = "deflate")]
+        if let Encoder::Deflate(deflate) = self {
+            deflate.shed();
+        }
+    }
+
     /// Returns the memory in bytes that the encoder holds between messages.
     #[inline]
     pub(crate) fn held(&self) -> usize {

@@ -224,6 +224,13 @@ impl Output {
         self.tail.capacity() + backlog + self.encoder.held()
     }
 
+    /// Frees memory of the extension that it can do without. Returns false if there was none.
+    pub(crate) fn shed(&mut self) -> bool {
+        let is_held = self.encoder.held() > 0;
+        self.encoder.shed();
+        is_held
+    }
+
     // Queueing.
 
     /// Queues a message as one frame (§6.1-1). Returns false after a Close, or if memory ran out.

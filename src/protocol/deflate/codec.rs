@@ -149,6 +149,11 @@ impl Encoder {
         self.context.as_ref().map_or(0, |_| COMPRESSOR + (4 << self.kind.bits))
     }
 
+    /// Frees the context. The next message begins a new one, which any decompressor can follow.
+    pub(crate) fn shed(&mut self) {
+        self.context = None;
+    }
+
     fn take_shared(&self) -> Box<Compress> {
         let found = SHARED.with_borrow_mut(|shared| {
             let at = shared.compressors.iter().position(|(kind, _)| kind.fits(self.kind))?;
