@@ -97,37 +97,46 @@ impl Kind {
 /// Compresses the messages of one side of a connection.
 #[derive(Debug)]
 pub(crate) struct Encoder {
-    kind: Kind,
+    // The fields of a `Kind`, and not one, so that `takeover` needs no space of its own.
+    bits: u8,
+    level: u8,
     takeover: bool,
+    min_length: u32,
     /// The compressor with the context of earlier messages, once there is one.
     context: Option<Box<Compress>>,
 }
 
 impl Encoder {
     pub(crate) fn new(side: Side, settings: &Deflate) -> Encoder {
-        let kind = Kind {
+        Encoder {
             bits: side.bits,
             level: settings.level,
+            takeover: side.takeover,
             min_length: u32::try_from(settings.min_length).unwrap_or(u32::MAX),
-        };
-        Encoder { kind, takeover: side.takeover, context: None }
+            context: None,
+        }
     }
 
     /// Returns the kind of this encoder, or `None` if its output depends on earlier messages.
     pub(crate) fn kind(&self) -> Option<Kind> {
-        (!self.takeover).then_some(self.kind)
+        (!self.takeover).then_some(self.own_kind())
+    }
+
+    fn own_kind(&self) -> Kind {
+        Kind { bits: self.bits, level: self.level, min_length: self.min_length }
     }
 
     /// Returns the payload data of a compressed message. Returns `None` if the message is shorter than the threshold, if
     /// compression does not shorten it, or if there is not enough memory.
     pub(crate) fn encode(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         // RFC 7692 7.2.3.6: a compressed message is not empty, so an empty one cannot become shorter.
-        if payload.is_empty() || payload.len() < self.kind.min_length as usize {
+        if payload.is_empty() || payload.len() < self.min_length as usize {
             return None;
         }
         COMPRESSIONS.set(COMPRESSIONS.get() + 1);
         if self.takeover {
-            let compressor = self.context.get_or_insert_with(|| self.kind.compressor());
+            let kind = self.own_kind();
+            let compressor = self.context.get_or_insert_with(|| kind.compressor());
             let compressed = compress(compressor, payload);
             if compressed.is_none() {
                 // RFC 7692 7.2.3.2: the peer does not see this message compressed, so later ones must not refer to it.
@@ -146,7 +155,7 @@ impl Encoder {
     #[inline]
     pub(crate) fn held(&self) -> usize {
         // For each byte of the window, there are two bytes of input, and two of links between matches.
-        self.context.as_ref().map_or(0, |_| COMPRESSOR + (4 << self.kind.bits))
+        self.context.as_ref().map_or(0, |_| COMPRESSOR + (4 << self.bits))
     }
 
     /// Frees the context. The next message begins a new one, which any decompressor can follow.
@@ -156,10 +165,10 @@ impl Encoder {
 
     fn take_shared(&self) -> Box<Compress> {
         let found = SHARED.with_borrow_mut(|shared| {
-            let at = shared.compressors.iter().position(|(kind, _)| kind.fits(self.kind))?;
+            let at = shared.compressors.iter().position(|(kind, _)| kind.fits(self.own_kind()))?;
             Some(shared.compressors.remove(at).1)
         });
-        found.unwrap_or_else(|| self.kind.compressor())
+        found.unwrap_or_else(|| self.own_kind().compressor())
     }
 
     fn put_back(&self, compressor: Box<Compress>) {
@@ -167,7 +176,7 @@ impl Encoder {
             if shared.compressors.len() == MAX_SHARED {
                 shared.compressors.remove(0);
             }
-            shared.compressors.push((self.kind, compressor));
+            shared.compressors.push((self.own_kind(), compressor));
         });
     }
 }
@@ -403,7 +412,7 @@ mod tests {
     #[test]
     fn the_buffer_has_space_left() {
         for level in 1..=9 {
-            let mut compressor = encoder(false, 9, level).kind.compressor();
+            let mut compressor = encoder(false, 9, level).own_kind().compressor();
             for length in [0, 1, 100, 1000, 10_000, 100_000, 1_000_000] {
                 let mut into = Vec::with_capacity(most_compressed(length));
                 compressor.reset();
