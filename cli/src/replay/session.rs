@@ -42,7 +42,7 @@ const MAX_MORE: usize = 64 * 1024;
 const READS_PER_TURN: usize = 16;
 
 /// The most bytes of output that wait to be sent when a pong is added. Then only the newest ping waits for its pong (RFC 6455
-/// §5.5.3-3).
+/// §5.5.3-1).
 const MAX_OUTPUT: usize = 64 * 1024;
 
 /// How fast a replay is.
