@@ -6,8 +6,8 @@
 //!   which the log says once, and the class goes on.
 //! - What is kept for a connection has a fixed size, besides the head of a request that is not complete, and is dropped when the
 //!   connection closes.
-//! - Of a connection that watches the class, nothing is recorded from its first request for the wire page on. It would be a second
-//!   copy of the class.
+//! - Of a connection that watches the class, nothing is recorded from the read on that completes its first request for the wire
+//!   page. It would be a second copy of the class.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
