@@ -6,6 +6,7 @@ mod clock;
 mod compression;
 mod connect;
 mod env_file;
+mod escape;
 mod explain;
 mod export;
 mod help;

@@ -3,10 +3,10 @@
 //! Rules of this file:
 //!
 //! - The labels are the library's. This file only gives them colours.
-//! - Everything that a peer has sent is escaped by [`Text`]. The page has no script, and its policy allows none, nor any
+//! - Everything that a peer has sent is escaped by [`Html`]. The page has no script, and its policy allows none, nor any
 //!   request.
 
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::io::{self, Write};
 
 use framewise::labels::{Item, Labeller, Place, What};
@@ -18,6 +18,7 @@ use framewise::protocol::header_bits::Field;
 use framewise::rows::rows;
 use framewise::trace::escaped;
 
+use crate::escape::Html;
 use crate::export::pcap::server_for;
 use crate::recording::format::Reason;
 use crate::recording::parts::without_limits;
@@ -56,25 +57,6 @@ td{padding:0 .25rem;text-align:center}
 @media(prefers-color-scheme:dark){.valid{color:#4ade80}.broken{color:#f87171}}
 ";
 
-/// Text as HTML shows it.
-struct Text<T>(T);
-
-impl<T: Display> Display for Text<T> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.to_string().chars() {
-            match character {
-                '&' => out.write_str("&amp;")?,
-                '<' => out.write_str("&lt;")?,
-                '>' => out.write_str("&gt;")?,
-                '"' => out.write_str("&quot;")?,
-                '\'' => out.write_str("&#39;")?,
-                other => write!(out, "{other}")?,
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Writes the page.
 ///
 /// # Errors
@@ -89,8 +71,8 @@ pub fn export(recording: &Whole, lang: Lang, out: &mut impl Write) -> io::Result
         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
         <meta name=\"viewport\" content=\"width=device-width\">\n<title>{0}</title>\n<style>{STYLE}</style>\n</head>\n\
         <body>\n<h1>{0}</h1>\n<p>{1}",
-        Text(&title),
-        Text(&recording.head.program),
+        Html(&title),
+        Html(&recording.head.program),
     )?;
     let end = match recording.end {
         End::Reason(Reason::Stopped) => None,
@@ -99,9 +81,9 @@ pub fn export(recording: &Whole, lang: Lang, out: &mut impl Write) -> io::Result
         End::BreaksOff => Some(texts::RECORDING_BREAKS_OFF),
     };
     if let Some(end) = end {
-        write!(out, ". {}", Text(end.get(lang)))?;
+        write!(out, ". {}", Html(end.get(lang)))?;
     }
-    writeln!(out, "</p>\n<p>{}</p>", Text(texts::HTML_LEGEND.get(lang)))?;
+    writeln!(out, "</p>\n<p>{}</p>", Html(texts::HTML_LEGEND.get(lang)))?;
     for connection in &recording.connections {
         write_connection(recording, connection, lang, out)?;
     }
@@ -122,7 +104,7 @@ fn write_connection(
         out,
         "<details id=\"c{}\"{open}>\n<summary>{}</summary>",
         connection.number,
-        Text(texts::HTML_CONNECTION.with(lang, &values))
+        Html(texts::HTML_CONNECTION.with(lang, &values))
     )?;
     let labeller = |sender| Labeller::new(sender, without_limits());
     let (mut client, mut server) = (labeller(Role::Client), labeller(Role::Server));
@@ -149,7 +131,7 @@ fn write_connection(
                 ("close", text, rest)
             }
         };
-        writeln!(out, "<section class=\"event {class}\">\n<h3>{time} · {}</h3>", Text(text))?;
+        writeln!(out, "<section class=\"event {class}\">\n<h3>{time} · {}</h3>", Html(text))?;
         write_pieces(&pieces, lang, out)?;
         writeln!(out, "</section>")?;
     }
@@ -262,7 +244,7 @@ fn write_pieces(pieces: &[Piece], lang: Lang, out: &mut impl Write) -> io::Resul
 }
 
 fn write_rows(tag: &str, class: &str, rows: &[String], out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "<{tag} class=\"{class}\">{}</{tag}>", Text(rows.join("\n")))
+    writeln!(out, "<{tag} class=\"{class}\">{}</{tag}>", Html(rows.join("\n")))
 }
 
 /// Writes the fields of a frame header: fields that share a byte stand side by side below it.
@@ -295,8 +277,8 @@ fn write_header(pieces: &[Piece], places: &[Place], out: &mut impl Write) -> io:
             out,
             "<span class=\"cell {class}{wrong}\" title=\"RFC 6455 §{}\">{bits} <b>{}</b><i>{}</i></span>",
             field.section,
-            Text(value),
-            Text(field.name),
+            Html(value),
+            Html(field.name),
         )?;
     }
     let end = if byte.is_some() { "</div></div>" } else { "" };
@@ -332,8 +314,8 @@ fn write_payload(
     writeln!(out, "<table>")?;
     for (row, (wire, clear)) in wire[..shown].chunks(ROW).zip(clear.chunks(ROW)).enumerate() {
         let at = start + (row * ROW) as u64;
-        let name = |text: Bilingual| Text(text.get(lang));
-        let mut write_row = |name: Text<&str>, class: &str, bytes: &[u8]| {
+        let name = |text: Bilingual| Html(text.get(lang));
+        let mut write_row = |name: Html<&str>, class: &str, bytes: &[u8]| {
             write!(out, "<tr><th scope=\"row\">{name}</th>")?;
             for (at, byte) in (at..).zip(bytes) {
                 let wrong = if is_wrong(at) { " wrong" } else { "" };
@@ -351,7 +333,7 @@ fn write_payload(
     writeln!(out, "</table>")?;
     if wire.len() > shown {
         let more = wire.len() - shown;
-        writeln!(out, "<p>{}</p>", Text(texts::HTML_MORE.with(lang, &[&more])))?;
+        writeln!(out, "<p>{}</p>", Html(texts::HTML_MORE.with(lang, &[&more])))?;
     }
     let text = match (header.opcode, clear) {
         (Opcode::Binary, _) | (_, []) => return Ok(()),
@@ -362,7 +344,7 @@ fn write_payload(
         }
         _ => format!("'{}'", text_of(clear, lang)),
     };
-    writeln!(out, "<pre class=\"text\">{}</pre>", Text(text))
+    writeln!(out, "<pre class=\"text\">{}</pre>", Html(text))
 }
 
 /// Returns bytes as text, as far as they are shown.
@@ -381,10 +363,10 @@ fn write_body(bytes: &[u8], lang: Lang, out: &mut impl Write) -> io::Result<()> 
         .split(|&byte| byte == b'\n')
         .map(|line| escaped(String::from_utf8_lossy(line).trim_end_matches('\r')))
         .collect();
-    writeln!(out, "<pre class=\"body\">{}</pre>", Text(lines.join("\n")))?;
+    writeln!(out, "<pre class=\"body\">{}</pre>", Html(lines.join("\n")))?;
     if bytes.len() > MAX_TEXT {
         let more = bytes.len() - MAX_TEXT;
-        writeln!(out, "<p>{}</p>", Text(texts::HTML_MORE.with(lang, &[&more])))?;
+        writeln!(out, "<p>{}</p>", Html(texts::HTML_MORE.with(lang, &[&more])))?;
     }
     Ok(())
 }

@@ -17,7 +17,8 @@ use std::collections::HashMap;
 use framewise::lang::Lang;
 use framewise::{Request, Response};
 
-use crate::serve::markdown::{Rendered, escaped, render};
+use crate::escape::Html;
+use crate::serve::markdown::{Rendered, render};
 use crate::serve::pages::{document, file, found, moved};
 use crate::texts;
 
@@ -246,7 +247,7 @@ fn page(name: &str, route: &str, markdown: &str, lang: Lang) -> String {
         <body data-copy=\"{copy}\" data-copied=\"{copied}\" data-not-copied=\"{not_copied}\">\n\
         <main class=\"docs lesson\">\n{html}</main>\n\
         <footer><a href=\"{index}\">{all}</a> <a href=\"{start}\">{back}</a></footer>\n</body>\n</html>\n",
-        title = escaped(&title),
+        title = Html(&title),
         icon = to("/icon.svg"),
         style = to("/style.css"),
         own_style = to("/lessons/page.css"),

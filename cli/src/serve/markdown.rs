@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd, html};
 
+use crate::escape::Html;
+
 /// A page without the frame around it.
 pub struct Rendered {
     /// The text of the first heading.
@@ -48,13 +50,6 @@ pub fn render(markdown: &str, link: impl Fn(&str) -> String) -> Rendered {
     // A cell without a text is no heading of its column.
     let html = html.replace("<th></th>", "<td></td>");
     Rendered { title: page.title.unwrap_or_default(), html }
-}
-
-/// Returns a text as HTML shows it.
-pub fn escaped(text: &str) -> String {
-    let mut html = String::new();
-    html::push_html(&mut html, std::iter::once(Event::Text(text.into())));
-    html
 }
 
 /// The page so far.
@@ -119,14 +114,14 @@ fn code_block(kind: &CodeBlockKind<'_>, text: &str) -> String {
     let option = |name: &str| info.split_whitespace().find_map(|word| word.strip_prefix(name));
     let mut html = String::from("<div class=\"block\">\n");
     if let Some(name) = option("file=") {
-        html += &format!("<p class=\"file\"><code>{}</code></p>\n", escaped(name));
+        html += &format!("<p class=\"file\"><code>{}</code></p>\n", Html(name));
     }
     html += "<pre tabindex=\"0\"><code>";
     if info.split_whitespace().next() == Some("console") {
         let asks_for_lines = option("input=") == Some("\">\"");
         add_console(&mut html, text, asks_for_lines);
     } else {
-        html += &format!("<span class=\"typed\">{}</span>", escaped(text));
+        html += &format!("<span class=\"typed\">{}</span>", Html(text));
     }
     html + "</code></pre>\n</div>\n"
 }
@@ -139,7 +134,7 @@ fn add_console(html: &mut String, text: &str, asks_for_lines: bool) {
         let prompts = ["$ ", "> "].into_iter().take(1 + usize::from(asks_for_lines));
         let typed = prompts.filter_map(|prompt| Some((prompt, line.strip_prefix(prompt)?))).next();
         let Some((prompt, first)) = typed else {
-            *html += &escaped(line);
+            *html += &Html(line).to_string();
             html.push('\n');
             continue;
         };
@@ -148,7 +143,7 @@ fn add_console(html: &mut String, text: &str, asks_for_lines: bool) {
             let Some(line) = lines.next() else { break };
             command = format!("{command}\n{line}");
         }
-        let (prompt, command) = (escaped(prompt), escaped(&command));
+        let (prompt, command) = (Html(prompt), Html(&command));
         *html += &format!(
             "<span class=\"prompt\">{prompt}</span><span class=\"typed\">{command}</span>\n"
         );
@@ -186,7 +181,7 @@ mod tests {
         let typed: Vec<&str> = page.split("class=\"typed\">").skip(1).collect();
         let typed: Vec<&str> =
             typed.iter().filter_map(|rest| rest.split("</span>").next()).collect();
-        assert_eq!(typed, ["printf '&lt;\\\n&gt; a' \\\n  | nc", "hello", "b"]);
+        assert_eq!(typed, ["printf &#39;&lt;\\\n&gt; a&#39; \\\n  | nc", "hello", "b"]);
         assert!(page.contains("\n&lt; x\n"));
         // Without the option, such a line is what the terminal shows.
         assert!(!html("```console\n> 81 05\n```\n").contains("typed"));
