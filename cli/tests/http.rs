@@ -49,6 +49,7 @@ fn every_file_of_the_page_is_there_with_its_type() {
     for (path, content_type) in [
         ("/app.js", "text/javascript"),
         ("/connection.js", "text/javascript"),
+        ("/elements.js", "text/javascript"),
         ("/memory.js", "text/javascript"),
         ("/outbox.js", "text/javascript"),
         ("/people.js", "text/javascript"),

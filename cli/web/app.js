@@ -1,7 +1,7 @@
 // The classroom page. What others send is only ever put into text nodes.
 
 import { Connection } from './connection.js';
-import { browser, tab } from './memory.js';
+import { browser, tab, takeToken } from './memory.js';
 import { Outbox } from './outbox.js';
 import { People } from './people.js';
 import { preferredLanguage, say, translate } from './texts.js';
@@ -19,15 +19,10 @@ const CLOSE_MEANINGS = new Set([1000, 1001, 1002, 1006, 1007, 1008, 1009, 1011, 
 const CLOSES_FOR_A_MESSAGE = new Set([1002, 1007, 1009, 1011]);
 
 const $ = (id) => document.getElementById(id);
+takeToken('token');
 const address = new URL(location.href);
 /** What this visitor wants to be, whatever happens to connections. Another tab is somebody else. */
 const wanted = { name: tab.get('name') ?? '', room: address.searchParams.get('room')?.normalize('NFC') || 'lobby' };
-// A token in the address would be on the wall with it.
-if (address.searchParams.has('token')) {
-  tab.set('token', address.searchParams.get('token'));
-  address.searchParams.delete('token');
-  history.replaceState(null, '', address);
-}
 /** What the server knows of this connection. */
 let me = { name: '', room: wanted.room };
 /** The name and room that were asked for and not answered yet, with the id of the request. */

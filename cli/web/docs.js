@@ -1,17 +1,12 @@
 // Shows /asyncapi.json: the paths, what may be said on each, and an example of every message.
 
+import { make } from './elements.js';
 import { preferredLanguage, say, translate } from './texts.js';
 
 const lang = preferredLanguage();
 translate(document, lang);
 
-const make = (tag, className, content = '') => {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = content;
-  return made;
-};
-/** Titles and descriptions in the language of whoever reads, where the description has them. */
+/** Titles and descriptions in the language of the reader, where the description has them. */
 const translated = (part) => ({ ...part, ...(lang === 'pt' && part['x-pt']) });
 const last = (reference) => reference.$ref.split('/').at(-1);
 
@@ -20,7 +15,7 @@ const api = await (await fetch('asyncapi.json')).json();
 for (const [id, channel] of Object.entries(api.channels)) {
   const article = make('article', 'panel');
   const { address, title, description } = translated(channel);
-  article.append(make('h3', '', `${address} · ${title}`), make('p', '', description));
+  article.append(make('h3', '', `${address} · ${title}`), make('p', '', description ?? ''));
   for (const operation of Object.values(api.operations).filter(({ channel }) => last(channel) === id)) {
     const names = (operation.messages ?? Object.keys(channel.messages).map((name) => ({ $ref: name }))).map(last);
     const word = operation.action === 'receive' ? 'clientSays' : 'clientHears';
@@ -31,7 +26,7 @@ for (const [id, channel] of Object.entries(api.channels)) {
 
 for (const message of Object.values(api.components.messages)) {
   const article = make('article', 'panel');
-  article.append(make('h3', '', message.name), make('p', '', translated(message).title));
+  article.append(make('h3', '', message.name), make('p', '', translated(message).title ?? ''));
   for (const { payload } of message.examples ?? []) {
     const shown = typeof payload === 'string' ? payload : JSON.stringify(payload);
     const example = make('pre', '', shown);

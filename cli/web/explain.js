@@ -3,8 +3,9 @@
 
 import { Connection } from './connection.js';
 import { copyText } from './copy.js';
+import { make } from './elements.js';
 import './explain-texts.js';
-import { browser, tab } from './memory.js';
+import { browser, tab, takeToken } from './memory.js';
 import { preferredLanguage, say, translate } from './texts.js';
 
 /** Milliseconds without a key press until the input is sent, bytes that are drawn at once, and digits in the command line. */
@@ -30,13 +31,7 @@ const EXAMPLES = {
 };
 
 const $ = (id) => document.getElementById(id);
-const address = new URL(location.href);
-// A token in the address would be on the wall with it.
-if (address.searchParams.has('token')) {
-  tab.set('token', address.searchParams.get('token'));
-  address.searchParams.delete('token');
-  history.replaceState(null, '', address);
-}
+takeToken('token');
 
 let lang = preferredLanguage();
 /** What is explained: the bytes in hexadecimal, and who sends them ('' if that follows from the bytes). */
@@ -151,13 +146,6 @@ const heard = {
 };
 
 // Drawing.
-
-function make(tag, className, content = '') {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = content;
-  return made;
-}
 
 function showProblem(problem) {
   if ($('problem').textContent !== problem) $('problem').textContent = problem;

@@ -26,3 +26,12 @@ const memory = (name) => {
 
 export const tab = memory('sessionStorage');
 export const browser = memory('localStorage');
+
+/** Moves a token from the address of the page to the memory of its tab. In the address it would be on the wall. */
+export function takeToken(store) {
+  const address = new URL(location.href);
+  if (!address.searchParams.has('token')) return;
+  tab.set(store, address.searchParams.get('token'));
+  address.searchParams.delete('token');
+  history.replaceState(null, '', address);
+}

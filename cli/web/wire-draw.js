@@ -1,18 +1,12 @@
-// Draws one event of the wire page: the bytes of a frame by field, or the lines of a request or response. What others have
-// sent is only ever put into text nodes. The server has decoded everything.
+// Draws one event of the wire page: the bytes of a frame by field, or the lines of a request or response. The server
+// has decoded everything.
 
+import { make } from './elements.js';
 import { say } from './texts.js';
 import { fields } from './wire-texts.js';
 
 /** Bytes of a payload in one row, and rows that are drawn. */
 const [ROW, MAX_ROWS] = [16, 8];
-
-export function make(tag, className, ...content) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  made.append(...content);
-  return made;
-}
 
 function button(className, onClick, ...content) {
   const made = make('button', className, ...content);

@@ -4,9 +4,10 @@
 // limited, so that a thousand frames a second do not freeze the page.
 
 import { Connection } from './connection.js';
-import { browser, tab } from './memory.js';
+import { make } from './elements.js';
+import { browser, tab, takeToken } from './memory.js';
 import { preferredLanguage, say, translate } from './texts.js';
-import { Drawing, make, ruleText } from './wire-draw.js';
+import { Drawing, ruleText } from './wire-draw.js';
 
 /** Events that are remembered, events that wait while the page is paused, and connections that are listed. */
 const [MAX_EVENTS, MAX_HELD, MAX_LANES] = [4000, 4000, 600];
@@ -21,13 +22,7 @@ const KINDS = ['handshake', 'text', 'binary', 'continuation', 'ping', 'pong', 'c
 const STORE = 'teacher-token';
 
 const $ = (id) => document.getElementById(id);
-const address = new URL(location.href);
-// A token in the address would be on the wall with it.
-if (address.searchParams.has('token')) {
-  tab.set(STORE, address.searchParams.get('token'));
-  address.searchParams.delete('token');
-  history.replaceState(null, '', address);
-}
+takeToken(STORE);
 
 let lang = preferredLanguage();
 let drawing = new Drawing(lang, $('rule'));

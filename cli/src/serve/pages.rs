@@ -20,10 +20,11 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The files of the page, embedded.
-const FILES: [(&str, &str, &str); 18] = [
+const FILES: [(&str, &str, &str); 19] = [
     ("/app.js", "text/javascript; charset=utf-8", include_str!("../../web/app.js")),
     ("/connection.js", "text/javascript; charset=utf-8", include_str!("../../web/connection.js")),
     ("/copy.js", "text/javascript; charset=utf-8", include_str!("../../web/copy.js")),
+    ("/elements.js", "text/javascript; charset=utf-8", include_str!("../../web/elements.js")),
     ("/memory.js", "text/javascript; charset=utf-8", include_str!("../../web/memory.js")),
     ("/outbox.js", "text/javascript; charset=utf-8", include_str!("../../web/outbox.js")),
     ("/people.js", "text/javascript; charset=utf-8", include_str!("../../web/people.js")),
