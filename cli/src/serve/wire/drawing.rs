@@ -55,7 +55,7 @@ pub enum Shown {
     Rest {
         bytes: usize,
     },
-    /// Bytes that are missing here, because nobody watched or because it was too much.
+    /// Bytes that are missing here, because there was no viewer or because it was too much.
     Gap {
         bytes: u64,
     },

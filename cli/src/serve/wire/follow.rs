@@ -1,7 +1,7 @@
 //! Follows the frames of one direction from header to header, without looking at what they carry.
 //!
-//! While nobody watches, this is all that happens to the bytes of an open WebSocket. It is enough to know where the next
-//! message begins, so that a labeller can start there once somebody watches.
+//! Without viewers, this is all that happens to the bytes of an open WebSocket. It is enough to know where the next
+//! message begins, so that a labeller can start there once there is a viewer.
 //!
 //! Rule of this file: the library's parser reads the headers.
 

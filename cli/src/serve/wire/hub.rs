@@ -6,7 +6,7 @@
 //!      └── Handle::run: a batch of events every 50 ms, sent to each viewer that has room for it
 //! ```
 //!
-//! Rules of this file: a viewer that does not keep up misses events, is told how many, and slows nobody down. Viewers get
+//! Rules of this file: a viewer that does not keep up misses events, is told how many, and slows down neither the class nor others. Viewers get
 //! nothing of other viewers.
 
 use std::collections::{HashMap, VecDeque};
@@ -111,7 +111,7 @@ struct Sender {
     batches: Arc<AtomicUsize>,
 }
 
-/// The thread.
+/// The state of the thread.
 struct Running {
     config: ValidConfig,
     sender: Sender,

@@ -1,14 +1,14 @@
 //! The wire page: what goes over the connections of the class, byte by byte, for the teacher to project.
 //!
 //! ```text
-//! observer, classroom ── tap.rs (event loop; follow.rs while nobody watches)
+//! observer, classroom ── tap.rs (event loop; follow.rs without viewers)
 //!                           │ bounded queue
 //!                        hub.rs (thread) ── drawing.rs (labels as events) ── kept.rs (the last events)
 //!                           │ batches
 //!                        viewers: the WebSocket /wire, and web/wire.html, wire.js, wire-draw.js
 //! ```
 //!
-//! `docs/wire.md` says who may open it, what it hides, and its limits.
+//! `docs/wire.md` describes who may open it, what it hides, and its limits.
 
 mod drawing;
 mod follow;

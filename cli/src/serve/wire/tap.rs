@@ -3,7 +3,7 @@
 //! Rules of this file:
 //!
 //! - The event loop never waits. If the queue is full, bytes are left out, and the thread begins again with a later message.
-//! - While nobody watches, only the heads of requests and responses are copied. Frames are followed (`follow.rs`), not kept.
+//! - Without viewers, only the heads of requests and responses are copied. Frames are followed (`follow.rs`), not kept.
 //! - Secrets are redacted before anything is queued.
 //! - A connection that asks for the wire page is forgotten as soon as its request is known. Nothing of a request is queued
 //!   for viewers before its head is complete.
@@ -345,7 +345,7 @@ impl Tap {
         self.lanes.insert(peer, lane);
     }
 
-    /// Begins again with the first message that begins in these bytes, if somebody watches.
+    /// Begins again with the first message that begins in these bytes, if there is a viewer.
     fn resume(
         &self,
         peer: PeerId,
