@@ -3,14 +3,13 @@
 use clap::ValueEnum;
 use framewise::config::Deflate;
 
-/// Whether messages are compressed, if the other side agrees.
+/// Whether messages are compressed, if the other side agrees: not at all, each one alone, or with what both sides remember of
+/// earlier ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Compression {
     #[default]
     Off,
-    /// Each message alone.
     On,
-    /// Each side remembers earlier messages.
     Takeover,
 }
 
