@@ -133,7 +133,9 @@ fn load_compresses() {
 fn explain_decompresses_after_the_response() {
     let folder = std::env::temp_dir().join(format!("framewise-deflate-{}", std::process::id()));
     let bytes =
-        b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n\
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+        Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n\
         \xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00";
     std::fs::write(&folder, bytes).expect("a file");
     let (shown, output) = run(&["explain", folder.to_str().expect("UTF-8")]);
