@@ -14,7 +14,7 @@ def check(name, is_fine):
 
 
 # What only the heads of a handshake have.
-HANDSHAKE = {"in": b"Sec-WebSocket-Key", "out": b"HTTP/1.1 101"}
+HANDSHAKE = {"in": b"\r\nSec-WebSocket-Key: ", "out": b"HTTP/1.1 101 Switching Protocols\r\n"}
 
 
 def decode(stream, side):
