@@ -149,8 +149,8 @@ pub trait Application {
     /// connection, before its first byte is read.
     ///
     /// By default, this is the address of `from`. Return another one only for a connection that the application itself has
-    /// opened on behalf of a client, and that it recognises by the port of `from`. Whoever can choose the address that
-    /// counts evades the limit, or uses up that of somebody else. If this method panics, the address of `from` counts.
+    /// opened on behalf of a client, and that it recognises by the port of `from`. A client that can choose the
+    /// address evades the limit, or uses up the limit of another client. If this method panics, the address of `from` counts.
     ///
     /// A proxy opens connections on behalf of its clients too, but whose they are is known only from their requests. Count
     /// those in `on_request`.

@@ -382,7 +382,7 @@ fn the_explain_page_reaches_its_own_server() {
     }
 }
 
-/// A client that says nothing is gone after the time for the handshake, and the port answers plain HTTP with an alert.
+/// The server closes a client that sends nothing after the time for the handshake, and answers plain HTTP with an alert.
 #[test]
 fn the_time_for_the_handshake_includes_tls() {
     let folder = Folder::new("stall");

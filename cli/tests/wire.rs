@@ -714,7 +714,7 @@ fn a_slow_viewer_misses_events_and_is_told() {
 fn the_number_of_connections_is_limited() {
     let serve = Serve::start(&["--wire"]);
     let mut viewer = Viewer::open(&serve);
-    // Without a handshake they would end early: so many are more than half of `max_handshakes`.
+    // These are open WebSockets: 520 unfinished handshakes, more than half of `max_handshakes`, would soon be closed.
     let request = handshake("/echo", serve.address, KEY);
     let idle: Vec<TcpStream> = (0..520).map(|_| open(&serve, request.as_bytes())).collect();
     viewer.wait(|event| event["k"] == "more" && event["n"] == 8);

@@ -94,7 +94,7 @@ impl Splitter {
         Splitter { dissector, head, wire, clear, most: usize::MAX }
     }
 
-    /// Keeps only so many bytes of a payload.
+    /// Keeps at most the first `most` bytes of each payload.
     #[must_use]
     pub fn keeping(self, most: usize) -> Splitter {
         Splitter { most, ..self }

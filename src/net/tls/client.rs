@@ -99,7 +99,7 @@ impl TlsClient {
     }
 
     /// Also writes the keys of each connection to the file that the environment variable `SSLKEYLOGFILE` names, so that
-    /// Wireshark can decrypt a capture. Whoever has that file can read everything.
+    /// Wireshark can decrypt a capture. With that file, anyone who has captured the connection can read all of it.
     #[must_use]
     pub fn log_keys(mut self) -> TlsClient {
         Arc::make_mut(&mut self.config).key_log = Arc::new(KeyLogFile::new());

@@ -333,7 +333,7 @@ impl Job {
             if Instant::now() >= self.until {
                 return Err(ErrorKind::TimedOut.into());
             }
-            // The server says nothing of its own before it has the request, so this reads only its part of the handshake.
+            // The server sends no response before it has the request, so this reads only its part of the TLS handshake.
             match stream.read(&mut [0; 1024]) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Ok(_) => return Err(ErrorKind::UnexpectedEof.into()),
