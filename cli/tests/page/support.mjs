@@ -4,9 +4,31 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
+/** The programs that run. */
+const running = new Set();
+process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+
+/** Starts a program that is ended at the end of the check, if that is not over before. Node.js does not exit while one runs. */
+export function startProgram(program, args, options) {
+  const child = spawn(program, args, options);
+  running.add(child);
+  child.once('exit', () => running.delete(child)).once('error', () => running.delete(child));
+  return child;
+}
+
+/** Ends the programs that run, without those in `kept`. */
+async function endPrograms(kept) {
+  const left = [...running].filter((child) => !kept.has(child));
+  await Promise.all(left.map((child) => {
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    return ended;
+  }));
+}
+
 /** Starts `framewise serve` on 127.0.0.1, and waits until it listens. Port 0 is a free one. */
 export async function startServer(framewise, port, ...options) {
-  const process_ = spawn(framewise, ['serve', '--host', '127.0.0.1', '--port', String(port), ...options], {
+  const process_ = startProgram(framewise, ['serve', '--host', '127.0.0.1', '--port', String(port), ...options], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   for await (const line of createInterface({ input: process_.stdout })) {
@@ -20,6 +42,7 @@ export async function startServer(framewise, port, ...options) {
 }
 
 export async function stop(server) {
+  if (!running.has(server.process)) return;
   const ended = once(server.process, 'exit');
   server.process.kill('SIGTERM');
   await ended;
@@ -55,12 +78,14 @@ export async function pasted(page) {
 
 /**
  * Runs the checks whose names contain `part`, and sets the exit code. A check returns the pages in which nothing may have gone
- * wrong. `before` and `after` surround each check; `after` is told the error of a failed one.
+ * wrong. `before` and `after` surround each check; `after` is told the error of a failed one. Programs that a check leaves
+ * running are ended.
  */
 export async function run(checks, { part = '', before, after }) {
   let [passed, failed] = [0, 0];
   for (const [name, check] of Object.entries(checks)) {
     if (!name.includes(part)) continue;
+    const kept = new Set(running);
     await before?.();
     let failure;
     try {
@@ -73,6 +98,7 @@ export async function run(checks, { part = '', before, after }) {
       failed += 1;
     }
     await after?.(failure);
+    await endPrograms(kept);
   }
   console.log(`${passed} passed, ${failed} failed`);
   process.exitCode = failed === 0 && passed > 0 ? 0 : 1;

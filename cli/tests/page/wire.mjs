@@ -1,20 +1,19 @@
 // The wire page in Chromium, while wscat, Python and a page of the class talk:
 // node wire.mjs FRAMEWISE CHROMIUM FOLDER-FOR-SCREENSHOTS WSCAT PYTHON [PART-OF-A-NAME]
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { AxeBuilder } from '@axe-core/playwright';
 import { chromium } from 'playwright-core';
-import { run, startServer, stop, watch } from './support.mjs';
+import { run, startProgram, startServer, stop, watch } from './support.mjs';
 
 const [framewise, executablePath, folder, wscat, python, part] = process.argv.slice(2);
 
 /** Starts a program, and returns it with a promise of a line of its output that matches. */
 function start(program, args, options = {}) {
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'ignore'], ...options });
+  const child = startProgram(program, args, { stdio: ['pipe', 'pipe', 'ignore'], ...options });
   const waiting = [];
   const lines = [];
   createInterface({ input: child.stdout }).on('line', (line) => {
