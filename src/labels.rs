@@ -179,6 +179,12 @@ impl Labeller {
         self.dissector.responds_to(&mut requests.dissector);
     }
 
+    /// Sets the extension that the opening handshake has negotiated, for input without the response. Returns whether the
+    /// extension is known. [`Dissector::set_extensions`] has an example.
+    pub fn set_extensions(&mut self, value: &str) -> bool {
+        self.dissector.set_extensions(value)
+    }
+
     /// Begins again with the next message, because bytes are missing before it. [`Dissector::resume`] says what is kept.
     pub fn resume(&mut self) {
         self.dissector.resume();

@@ -1,7 +1,7 @@
 //! `framewise explain`: the meaning of every bit of a request, a response or frames, and the verdict on each frame.
 //!
 //! Rules of this file: the library decides what the bytes mean. This file only finds out what was meant by the input:
-//! digits or raw bytes, a head or frames, a client or a server.
+//! digits or raw bytes, a head or frames, a client or a server, or the handshake of both.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use framewise::Config;
 use framewise::config::OriginPolicy;
-use framewise::labels::{Item, Labeller};
+use framewise::labels::{Item, Label, Labeller};
 use framewise::lang::{Bilingual, Lang};
 use framewise::protocol::dissect::Fault;
 use framewise::protocol::frame::Role;
@@ -19,7 +19,11 @@ use framewise::protocol::refusal::{Found, Refusal, Rule};
 use framewise::rows::rows;
 use serde::{Deserialize, Serialize};
 
+use crate::compression::Compression;
 use crate::texts::{self, complain};
+
+/// What ends a head.
+const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// The longest input in bytes.
 const MAX_INPUT: u64 = 64 << 20;
@@ -43,6 +47,16 @@ pub struct Args {
     /// Which side sent the bytes [default: from the request, the response or the MASK bit]
     #[arg(long, value_enum)]
     pub from: Option<Side>,
+    /// How messages are compressed (permessage-deflate), if the input has no response that says it: on for each message alone,
+    /// takeover to remember earlier messages
+    #[arg(
+        long,
+        value_enum,
+        value_name = "off|on|takeover",
+        default_value = "off",
+        hide_possible_values = true
+    )]
+    pub deflate: Compression,
     /// The input is hexadecimal digits
     #[arg(long, conflicts_with = "raw")]
     pub hex: bool,
@@ -59,6 +73,15 @@ pub enum Side {
     Server,
 }
 
+impl Side {
+    fn role(self) -> Role {
+        match self {
+            Side::Client => Role::Client,
+            Side::Server => Role::Server,
+        }
+    }
+}
+
 /// Explains the input and returns the exit code.
 pub fn run(args: Args, lang: Lang) -> ExitCode {
     match bytes(&args, lang) {
@@ -67,7 +90,8 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
                 let _ = writeln!(io::stderr(), "{}", note.get(lang));
             }
             let mut out = BufWriter::new(io::stdout().lock());
-            let explained = explain(&bytes, args.from, lang, &mut out);
+            let known = Known { from: args.from, deflate: args.deflate };
+            let explained = explain(&bytes, known, lang, &mut out);
             match explained.and_then(|code| out.flush().map(|()| code)) {
                 Ok(code) => ExitCode::from(code),
                 Err(error) if texts::is_gone(&error) => ExitCode::SUCCESS,
@@ -85,10 +109,10 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
 }
 
 /// Writes the rows of all bytes. Returns the exit code.
-fn explain(bytes: &[u8], from: Option<Side>, lang: Lang, out: &mut impl Write) -> io::Result<u8> {
-    writeln!(out, "{}\n", sender_text(sender_of(bytes, from).0).get(lang))?;
+fn explain(bytes: &[u8], known: Known, lang: Lang, out: &mut impl Write) -> io::Result<u8> {
+    writeln!(out, "{}\n", Parts::of(bytes, known).title(lang))?;
     let mut result = Ok(());
-    let code = label(bytes, from, &mut |item| {
+    let code = label(bytes, known, &mut |item| {
         for line in lines(item, lang) {
             if result.is_ok() {
                 result = writeln!(out, "{line}");
@@ -98,29 +122,132 @@ fn explain(bytes: &[u8], from: Option<Side>, lang: Lang, out: &mut impl Write) -
     result.map(|()| code)
 }
 
-/// Labels all bytes and returns the exit code.
-pub fn label(bytes: &[u8], from: Option<Side>, show: &mut impl FnMut(&Item<'_>)) -> u8 {
+/// What the user says about the bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known {
+    /// Which side sent them, or those after the handshake of both sides.
+    pub from: Option<Side>,
+    /// How messages are compressed. A response in the input overrides it.
+    pub deflate: Compression,
+}
+
+/// What the bytes consist of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Parts {
+    /// Who sent the bytes, or those after the request and the response.
+    pub sender: Role,
+    /// Whether they begin with a head.
+    has_head: bool,
+    /// Where the response begins and where the bytes after it begin, if the input begins with the request of a client and the
+    /// response to it.
+    handshake: Option<(usize, usize)>,
+    /// Whether there are bytes after the response.
+    has_more: bool,
+    /// The negotiated extension, unless a response in the input says it.
+    extensions: Option<&'static str>,
+}
+
+impl Parts {
+    pub fn of(bytes: &[u8], known: Known) -> Parts {
+        let (sender, has_head) = sender_of(bytes, known.from);
+        let (first, is_request) = sender_of(bytes, None);
+        let handshake =
+            (is_request && first == Role::Client).then(|| handshake_of(bytes)).flatten();
+        let sender = match handshake {
+            // After another response comes its body.
+            Some((start, _)) if !bytes[start..].starts_with(b"HTTP/1.1 1") => {
+                known.from.map_or(Role::Server, Side::role)
+            }
+            Some((_, end)) => sender_of(&bytes[end..], known.from).0,
+            None => sender,
+        };
+        let has_more = handshake.is_some_and(|(_, end)| end < bytes.len());
+        let has_response = handshake.is_some() || bytes.starts_with(b"HTTP/");
+        let extensions = known.deflate.agreed().filter(|_| !has_response);
+        Parts { sender, has_head, handshake, has_more, extensions }
+    }
+
+    /// Returns the words for the side that has sent the bytes, and for the extension.
+    pub fn title(&self, lang: Lang) -> String {
+        let side = match self.sender {
+            Role::Client => texts::EXPLAIN_CLIENT,
+            Role::Server => texts::EXPLAIN_SERVER,
+        };
+        match (self.handshake, self.extensions) {
+            (Some(_), _) if !self.has_more => texts::EXPLAIN_BOTH.get(lang).to_owned(),
+            (Some(_), _) => match self.sender {
+                Role::Client => texts::EXPLAIN_BOTH_CLIENT.get(lang).to_owned(),
+                Role::Server => texts::EXPLAIN_BOTH_SERVER.get(lang).to_owned(),
+            },
+            (None, Some(extensions)) => format!("{} {extensions}", side.get(lang)),
+            (None, None) => side.get(lang).to_owned(),
+        }
+    }
+}
+
+/// Returns where the response to a request begins, and where it ends: after the last of its heads.
+fn handshake_of(bytes: &[u8]) -> Option<(usize, usize)> {
+    let start = head_end(bytes)?;
+    let mut end = start;
+    while bytes[end..].starts_with(b"HTTP/") {
+        end = head_end(&bytes[end..]).map_or(bytes.len(), |length| end + length);
+    }
+    (end > start).then_some((start, end))
+}
+
+/// Returns the length of a head, with the empty line that ends it.
+fn head_end(bytes: &[u8]) -> Option<usize> {
+    let end = bytes.windows(HEAD_END.len()).position(|window| window == HEAD_END)?;
+    Some(end + HEAD_END.len())
+}
+
+/// Labels all bytes and returns the exit code. Positions are those in the input, whoever sent the bytes.
+pub fn label(bytes: &[u8], known: Known, show: &mut impl FnMut(&Item<'_>)) -> u8 {
     // The rules of the standard apply, and limits with their defaults. Who may connect is a matter of each server.
     let config = Config::default().handshake(|handshake| handshake.origins = OriginPolicy::Any);
     let config = config.validate().expect("the defaults are valid");
-    let mut labeller = match sender_of(bytes, from) {
-        (sender, true) => Labeller::new(sender, config),
-        (sender, false) => Labeller::of_frames(sender, config),
-    };
     let mut code = 0;
-    let mut show = |item: &Item<'_>| {
-        show(item);
+    let mut show = |item: &Item<'_>, before: usize| {
+        match item {
+            Item::Label(Label { at, wire, what }) => {
+                let (at, what) = (at + before as u64, what.clone());
+                show(&Item::Label(Label { at, wire, what }));
+            }
+            item => show(item),
+        }
         match item {
             Item::Broken { .. } => code = BROKEN,
             Item::HeadEnds
             | Item::BodyEnds
             | Item::HeaderEnds { .. }
-            | Item::PayloadEnds { .. } => code = INCOMPLETE,
+            | Item::PayloadEnds { .. } => code = code.max(INCOMPLETE),
             _ => {}
         }
     };
-    labeller.feed(bytes, &mut show);
-    labeller.finish(&mut show);
+    let Parts { sender, has_head, handshake, extensions, .. } = Parts::of(bytes, known);
+    if let Some((start, end)) = handshake {
+        let mut client = Labeller::new(Role::Client, config.clone());
+        let mut server = Labeller::new(Role::Server, config);
+        client.feed(&bytes[..start], &mut |item| show(item, 0));
+        server.responds_to(&mut client);
+        server.feed(&bytes[start..end], &mut |item| show(item, start));
+        let (after, before) = match sender {
+            Role::Client => (&mut client, end - start),
+            Role::Server => (&mut server, start),
+        };
+        after.feed(&bytes[end..], &mut |item| show(item, before));
+        after.finish(&mut |item| show(item, before));
+        return code;
+    }
+    let mut labeller = match has_head {
+        true => Labeller::new(sender, config),
+        false => Labeller::of_frames(sender, config),
+    };
+    if let Some(extensions) = extensions {
+        labeller.set_extensions(extensions);
+    }
+    labeller.feed(bytes, &mut |item| show(item, 0));
+    labeller.finish(&mut |item| show(item, 0));
     code
 }
 
@@ -142,16 +269,8 @@ fn is_lenient_key(refusal: &Refusal) -> bool {
     refusal.rule == Rule::KeyLength && matches!(refusal.found, Found::KeyBytes(1..))
 }
 
-/// Returns the words for the side that has sent the bytes.
-pub fn sender_text(sender: Role) -> Bilingual {
-    match sender {
-        Role::Client => texts::EXPLAIN_CLIENT,
-        Role::Server => texts::EXPLAIN_SERVER,
-    }
-}
-
 /// Returns which side has sent the bytes, and whether they begin with a head.
-pub fn sender_of(bytes: &[u8], from: Option<Side>) -> (Role, bool) {
+fn sender_of(bytes: &[u8], from: Option<Side>) -> (Role, bool) {
     let start = bytes.trim_ascii_start();
     let word = start.split(|&byte| byte == b' ').next().unwrap_or_default();
     let is_method =
@@ -159,8 +278,7 @@ pub fn sender_of(bytes: &[u8], from: Option<Side>) -> (Role, bool) {
     let is_response = start.starts_with(b"HTTP/");
     let is_masked = bytes.get(1).is_some_and(|second| second & 0x80 != 0);
     let sender = match from {
-        Some(Side::Client) => Role::Client,
-        Some(Side::Server) => Role::Server,
+        Some(side) => side.role(),
         None if is_response => Role::Server,
         // RFC 6455 §5.1: clients mask, servers do not.
         None if is_method || is_masked => Role::Client,
@@ -196,7 +314,8 @@ fn bytes(args: &Args, lang: Lang) -> Result<Decoded, String> {
     decode(input, args.raw, args.hex, lang)
 }
 
-/// Decodes the digits of an input. An input that is not digits is taken as it is, unless it `is_hex`.
+/// Decodes the digits of an input. An input that is not digits is taken as it is, unless it `is_hex`. Digits after heads stand for
+/// frames: as characters they could not be valid ones, because the bits RSV2 and RSV3 of each digit are set.
 ///
 /// # Errors
 ///
@@ -214,8 +333,32 @@ pub fn decode(input: Vec<u8>, is_raw: bool, is_hex: bool, lang: Lang) -> Result<
         Some(digits) => Err(texts::EXPLAIN_ODD.with(lang, &[&digits.len()])),
         None if is_hex => Err(texts::EXPLAIN_NOT_HEX.get(lang).to_owned()),
         None => {
+            let (heads, after) = input.split_at(heads_of(&input));
+            match digits(after) {
+                Some(digits) if heads.is_empty() || digits.is_empty() => {}
+                Some(digits) if digits.len() % 2 == 0 => {
+                    let bytes = [heads, &pairs(&digits)].concat();
+                    return Ok(Decoded { bytes, note: None });
+                }
+                Some(digits) => return Err(texts::EXPLAIN_ODD.with(lang, &[&digits.len()])),
+                None => {}
+            }
             let is_unclear = is_text(&input) && !sender_of(&input, None).1;
             Ok(Decoded { bytes: input, note: is_unclear.then_some(texts::EXPLAIN_TEXT) })
+        }
+    }
+}
+
+/// Returns where the heads at the beginning of an input end. A response that does not open a WebSocket has a body, so no frame
+/// comes after it.
+fn heads_of(input: &[u8]) -> usize {
+    let mut end = 0;
+    loop {
+        let rest = &input[end..];
+        let is_other = rest.starts_with(b"HTTP/") && !rest.starts_with(b"HTTP/1.1 1");
+        match head_end(rest) {
+            Some(length) if sender_of(rest, None).1 && !is_other => end += length,
+            _ => return end,
         }
     }
 }
@@ -285,6 +428,54 @@ mod tests {
         }
         let raw = decode(b" \n".to_vec(), true, false, Lang::En);
         assert_eq!(raw, Ok(Decoded { bytes: b" \n".to_vec(), note: None }));
+    }
+
+    /// Digits after a request, or after a response that opens a WebSocket, are frames; after another one they are its body.
+    #[test]
+    fn digits_after_heads_are_frames() {
+        let decoded = |input: &[u8]| decode(input.to_vec(), false, false, Lang::En);
+        let bytes = |input: &[u8]| decoded(input).expect("bytes").bytes;
+        let request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        let switching = b"HTTP/1.1 101 x\r\nA: b\r\n\r\n";
+        for heads in [&request[..], switching, &[&request[..], switching].concat()] {
+            let with = |after: &[u8]| [heads, after].concat();
+            assert_eq!(bytes(&with(b"89 00\r\n0x8a00\n")), with(b"\x89\0\x8a\0"));
+            assert!(decoded(&with(b"890")).expect_err("odd").starts_with("3 hexadecimal digits"));
+            for raw in [&b"\x89\0"[..], b"89 zz", b"", b"\r\n"] {
+                assert_eq!(bytes(&with(raw)), with(raw));
+            }
+            let raw = decode(with(b"8900"), true, false, Lang::En).expect("bytes");
+            assert_eq!(raw.bytes, with(b"8900"));
+        }
+        let other = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n8900";
+        assert_eq!(bytes(other), other);
+    }
+
+    /// The bytes after a request and the response to it are those of one side.
+    #[test]
+    fn a_handshake_has_two_sides() {
+        let request = &b"GET / HTTP/1.1\r\n\r\n"[..];
+        let switching = &b"HTTP/1.1 101 x\r\n\r\n"[..];
+        let ok = &b"HTTP/1.1 200 x\r\n\r\n"[..];
+        let both = [request, switching].concat();
+        let parts = |parts: &[&[u8]], from| {
+            let parts = Parts::of(&parts.concat(), Known { from, deflate: Compression::On });
+            (parts.sender, parts.handshake, parts.extensions.is_some())
+        };
+        let ends = Some((request.len(), both.len()));
+        let (client, server) = (Role::Client, Role::Server);
+        assert_eq!(parts(&[&both, b"\x89\x80"], None), (client, ends, false));
+        assert_eq!(parts(&[&both, b"\x89\x00"], None), (server, ends, false));
+        assert_eq!(parts(&[&both, b"\x89\x00"], Some(Side::Client)), (client, ends, false));
+        assert_eq!(parts(&[request, ok, b"\xc3\xa9"], None), (server, ends, false));
+        assert_eq!(parts(&[request, b"\x89\x80"], None), (client, None, true));
+        assert_eq!(parts(&[switching, b"\x89\x80"], None), (server, None, false));
+        assert_eq!(parts(&[b"\x89\x00"], None), (server, None, true));
+        let interim = b"HTTP/1.1 103 x\r\n\r\n";
+        let ends = Some((request.len(), both.len() + interim.len()));
+        assert_eq!(parts(&[request, interim, switching, b"\x89\x80"], None), (client, ends, false));
+        let short = Some((request.len(), both.len() - 1));
+        assert_eq!(parts(&[&both[..both.len() - 1]], None), (server, short, false));
     }
 
     #[test]

@@ -96,6 +96,7 @@ const PAGES: &[Page] = &[
     ("explain", "Explica cada bit de uma requisição, de uma resposta ou de frames", &[
         ("input", "Um arquivo com dígitos hexadecimais ou bytes, ou os próprios dígitos; - é a entrada padrão"),
         ("from", "Que lado enviou os bytes [padrão: conforme a requisição, a resposta ou o bit MASK]"),
+        ("deflate", "Como as mensagens estão comprimidas (permessage-deflate), se a entrada não tem uma resposta que o diga: on para cada mensagem sozinha, takeover para lembrar das anteriores"),
         ("hex", "A entrada são dígitos hexadecimais"),
         ("raw", "A entrada são bytes, mesmo que pareça dígitos"),
     ]),

@@ -260,6 +260,9 @@ table! {
     // The explanation of bytes.
     EXPLAIN_CLIENT: "From the client:", "Do cliente:";
     EXPLAIN_SERVER: "From the server:", "Do servidor:";
+    EXPLAIN_BOTH: "A request and the response:", "Uma requisição e a resposta:";
+    EXPLAIN_BOTH_CLIENT: "A request and the response, then from the client:", "Uma requisição e a resposta, depois do cliente:";
+    EXPLAIN_BOTH_SERVER: "A request and the response, then from the server:", "Uma requisição e a resposta, depois do servidor:";
     EXPLAIN_NEITHER: "'{}' is neither a file nor hexadecimal digits", "'{}' não é um arquivo nem dígitos hexadecimais";
     EXPLAIN_EMPTY: "there is nothing to explain: the input is empty", "não há o que explicar: a entrada está vazia";
     EXPLAIN_SHORT_KEY: "   framewise serve accepts such a key, unless it is started with --strict-key.",

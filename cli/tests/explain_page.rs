@@ -17,6 +17,20 @@ const HELLO: &str = "818537fa213d7f9f4d5158";
 /// "Hello" of a client that does not mask.
 const UNMASKED: &str = "810548656c6c6f";
 
+/// "Hello" of a client, compressed as in RFC 7692 7.2.3.1.
+const COMPRESSED: &str = "c18737fa213dc5b2ecf4fefd21";
+
+/// A request and the response to it, which agree to permessage-deflate.
+fn handshake_of_both() -> String {
+    "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+     Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n\
+     HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+     Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=10\r\n\r\n"
+        .to_owned()
+}
+
 /// Asks a question and returns the response.
 fn ask(peer: &mut Peer, question: &Value) -> Value {
     peer.send(&question.to_string()).json()
@@ -71,6 +85,7 @@ fn the_page_decodes_as_the_command_line_does() {
     let mut peer = serve.connect("/explain/ws");
     let request = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let handshake = handshake_of_both();
     let long = format!("827e0200{}", "5a".repeat(0x200));
     for input in [
         HELLO,
@@ -88,14 +103,29 @@ fn the_page_decodes_as_the_command_line_does() {
         "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\nrest",
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 101 S\r\n\r\nx",
         "Olá",
+        COMPRESSED,
+        "c106 f248cdc9c907",
+        &handshake,
+        &format!("{handshake}{COMPRESSED}"),
+        &format!("{handshake}c103 f248cd"),
     ] {
-        for from in [None, Some("client"), Some("server")] {
+        for (from, deflate) in [
+            (None, None),
+            (Some("client"), None),
+            (Some("server"), Some("off")),
+            (None, Some("on")),
+            (Some("client"), Some("takeover")),
+        ] {
             for lang in ["en", "pt"] {
                 let mut question = json!({"type": "explain", "input": input, "lang": lang});
                 let mut arguments = vec!["--lang", lang];
                 if let Some(from) = from {
                     question["from"] = from.into();
                     arguments.extend(["--from", from]);
+                }
+                if let Some(deflate) = deflate {
+                    question["deflate"] = deflate.into();
+                    arguments.extend(["--deflate", deflate]);
                 }
                 let explained = ask(&mut peer, &question);
                 let (text, code) = command(&arguments, input);
@@ -117,6 +147,109 @@ fn the_page_decodes_as_the_command_line_does() {
     let broken = items.iter().find(|item| item["kind"] == "broken").expect("broken");
     assert_eq!((&broken["section"], &broken["code"]), (&json!("5.1"), &json!(1002)));
     assert_eq!((&broken["clause"], &broken["places"]), (&json!("5.1-2"), &json!([[8, 9]])));
+}
+
+/// A compressed message is shown with its bytes, RSV1, its text and the parameters, if permessage-deflate was chosen or if the
+/// response in the input agrees to it. Without either, RSV1 breaks a rule.
+#[test]
+fn a_compressed_message_is_decompressed() {
+    let serve = Serve::start(&[]);
+    let mut peer = serve.connect("/explain/ws");
+    let mut explained = |input: &str, deflate: &str| {
+        let question = json!({"type": "explain", "input": input, "deflate": deflate});
+        let explained = ask(&mut peer, &question);
+        (printed(&explained), explained)
+    };
+    let (text, answer) = explained(COMPRESSED, "off");
+    assert_eq!((&answer["code"], text.contains("Hello")), (&json!(3), false), "{text}");
+    let no_context = "; server_no_context_takeover; client_no_context_takeover";
+    for (deflate, parameters) in [("on", no_context), ("takeover", "")] {
+        let (text, answer) = explained(COMPRESSED, deflate);
+        let title = format!("From the client: permessage-deflate{parameters}\n");
+        assert!(text.starts_with(&title), "{text}");
+        assert_eq!(answer["code"], 0);
+        let items = answer["items"].as_array().expect("items");
+        let decoded: Vec<_> = items.iter().filter(|item| item["kind"] == "decoded").collect();
+        assert_eq!(decoded.len(), 1, "{text}");
+        assert_eq!(decoded[0]["lines"], json!(["    decompressed (RFC 7692)  'Hello'"]));
+        assert!(text.contains(".1......                 RSV1                     1"), "{text}");
+        assert!(text.contains("XOR: payload unmasked    f2 48 cd c9 c9 07 00"), "{text}");
+    }
+    // The second message refers to the first one.
+    let twice = format!("{COMPRESSED} c185 00000000 f200110000");
+    for (deflate, code, messages) in [("takeover", 0, 2), ("on", 3, 1)] {
+        let (text, answer) = explained(&twice, deflate);
+        assert_eq!((&answer["code"], text.matches("'Hello'").count()), (&json!(code), messages));
+    }
+    // A response in the input decides, whatever was chosen.
+    let handshake = handshake_of_both();
+    let input = format!("{handshake}{COMPRESSED}\n");
+    for deflate in ["off", "on"] {
+        let (text, answer) = explained(&input, deflate);
+        assert_eq!(answer["code"], 0, "{text}");
+        assert!(text.starts_with("A request and the response, then from the client:\n"), "{text}");
+        assert!(
+            text.contains("Extensions: permessage-deflate; client_max_window_bits=10 "),
+            "{text}"
+        );
+        assert!(text.contains("    decompressed (RFC 7692)  'Hello'\n"), "{text}");
+        // The fields for the stepper, and every bit, lie where the frame lies in the input.
+        let start = handshake.len() as u64;
+        assert_eq!(answer["frames"][0]["start"], start);
+        assert_eq!(answer["frames"][0]["clear"], "f248cdc9c90700");
+        let items = answer["items"].as_array().expect("items");
+        let rsv1 = items.iter().find(|item| item["name"] == "RSV1").expect("RSV1");
+        assert_eq!(rsv1["bits"], json!([start * 8 + 1, start * 8 + 2]));
+        let refused = input.replace("; client_max_window_bits=10", "; x");
+        assert_eq!(explained(&refused, deflate).1["code"], 3);
+        let without = input.replace(
+            "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=10\r\n",
+            "",
+        );
+        assert_eq!(explained(&without, deflate).1["code"], 3);
+    }
+    // The response has to fit the request.
+    let other = input.replace("s3pP", "S3pP");
+    assert!(explained(&other, "off").0.contains("Sec-WebSocket-Accept"), "{other}");
+    assert_eq!(explained(&other, "off").1["code"], 3);
+    // There is no other word.
+    let error = ask(&mut peer, &json!({"type": "explain", "input": COMPRESSED, "deflate": "yes"}));
+    assert_eq!(error["error"]["code"], "invalid_question", "{error}");
+}
+
+/// With permessage-deflate chosen, sending offers it. The reply is decompressed if the server agrees; otherwise it refuses
+/// RSV1.
+#[test]
+fn sending_offers_the_chosen_compression() {
+    let text = "Hello ".repeat(20);
+    let input = "c18b00000000f248cdc9c957f0a03b0900";
+    for (option, is_agreed) in [("on", true), ("off", false)] {
+        let serve = Serve::start(&["--deflate", option]);
+        let mut peer = serve.connect("/explain/ws");
+        let question =
+            json!({"type": "send", "id": 7, "input": input, "path": "/echo", "deflate": "on"});
+        let mut report = ask(&mut peer, &question);
+        while report["ended"].is_null() {
+            report = peer.json();
+        }
+        let request = report["request"].as_str().expect("a request");
+        assert!(
+            request.contains("\r\nSec-WebSocket-Extensions: permessage-deflate; "),
+            "{request}"
+        );
+        let printed = printed(&report);
+        assert_eq!(
+            printed.contains("Sec-WebSocket-Extensions: permessage-deflate"),
+            is_agreed,
+            "{printed}"
+        );
+        assert_eq!(
+            printed.contains(&format!("decompressed (RFC 7692)  'Echo: {text}'")),
+            is_agreed,
+            "{printed}"
+        );
+        assert_eq!(report["ended"], if is_agreed { "quiet" } else { "closed" });
+    }
 }
 
 /// 64 KiB are explained, and one byte more is not. A question that cannot be understood gets an error, and so does an input
@@ -172,6 +305,28 @@ fn a_page_has_the_budget_of_a_client() {
     let mut busy = serve.connect("/explain/ws");
     explain(&mut busy, &"8a00".repeat(32 * 1024));
     line_with(&log, "over its budget");
+}
+
+/// What is decompressed counts as bytes, because a short input can become a thousand times as long.
+#[test]
+fn decompressing_is_paid_for() {
+    // A message of a million zeros.
+    let bomb = format!("c27e03d9ecc101010000008220ffaf6e484001{}af06", "00".repeat(968));
+    let input = bomb.repeat(20);
+    for (deflate, is_paid) in [("off", false), ("on", true)] {
+        let (serve, log) = Serve::start_logged(&[]);
+        let mut busy = serve.connect("/explain/ws");
+        let question =
+            json!({"type": "explain", "input": input, "deflate": deflate, "from": "server"});
+        let explained = ask(&mut busy, &question);
+        assert_eq!(explained["code"], if is_paid { 0 } else { 3 });
+        if is_paid {
+            line_with(&log, "over its budget");
+        } else {
+            assert_eq!(ask(&mut busy, &json!({"type": "ping"})), json!({"type": "pong"}));
+            assert!(log.try_iter().all(|line| !line.contains("over its budget")));
+        }
+    }
 }
 
 /// The page is in no room: nobody hears of it, and it hears of nobody.

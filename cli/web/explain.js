@@ -14,7 +14,12 @@ const [TYPE_PAUSE, BYTES_DRAWN, MAX_COMMAND] = [200, 256, 4000];
 const OPCODES = { 0: 'continuation', 1: 'text', 2: 'binary', 8: 'close', 9: 'ping', 10: 'pong' };
 
 const HANDSHAKE = 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
-/** Who sends it, and digits or the text of a head. */
+const OFFER = 'Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n';
+const SWITCHING = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n';
+const ECHO = 'GET /echo HTTP/1.1\r\nHost: localhost:8765\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n';
+/** "Hello", compressed and masked. */
+const COMPRESSED = 'c18737fa213dc5b2ecf4fefd21';
+/** Who sends it, digits or the text of heads, and how messages are compressed. */
 const EXAMPLES = {
   exampleHello: ['client', '818537fa213d7f9f4d5158'],
   exampleServer: ['server', '810548656c6c6f'],
@@ -26,16 +31,21 @@ const EXAMPLES = {
   exampleReserved: ['client', '838037fa213d'],
   exampleUtf8: ['client', '818237fa213df4d2'],
   exampleLong: ['client', '81ff000000000000000537fa213d7f9f4d5158'],
-  exampleRequest: ['client', `GET /echo HTTP/1.1\r\nHost: localhost:8765\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n${HANDSHAKE}`],
-  exampleResponse: ['server', 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n'],
+  exampleRequest: ['client', `${ECHO}${HANDSHAKE}`],
+  exampleResponse: ['server', `${SWITCHING}\r\n`],
+  exampleDeflate: ['client', COMPRESSED, 'on'],
+  exampleHandshake: ['client', `${ECHO}${OFFER}${HANDSHAKE}${SWITCHING}Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n${COMPRESSED}`],
 };
 
 const $ = (id) => document.getElementById(id);
 takeToken('token');
 
 let lang = preferredLanguage();
-/** What is explained: the bytes in hexadecimal, and who sends them ('' if that follows from the bytes). */
-let state = { hex: EXAMPLES.exampleHello[1], from: 'client' };
+/**
+ * What is explained: the bytes in hexadecimal, who sends them ('' if that follows from the bytes), and how messages are
+ * compressed ('' for not at all).
+ */
+let state = { hex: EXAMPLES.exampleHello[1], from: 'client', deflate: '' };
 /** The last response of the server to this state, and the frames in it. */
 let [explained, frames, chosenFrame] = [null, [], 0];
 /** The number of the last question, and the question that waits for the response to another one. */
@@ -91,25 +101,25 @@ function ask(question) {
 }
 
 function askState() {
-  const { hex, from } = state;
+  const { hex, from, deflate } = state;
   if (!hex) return showProblem('');
-  ask({ input: hex, as: 'hex', ...(from && { from }) });
+  ask({ input: hex, as: 'hex', ...(from && { from }), ...(deflate && { deflate }) });
 }
 
 /** What the visitor has typed, as a question. */
 function typed() {
-  const [text, from] = [$('input').value, $('from').value];
-  const sender = from && { from };
+  const [text, from, deflate] = [$('input').value, $('from').value, $('deflate').value];
+  const known = { ...(from && { from }), ...(deflate && { deflate }) };
   if ($('as').value === 'message') {
     const mask = from !== 'server';
     const payload = new TextEncoder().encode(text);
     const form = payload.length < 126 ? 7 : payload.length < 65536 ? 16 : 64;
     const key = crypto.getRandomValues(new Uint8Array(4));
-    return { input: toHex(encode({ fin: 1, rsv: 0, opcode: 1, mask, form, key, payload })), as: 'hex', ...sender };
+    return { input: toHex(encode({ fin: 1, rsv: 0, opcode: 1, mask, form, key, payload })), as: 'hex', ...known };
   }
   // A text field has line feeds. Lines of HTTP end with CR LF.
   const isHead = /^[A-Z]+ |^HTTP\//.test(text);
-  return { input: isHead ? text.replace(/\r?\n/g, '\r\n') : text, ...sender };
+  return { input: isHead ? text.replace(/\r?\n/g, '\r\n') : text, ...known };
 }
 
 function answered() {
@@ -198,7 +208,7 @@ function draw(box, { items, hex, shortened }, most, isOurs) {
   let left = 0;
   for (const item of items) {
     if (!item.bits) {
-      const sign = { valid: '✓', broken: '✗', incomplete: '…' }[item.kind];
+      const sign = { valid: '✓', broken: '✗', incomplete: '…', decoded: '' }[item.kind];
       const text = make('p', `sign ${item.kind} whole`, verdictOf(item, `${sign} `));
       if (item.clause) text.textContent += `\n${say(lang, 'explainClause', item.clause, item.code)}`;
       parts.push(text);
@@ -281,13 +291,15 @@ function show() {
   frames = explained.frames;
   showStepper();
   showCommand();
-  const fragment = new URLSearchParams({ ...(state.from && { from: state.from }), hex: state.hex, path: $('path').value });
+  const { from, deflate, hex } = state;
+  const fragment = new URLSearchParams({ ...(from && { from }), ...(deflate && { deflate }), hex, path: $('path').value });
   if (location.hash !== `#${fragment}`) history.replaceState(null, '', `#${fragment}`);
 }
 
 function command() {
   const from = state.from || explained?.from;
-  const start = `framewise explain${from ? ` --from ${from}` : ''}`;
+  const option = (name, value) => (value ? ` --${name} ${value}` : '');
+  const start = `framewise explain${option('from', from)}${option('deflate', state.deflate)}`;
   return state.hex.length > MAX_COMMAND ? `${start} --hex frame.hex` : `${start} ${state.hex}`;
 }
 
@@ -301,7 +313,7 @@ const bitAt = (at) => $('bits').querySelector(`[data-at="${at}"]`);
 /** Takes bytes that the page itself has made. */
 function change(hex) {
   // The side stays the same, although the bytes may now suggest the other one.
-  state = { hex, from: state.from || explained?.from || '' };
+  state = { ...state, hex, from: state.from || explained?.from || '' };
   $('from').value = state.from;
   $('as').value = 'bytes';
   $('input').value = spaced(hex);
@@ -409,7 +421,7 @@ function send() {
   $('send-problem').textContent = '';
   sent += 1_000_000;
   lastReceived = null;
-  isSending = connection.send({ type: 'send', id: sent, input: state.hex, as: 'hex', path: $('path').value, lang });
+  isSending = connection.send({ type: 'send', id: sent, input: state.hex, as: 'hex', path: $('path').value, lang, ...(state.deflate && { deflate: state.deflate }) });
   if (!isSending) $('send-problem').textContent = say(lang, connection.state);
   showReceived();
 }
@@ -424,12 +436,12 @@ async function copy(text) {
 /** Takes the state from the fragment of the address. */
 function takeFragment() {
   const fragment = new URLSearchParams(location.hash.slice(1));
-  const [hex, from] = [digitsOf(fragment.get('hex') ?? ''), fragment.get('from')];
-  if (hex) state = { hex, from: ['client', 'server'].includes(from) ? from : '' };
+  const [hex, from, deflate] = [digitsOf(fragment.get('hex') ?? ''), fragment.get('from'), fragment.get('deflate')];
+  const known = (value, ...all) => (all.includes(value) ? value : '');
+  if (hex) state = { hex, from: known(from, 'client', 'server'), deflate: known(deflate, 'on', 'takeover') };
   const path = fragment.get('path');
   if ([...$('path').options].some(({ value }) => value === path)) $('path').value = path;
-  $('from').value = state.from;
-  $('as').value = 'bytes';
+  [$('from').value, $('deflate').value, $('as').value] = [state.from, state.deflate, 'bytes'];
   $('input').value = spaced(state.hex);
 }
 
@@ -446,7 +458,7 @@ function showTexts() {
 
 function takeTyped() {
   clearTimeout(typing);
-  state.from = $('from').value;
+  [state.from, state.deflate] = [$('from').value, $('deflate').value];
   if ($('input').value) ask(typed());
 }
 
@@ -455,17 +467,19 @@ $('input').addEventListener('input', () => {
   typing = setTimeout(takeTyped, TYPE_PAUSE);
 });
 $('as').addEventListener('change', takeTyped);
-$('from').addEventListener('change', () => {
-  state.from = $('from').value;
-  if ($('as').value === 'message') takeTyped();
-  else askState();
-});
+for (const id of ['from', 'deflate']) {
+  $(id).addEventListener('change', () => {
+    state[id] = $(id).value;
+    if ($('as').value === 'message') takeTyped();
+    else askState();
+  });
+}
 $('example').addEventListener('change', ({ target }) => {
-  const [from, text] = EXAMPLES[target.value] ?? [];
+  const [from, text, deflate = ''] = EXAMPLES[target.value] ?? [];
   if (!text) return;
   chosenFrame = 0;
-  state.from = from;
-  [$('from').value, $('as').value, $('input').value] = [from, 'bytes', digitsOf(text) === null ? text.replace(/\r\n/g, '\n') : spaced(text)];
+  [$('from').value, $('deflate').value, $('as').value] = [from, deflate, 'bytes'];
+  $('input').value = digitsOf(text) === null ? text.replace(/\r\n/g, '\n') : spaced(text);
   takeTyped();
 });
 $('copy-hex').addEventListener('click', () => copy(state.hex));

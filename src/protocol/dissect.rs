@@ -254,6 +254,32 @@ impl Dissector {
         requests.extension = Arc::clone(&self.extension);
     }
 
+    /// Sets the extension that the opening handshake has negotiated, for input without the response. `value` is that of the
+    /// response's `Sec-WebSocket-Extensions`.
+    ///
+    /// Returns `false` and changes nothing if no client of this library can have offered that, or if an extension is known
+    /// already. Without the feature `deflate`, no extension is known.
+    ///
+    /// ```
+    /// # #[cfg(feature = "deflate")] {
+    /// use framewise::protocol::dissect::{Dissector, Finding};
+    /// use framewise::protocol::frame::Role;
+    /// use framewise::{Config, Message};
+    ///
+    /// let mut dissector = Dissector::of_frames(Role::Server, Config::default().validate()?);
+    /// assert!(dissector.set_extensions("permessage-deflate"));
+    /// let mut is_shown = false;
+    /// dissector.feed(b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00", &mut |finding| {
+    ///     is_shown |= *finding == Finding::Decoded(Message::from("Hello"));
+    /// });
+    /// assert!(is_shown);
+    /// # }
+    /// # Ok::<(), framewise::config::ConfigError>(())
+    /// ```
+    pub fn set_extensions(&mut self, value: &str) -> bool {
+        Seen::in_value(value.as_bytes()).is_some_and(|seen| self.extension.set(seen).is_ok())
+    }
+
     /// Begins again with the next message, because bytes are missing before it. Only what the opening handshake has negotiated is
     /// kept. If the sender compresses with a context, its messages cannot be decompressed from here on.
     pub fn resume(&mut self) {

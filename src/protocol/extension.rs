@@ -303,16 +303,20 @@ impl Seen {
         may_extend: bool,
     ) -> Option<(Option<Seen>, Option<String>)> {
         let Some(value) = fields.only(FIELD).ok()? else { return Some((None, None)) };
+        let seen = Some(Seen::in_value(value)?).filter(|_| may_extend)?;
+        Some((Some(seen), Some(str::from_utf8(value).ok()?.to_owned())))
+    }
+
+    /// Returns what the value of the header field agrees to, or `None` if no client of this library can have offered that.
+    pub(crate) fn in_value(value: &[u8]) -> Option<Seen> {
         let items = extension_list(value)?;
         #[cfg(feature = "deflate")]
         if let [answer] = &items[..]
-            && may_extend
             && answer.name == negotiate::NAME
         {
-            let seen = Seen { agreed: Params::parse(answer)?.agreed() };
-            return Some((Some(seen), Some(str::from_utf8(value).ok()?.to_owned())));
+            return Some(Seen { agreed: Params::parse(answer)?.agreed() });
         }
-        let _ = (items, may_extend);
+        let _ = items;
         None
     }
 

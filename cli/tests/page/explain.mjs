@@ -10,6 +10,8 @@ import { pasted, run, startServer, stop, watch } from './support.mjs';
 const [framewise, executablePath, folder, part] = process.argv.slice(2);
 
 const HELLO = '818537fa213d7f9f4d5158';
+/** The same, compressed as in RFC 7692 7.2.3.1. */
+const COMPRESSED = 'c18737fa213dc5b2ecf4fefd21';
 
 // By this name the server is on another machine, as far as the browser is concerned.
 const NAME = 'class.example';
@@ -213,6 +215,74 @@ const checks = {
     await page.click('#lang');
     await page.locator('#verdict', { hasText: 'From the client:' }).waitFor();
     return [page];
+  },
+  async 'a compressed message is shown with its bytes, its text and the parameters'() {
+    const page = await visit();
+    const rows = () => page.locator('#bits').textContent();
+    // Without the extension RSV1 breaks a rule.
+    await page.fill('#input', COMPRESSED);
+    await verdict(page, 3);
+    assert.doesNotMatch(await rows(), /Hello/);
+    for (const [mode, parameters] of [['on', '; server_no_context_takeover; client_no_context_takeover'], ['takeover', '']]) {
+      await page.selectOption('#deflate', mode);
+      await verdict(page, 0);
+      await page.locator('#verdict .note', { hasText: `From the client: permessage-deflate${parameters}` }).waitFor();
+      await page.locator('#bits .sign.decoded', { hasText: "decompressed (RFC 7692)  'Hello'" }).waitFor();
+      assert.match(await rows(), /f2 48 cd c9 c9 07 00/);
+      assert.equal(await page.isChecked('#rsv1'), true);
+      assert.equal(await page.textContent('#command'), `framewise explain --from client --deflate ${mode} ${COMPRESSED}`);
+      const { stdout } = printed(await page.textContent('#command'));
+      assert.equal(await page.textContent('#output'), stdout.replace(/\n$/, ''));
+    }
+    // The choice is in the link, and stays when a bit is flipped.
+    const other = await visit({ path: page.url() });
+    assert.equal(await other.inputValue('#deflate'), 'takeover');
+    await bit(other, 1).click();
+    await other.locator('#bits .sign.decoded').waitFor({ state: 'detached' });
+    await bit(other, 1).click();
+    await other.locator('#bits .sign.decoded').waitFor();
+    await other.context().close();
+    await page.selectOption('#deflate', '');
+    await verdict(page, 3);
+    // In Portuguese, with the example.
+    await page.click('#lang');
+    await example(page, 'exampleDeflate');
+    await page.locator('#bits .sign.decoded', { hasText: "descomprimido (RFC 7692)  'Hello'" }).waitFor();
+    assert.equal(await page.inputValue('#deflate'), 'on');
+    await page.locator('#deflate-note', { hasText: 'cole a requisição, a resposta' }).waitFor();
+    await isAccessible(page);
+    await page.screenshot({ path: join(folder, 'explain-deflate.png'), fullPage: true });
+    // With a handshake in the input, its response decides.
+    await example(page, 'exampleHandshake');
+    await page.locator('#verdict .note', { hasText: 'Uma requisição e a resposta, depois do cliente:' }).waitFor();
+    await page.locator('#bits .sign.decoded', { hasText: "'Hello'" }).waitFor();
+    assert.equal(await page.inputValue('#deflate'), '');
+    await page.click('#lang');
+    await page.locator('#verdict .note', { hasText: 'A request and the response, then from the client:' }).waitFor();
+    assert.match(await rows(), /Sec-WebSocket-Extensions: permessage-deflate/);
+    await page.uncheck('#rsv1');
+    await page.locator('#bits .sign.decoded').waitFor({ state: 'detached' });
+    assert.match(await rows(), /HTTP\/1\.1 101/);
+    const text = await page.inputValue('#input');
+    assert.ok(text.endsWith('81 87 37 fa 21 3d c5 b2 ec f4 fe fd 21'), text);
+    return [page];
+  },
+  async 'sending offers the chosen compression, and shows the text of the reply'() {
+    const compressing = await serve('--deflate', 'on');
+    // "Hello " twenty times.
+    const input = 'c18b00000000f248cdc9c957f0a03b0900';
+    for (const [at, ended, says] of [[compressing.url, 'quiet', /decompressed \(RFC 7692\) {2}'Echo: Hello Hello /], [server.url, 'closed', /RFC 6455 5\.2: RSV bits must be 0/]]) {
+      const page = await visit({ at });
+      await page.fill('#input', input);
+      await page.selectOption('#deflate', 'on');
+      await page.locator('#bits .sign.decoded').waitFor();
+      await page.click('#send-button');
+      await page.locator(`#received-status[data-ended="${ended}"]`).waitFor();
+      assert.match(await page.textContent('#request'), /^Sec-WebSocket-Extensions: permessage-deflate; /m);
+      assert.match(await page.textContent('#received-bits'), says);
+      assert.deepEqual(page.faults, []);
+    }
+    await stop(compressing);
   },
   async 'a server with a token asks for it, and the bytes are sent with it'() {
     const withToken = await serve('--token', 'segredo');

@@ -12,7 +12,7 @@ use framewise::protocol::frame::Role;
 use framewise::protocol::{header_bits, mask};
 use serde::Serialize;
 
-use crate::explain::{Side, label, lines, sender_of, sender_text};
+use crate::explain::{Known, Parts, Side, label, lines};
 
 /// Returns digits without spaces.
 fn hex(bytes: &[u8]) -> String {
@@ -37,7 +37,7 @@ pub struct Explained {
     /// The side that sent the bytes.
     from: Side,
     /// The first line of `framewise explain`.
-    sender: &'static str,
+    sender: String,
     /// The exit code of `framewise explain`: 0, 1 for incomplete, 3 for broken.
     code: u8,
     /// The bytes.
@@ -47,6 +47,15 @@ pub struct Explained {
     frames: Vec<Fields>,
     /// Whether items are missing.
     shortened: bool,
+}
+
+/// The work of labelling bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// The number of items, also of those that are not in the response.
+    pub items: usize,
+    /// How many bytes were decompressed, which can be a thousand times the input.
+    pub decompressed: usize,
 }
 
 /// The fields of a frame for the stepper, which encodes it again after a change.
@@ -72,7 +81,8 @@ struct Fields {
 /// One item.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Drawn {
-    /// `bits`, `payload`, `head`, `body` or `unread` for labels; `valid`, `broken` or `incomplete` for verdicts.
+    /// `bits`, `payload`, `head`, `body` or `unread` for labels; `decoded` for a decompressed message; `valid`, `broken` or
+    /// `incomplete` for verdicts.
     kind: &'static str,
     /// Its bits.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,14 +114,17 @@ struct Frame {
 }
 
 impl Explained {
-    /// Labels bytes. Returns the number of all items as well, which is a measure of the work.
-    pub fn of(bytes: &[u8], from: Option<Side>, lang: Lang) -> (Explained, usize) {
-        let sender = sender_of(bytes, from).0;
+    /// Labels bytes. Returns what that took as well.
+    pub fn of(bytes: &[u8], known: Known, lang: Lang) -> (Explained, Work) {
+        let parts = Parts::of(bytes, known);
         let (mut items, mut shortened) = (Vec::new(), false);
-        let (mut steps, mut length, mut frame) = (0, 0, Frame::default());
+        let (mut work, mut length, mut frame) = (Work::default(), 0, Frame::default());
         let mut starts = Vec::new();
-        let code = label(bytes, from, &mut |item| {
-            steps += 1;
+        let code = label(bytes, known, &mut |item| {
+            work.items += 1;
+            if let Item::Decoded(message) = item {
+                work.decompressed += message.bytes().len();
+            }
             frame.follow(item);
             if let Item::Label(Label { at, what: What::Bits { field, .. }, .. }) = item
                 && field.bits.start == 0
@@ -139,10 +152,10 @@ impl Explained {
             }
             items.push(drawn);
         });
-        let from = if sender == Role::Client { Side::Client } else { Side::Server };
-        let (sender, hex) = (sender_text(sender).get(lang), hex(bytes));
+        let from = if parts.sender == Role::Client { Side::Client } else { Side::Server };
+        let (sender, hex) = (parts.title(lang), hex(bytes));
         let frames = starts.into_iter().map(|start| Fields::of(bytes, start)).collect();
-        (Explained { from, sender, code, hex, items, frames, shortened }, steps)
+        (Explained { from, sender, code, hex, items, frames, shortened }, work)
     }
 }
 
@@ -221,6 +234,7 @@ impl Frame {
                 }
             }
             Item::Valid(_) | Item::ValidHead { .. } => of("valid"),
+            Item::Decoded(_) => of("decoded"),
             _ => of("incomplete"),
         }
     }
@@ -262,6 +276,10 @@ fn drawn_label(label: &Label<'_>, frame: u64) -> Drawn {
 mod tests {
     use super::*;
 
+    fn by(side: Side) -> Known {
+        Known { from: Some(side), ..Known::default() }
+    }
+
     /// The labels of anything cover each bit once and in order, and the lines are those of `framewise explain`.
     #[test]
     fn the_bits_are_covered_once() {
@@ -275,10 +293,12 @@ mod tests {
             request,
             b"GET / HTTP/1.1\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbody",
+            b"GET / HTTP/1.1\r\nHost: h\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody\x81",
         ] {
             for from in [None, Some(Side::Client), Some(Side::Server)] {
-                let (explained, steps) = Explained::of(bytes, from, Lang::En);
-                assert!(!explained.shortened && steps == explained.items.len());
+                let known = Known { from, ..Known::default() };
+                let (explained, work) = Explained::of(bytes, known, Lang::En);
+                assert!(!explained.shortened && work.items == explained.items.len());
                 let mut at = 0;
                 for bits in explained.items.iter().filter_map(|item| item.bits) {
                     assert_eq!(bits[0], at, "{bytes:x?}");
@@ -293,7 +313,7 @@ mod tests {
     #[test]
     fn places_are_bits_of_the_input() {
         let places = |bytes: &[u8], from| {
-            let (explained, _) = Explained::of(bytes, Some(from), Lang::En);
+            let (explained, _) = Explained::of(bytes, by(from), Lang::En);
             explained.items.into_iter().find(|item| item.kind == "broken").expect("broken").places
         };
         assert_eq!(places(b"\x8a\x00\x89\x80", Side::Server), [[24, 25]]);
@@ -305,7 +325,7 @@ mod tests {
     /// A frame that breaks a rule in its header has all its fields, so that it can be mended.
     #[test]
     fn a_broken_frame_has_its_fields() {
-        let frames = |bytes| Explained::of(bytes, Some(Side::Client), Lang::En).0.frames;
+        let frames = |bytes| Explained::of(bytes, by(Side::Client), Lang::En).0.frames;
         let all =
             frames(b"\x89\x80\x00\x00\x00\x00\xf1\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58rest");
         assert_eq!(all.len(), 2);
@@ -325,8 +345,8 @@ mod tests {
     fn a_response_is_limited() {
         let mut bytes = b"\x8a\x00".repeat(20_000);
         bytes.extend(b"\x8a\x80");
-        let (explained, steps) = Explained::of(&bytes, Some(Side::Server), Lang::En);
-        assert!(explained.shortened && steps > 100_000);
+        let (explained, work) = Explained::of(&bytes, by(Side::Server), Lang::En);
+        assert!(explained.shortened && work.items > 100_000);
         assert!(explained.items.len() <= MAX_ITEMS + 2);
         let last = explained.items.last().expect("items");
         assert_eq!((last.kind, explained.code), ("broken", 3));
@@ -335,7 +355,7 @@ mod tests {
         assert!(lines.map(|line| line.len() + 1).sum::<usize>() <= MAX_LINES + 1_024);
         let mut long = b"\x82\x7e\xff\x00".to_vec();
         long.resize(4 + 0xff00, 0);
-        let (explained, _) = Explained::of(&long, None, Lang::En);
+        let (explained, _) = Explained::of(&long, Known::default(), Lang::En);
         assert!(explained.shortened && explained.frames[0].clear.is_none());
         assert_eq!(explained.frames[0].end, long.len());
     }

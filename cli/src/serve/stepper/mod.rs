@@ -19,11 +19,13 @@ use framewise::lang::Lang;
 use framewise::{Message, Outbox};
 use serde::{Deserialize, Serialize};
 
-use crate::explain::{Decoded, Side, decode};
+use crate::compression::Compression;
+use crate::explain::{Decoded, Known, Side, decode};
 use crate::serve::classroom::{Classroom, MOVE_COST};
 use crate::serve::events::{Pong, json, shortened};
 use crate::serve::stepper::labels::Explained;
 pub use crate::serve::stepper::own::Own;
+use crate::serve::stepper::sending::Sending;
 pub use crate::serve::stepper::sending::{Stepper, Target};
 use crate::texts;
 
@@ -65,6 +67,9 @@ struct Input {
     form: Option<Form>,
     /// Who sends the bytes. By default, that follows from them.
     from: Option<Side>,
+    /// How messages are compressed, if the input has no response. For `send`: what is offered.
+    #[serde(default)]
+    deflate: Compression,
     /// The language of the page, if it is not that of the browser.
     lang: Option<Tongue>,
 }
@@ -165,28 +170,30 @@ impl Classroom {
         let (id, refusal) = match serde_json::from_str(text) {
             Ok(Question::Ping) => return self.reply(outbox, &json(&Pong::default())),
             Ok(Question::Explain { id, input }) => {
-                let (from, lang) = (input.from, input.lang(lang));
+                let known = Known { from: input.from, deflate: input.deflate };
+                let lang = input.lang(lang);
                 match input.decoded(lang) {
                     Ok(Decoded { bytes, note }) => {
                         let note = note.map(|note| note.get(lang));
-                        let (explained, steps) = Explained::of(&bytes, from, lang);
+                        let (explained, work) = Explained::of(&bytes, known, lang);
                         let answer = Answer { kind: "explained", id, note, explained: &explained };
                         let answer = json(&answer);
                         // An item is far less work than a recipient.
-                        self.add_steps(steps / ITEMS_PER_STEP);
-                        self.add_cost(0, answer.len());
+                        self.add_steps(work.items / ITEMS_PER_STEP);
+                        self.add_cost(0, answer.len() + work.decompressed);
                         return self.reply(outbox, &answer);
                     }
                     Err(refusal) => (id, refusal),
                 }
             }
             Ok(Question::Send { id, input, path }) => {
-                let lang = input.lang(lang);
+                let (deflate, lang) = (input.deflate, input.lang(lang));
                 self.add_cost(MOVE_COST, 0);
                 let peer = outbox.peer();
                 let Some(client) = self.rooms.get(peer).map(|member| member.client) else { return };
                 let sent = input.decoded(lang).and_then(|Decoded { bytes, .. }| {
-                    self.stepper.send(peer, client, id, path, bytes, lang)
+                    let sending = Sending { id, path, bytes, deflate, lang };
+                    self.stepper.send(peer, client, sending)
                 });
                 match sent {
                     Ok(()) => return,

@@ -24,7 +24,8 @@ use framewise::{Handle, HandleError, Message, PeerId};
 use serde::Serialize;
 use socket2::{Domain, Socket, Type};
 
-use crate::explain::Side;
+use crate::compression::Compression;
+use crate::explain::{Known, Side};
 use crate::recording::parts::without_limits;
 use crate::serve::classroom::Classroom;
 use crate::serve::events::json;
@@ -134,11 +135,9 @@ impl Stepper {
         &mut self,
         peer: PeerId,
         visitor: IpAddr,
-        id: Option<u64>,
-        path: SendPath,
-        bytes: Vec<u8>,
-        lang: Lang,
+        sending: Sending,
     ) -> Result<(), (&'static str, String)> {
+        let lang = sending.lang;
         let unreachable = |why: &str| ("unreachable", texts::STEP_UNREACHABLE.with(lang, &[&why]));
         let target = self.target.clone().ok_or_else(|| unreachable("-"))?;
         let is_sending = Arc::clone(self.pages.entry(peer).or_default());
@@ -150,7 +149,7 @@ impl Stepper {
             return Err(("too_many", texts::STEP_FULL.with(lang, &[&MAX_SENDING])));
         }
         let slot = Slot::take(target, is_sending);
-        let job = Job { peer, visitor, id, path, bytes, lang, until: Instant::now() + TIME };
+        let job = Job { peer, visitor, sending, until: Instant::now() + TIME };
         let thread = thread::Builder::new().name("explain".to_owned());
         let started = thread.spawn(move || job.run(slot));
         started.map(drop).map_err(|error| unreachable(&error.to_string()))
@@ -219,14 +218,21 @@ enum End {
     Full,
 }
 
+/// What a page asks to send.
+pub struct Sending {
+    pub id: Option<u64>,
+    pub path: SendPath,
+    pub bytes: Vec<u8>,
+    /// Which compression is offered.
+    pub deflate: Compression,
+    pub lang: Lang,
+}
+
 /// Bytes to send.
 struct Job {
     peer: PeerId,
     visitor: IpAddr,
-    id: Option<u64>,
-    path: SendPath,
-    bytes: Vec<u8>,
-    lang: Lang,
+    sending: Sending,
     until: Instant,
 }
 
@@ -238,9 +244,9 @@ impl Job {
             Ok(Some(end)) => self.received(&answer, Some(end)),
             Ok(None) => return,
             Err(error) => {
-                let text = texts::STEP_UNREACHABLE.with(self.lang, &[&error]);
+                let text = texts::STEP_UNREACHABLE.with(self.sending.lang, &[&error]);
                 let error = Fault { code: "unreachable", message: &text };
-                json(&Refused { kind: "error", id: self.id, error })
+                json(&Refused { kind: "error", id: self.sending.id, error })
             }
         };
         // When the page hears the end, it may send again.
@@ -268,12 +274,14 @@ impl Job {
         let stream = &mut Pipe::new(socket, transport);
         // A Host has no zone.
         let (host, token) = (SocketAddr::new(peer.ip(), peer.port()), slot.target.token.as_deref());
-        answer.request = request(self.path, host, token.map(|_| "***"));
-        answer.responds_to(&request(self.path, host, token));
+        let Sending { path, deflate, .. } = self.sending;
+        let sent = request(path, host, token, deflate);
+        answer.request = request(path, host, token.map(|_| "***"), deflate);
+        answer.responds_to(&sent);
         stream.socket.set_nodelay(true)?;
         stream.socket.set_write_timeout(Some(left(self.until)))?;
         stream.socket.set_read_timeout(Some(left(self.until)))?;
-        self.write_first(stream, request(self.path, host, token).as_bytes())?;
+        self.write_first(stream, sent.as_bytes())?;
         let (mut heard, mut reported, mut report_at) = (Instant::now(), 0, Instant::now());
         loop {
             if slot.page_has_gone() {
@@ -345,10 +353,10 @@ impl Job {
     /// Writes the visitor's bytes and returns how many the server has taken. If it has closed the connection in the middle of
     /// them, it has still sent why.
     fn write(&self, stream: &mut Pipe<TcpStream>) -> io::Result<usize> {
-        let mut written = 0;
-        while written < self.bytes.len() && Instant::now() < self.until {
+        let (mut written, bytes) = (0, &self.sending.bytes);
+        while written < bytes.len() && Instant::now() < self.until {
             stream.socket.set_write_timeout(Some(left(self.until)))?;
-            match stream.write(&self.bytes[written..]) {
+            match stream.write(&bytes[written..]) {
                 Ok(count) => written += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => break,
@@ -358,11 +366,13 @@ impl Job {
     }
 
     fn received(&self, answer: &Answer, ended: Option<End>) -> String {
-        let (explained, _) = Explained::of(&answer.received, Some(Side::Server), self.lang);
+        let Sending { id, path, lang, .. } = self.sending;
+        let known = Known { from: Some(Side::Server), ..Known::default() };
+        let (explained, _) = Explained::of(&answer.received, known, lang);
         json(&Received {
             kind: "received",
-            id: self.id,
-            path: self.path,
+            id,
+            path,
             request: &answer.request,
             written: answer.written,
             ended,
@@ -430,12 +440,17 @@ impl Answer {
 }
 
 /// Returns the opening handshake.
-fn request(path: SendPath, host: SocketAddr, token: Option<&str>) -> String {
+fn request(path: SendPath, host: SocketAddr, token: Option<&str>, deflate: Compression) -> String {
     let token = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+    // What is offered is what would be agreed, and the window of the client may be limited as well.
+    let offer = deflate.agreed();
+    let offer =
+        offer.map(|offer| format!("Sec-WebSocket-Extensions: {offer}; client_max_window_bits\r\n"));
     format!(
         "GET {} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{}\r\n",
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{}{}\r\n",
         path.as_str(),
+        offer.unwrap_or_default(),
         token.unwrap_or_default()
     )
 }
@@ -469,7 +484,12 @@ mod tests {
     fn only_a_valid_101_to_this_request_opens() {
         let opens = |response: &str| {
             let mut answer = Answer::default();
-            answer.responds_to(&request(SendPath::Echo, ([127, 0, 0, 1], 80).into(), None));
+            answer.responds_to(&request(
+                SendPath::Echo,
+                ([127, 0, 0, 1], 80).into(),
+                None,
+                Compression::Off,
+            ));
             response.as_bytes().chunks(7).for_each(|piece| answer.add(piece));
             assert_eq!(answer.received, response.as_bytes());
             answer.is_open
