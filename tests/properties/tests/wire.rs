@@ -1,13 +1,16 @@
 //! Arbitrary bytes: their meaning does not depend on how they are split, and each byte has exactly one label.
 
+use std::mem;
+
+use flate2::{Compress, Compression, FlushCompress};
 use framewise::config::{Config, Deflate, OriginPolicy};
-use framewise::labels::{Item, Labeller, What};
+use framewise::labels::{Item, Label, Labeller, What};
 use framewise::protocol::connection::{Connection, Event, State};
 use framewise::protocol::dissect::{Dissector, Fault, Finding};
-use framewise::protocol::frame::Role;
+use framewise::protocol::frame::{Opcode, Role};
 use framewise::protocol::handshake::client::Rejection;
 use framewise::protocol::handshake::server::Outcome;
-use framewise::{Cause, ClientRequest, Closed, Decision, Response, Url};
+use framewise::{Cause, ClientRequest, Closed, Decision, Message, MessageBuf, Response, Url};
 use framewise_properties::{cases, cuts, frame, open, pieces, small, text};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -26,6 +29,120 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
         1 => proptest::collection::vec(any::<u8>(), 0..20),
     ];
     proptest::collection::vec(one, 0..12).prop_map(|frames| frames.concat())
+}
+
+/// One message of [`compressed`].
+#[derive(Clone, Debug)]
+struct Said {
+    data: Vec<u8>,
+    is_text: bool,
+    /// Whether it is compressed, and whether the first frame has RSV1.
+    is_compressed: bool,
+    rsv1: bool,
+    /// Whether the other fragments and the control frame between them have RSV1, which breaks a rule.
+    rsv1_later: bool,
+    rsv1_control: bool,
+    /// How many bytes each fragment has.
+    fragment: usize,
+    control: Option<u8>,
+    /// A byte of the payload is changed, at this position and by this much, and so many bytes are left out at its end.
+    spoiled: Option<(usize, u8)>,
+    left_out: usize,
+    key: Option<[u8; 4]>,
+}
+
+/// Generates messages, most of them compressed, with fragments, control frames between them, and faults: RSV1 where it is not
+/// allowed, invalid payload data, text that is not UTF-8, and messages that are over the limit once they are decompressed.
+/// `takeover` says whether they refer to earlier messages. Most frames to a server have a key, and few to a client.
+fn compressed(to: Role, takeover: bool) -> impl Strategy<Value = Vec<u8>> {
+    let data = prop_oneof![
+        6 => text().prop_map(String::into_bytes),
+        2 => select(vec![b"a lesson and a lesson and a lesson".to_vec(), vec![b'a'; 300], vec![]]),
+        1 => select(vec![vec![b'a'; 301], vec![0; 100_000]]),
+        1 => proptest::collection::vec(any::<u8>(), 0..150),
+    ];
+    let rarely = || proptest::bool::weighted(0.03);
+    let flags = (
+        proptest::bool::weighted(0.8),
+        proptest::bool::weighted(0.8),
+        proptest::bool::weighted(0.95),
+        rarely(),
+        rarely(),
+    );
+    let fragment = prop_oneof![2 => Just(usize::MAX), 1 => 1usize..100];
+    let control = proptest::option::weighted(0.2, select(vec![9u8, 9, 10, 8]));
+    let spoiled = proptest::option::weighted(0.05, (any::<usize>(), 1u8..));
+    let left_out = prop_oneof![20 => Just(0), 1 => 1usize..5];
+    let masked = if to == Role::Server { 0.97 } else { 0.03 };
+    let key = proptest::option::weighted(masked, any::<[u8; 4]>());
+    let one = (data, flags, fragment, control, spoiled, left_out, key).prop_map(
+        |(data, flags, fragment, control, spoiled, left_out, key)| {
+            let (is_text, is_compressed, is_marked, rsv1_later, rsv1_control) = flags;
+            let rsv1 = is_compressed == is_marked;
+            Said {
+                data,
+                is_text,
+                is_compressed,
+                rsv1,
+                rsv1_later,
+                rsv1_control,
+                fragment,
+                control,
+                spoiled,
+                left_out,
+                key,
+            }
+        },
+    );
+    proptest::collection::vec(one, 0..6).prop_map(move |said| {
+        let mut compressor = Compress::new_with_window_bits(Compression::new(6), false, 15);
+        said.iter().flat_map(|said| said.frames(&mut compressor, takeover)).collect()
+    })
+}
+
+impl Said {
+    fn frames(&self, compressor: &mut Compress, takeover: bool) -> Vec<u8> {
+        let mut payload = self.data.clone();
+        if self.is_compressed {
+            if !takeover {
+                compressor.reset();
+            }
+            payload = Vec::with_capacity(self.data.len() * 2 + 100);
+            compressor
+                .compress_vec(&self.data, &mut payload, FlushCompress::Sync)
+                .expect("it works");
+            // RFC 7692 7.2.1: the end of an empty block is not sent.
+            payload.truncate(payload.len().saturating_sub(4));
+        }
+        payload.truncate(payload.len().saturating_sub(self.left_out));
+        if let Some((at, by)) = self.spoiled
+            && !payload.is_empty()
+        {
+            let at = at % payload.len();
+            payload[at] ^= by;
+        }
+        let mut fragments: Vec<&[u8]> = payload.chunks(self.fragment.min(1 << 20)).collect();
+        if fragments.is_empty() {
+            fragments.push(&[]);
+        }
+        let marked = |mut frame: Vec<u8>, rsv1: bool| {
+            frame[0] |= u8::from(rsv1) << 6;
+            frame
+        };
+        let mut wire = Vec::new();
+        for (n, fragment) in fragments.iter().enumerate() {
+            let opcode = if n > 0 { 0 } else { 2 - u8::from(self.is_text) };
+            let rsv1 = if n > 0 { self.rsv1_later } else { self.rsv1 };
+            let fin = n + 1 == fragments.len();
+            wire.extend(marked(frame(fin, opcode, fragment, self.key), rsv1));
+            if let Some(opcode) = self.control
+                && n == 0
+            {
+                wire.extend(marked(frame(true, opcode, b"", self.key), self.rsv1_control));
+            }
+        }
+        wire
+    }
 }
 
 /// Generates request heads, most of them almost valid, with frames after them.
@@ -168,6 +285,56 @@ fn bits(mut labeller: Labeller, wire: &[u8], cuts: &[usize]) -> (Vec<u64>, Optio
     (labelled, broken)
 }
 
+/// Returns the messages that the labels show, and the first broken rule.
+fn shown(mut labeller: Labeller, wire: &[u8], cuts: &[usize]) -> (Vec<String>, Option<Fault>) {
+    let (mut messages, mut broken) = (Vec::new(), None);
+    let (mut payload, mut decoded, mut is_text, mut is_encoded) = (Vec::new(), None, false, false);
+    let mut show = |item: &Item<'_>| match item {
+        Item::Label(Label { what: What::Payload { header, clear, .. }, .. })
+            if !header.opcode.is_control() =>
+        {
+            payload.extend_from_slice(clear);
+        }
+        Item::Decoded(message) => {
+            assert!(decoded.is_none());
+            decoded = Some(MessageBuf::from(*message).into_owned());
+        }
+        Item::Valid(header) if !header.opcode.is_control() => {
+            if header.opcode != Opcode::Continuation {
+                (is_text, is_encoded) = (header.opcode == Opcode::Text, !header.rsv.is_empty());
+            }
+            if !header.fin {
+                return;
+            }
+            let payload = mem::take(&mut payload);
+            messages.push(match decoded.take() {
+                _ if !is_encoded && is_text => {
+                    format!("{:?}", Message::from(str::from_utf8(&payload).expect("UTF-8")))
+                }
+                _ if !is_encoded => format!("{:?}", Message::Binary(&payload)),
+                Some(message) => format!("{:?}", message.as_message()),
+                None => "nothing is shown".to_owned(),
+            });
+        }
+        Item::Broken { fault, .. } if broken.is_none() => broken = Some(fault.clone()),
+        _ => {}
+    };
+    pieces(wire, cuts).into_iter().for_each(|piece| labeller.feed(piece, &mut show));
+    labeller.finish(&mut show);
+    (messages, broken)
+}
+
+/// Returns the messages that a connection receives.
+fn received(mut end: Connection, wire: &[u8]) -> Vec<String> {
+    let (mut bytes, mut messages) = (wire.to_vec(), Vec::new());
+    end.receive(&mut bytes, |event, _| {
+        if let Event::Message(message) = &event {
+            messages.push(format!("{:?}", message.as_message()));
+        }
+    });
+    messages
+}
+
 /// Returns the first rule that a connection finds broken.
 fn refused(mut end: Connection, wire: &[u8]) -> Option<Fault> {
     let mut bytes = wire.to_vec();
@@ -247,6 +414,37 @@ proptest! {
         let (labelled, broken) = bits(labeller, &wire, &cuts);
         prop_assert!(labelled.into_iter().eq(0..wire.len() as u64 * 8));
         prop_assert_eq!(broken, refused(open(role, &config), &wire));
+    }
+
+    /// RFC 7692: the same with permessage-deflate. The labels show the messages that the connection receives.
+    #[test]
+    fn labels_agree_about_compressed_messages(
+        (role, wire) in (select(vec![Role::Client, Role::Server]), any::<bool>())
+            .prop_flat_map(|(role, takeover)| (Just(role), compressed(role, takeover))),
+        takeover: bool,
+        cuts in cuts(),
+    ) {
+        let deflate = match takeover {
+            true => Deflate::default().with_context_takeover(),
+            false => Deflate::default(),
+        };
+        let config = (*small()).clone().handshake(|handshake| handshake.deflate = Some(deflate));
+        let config = config.validate().expect("valid");
+        let labeller = || {
+            let mut labeller = Labeller::of_frames(role.other(), config.clone());
+            assert!(labeller.set_extensions(match takeover {
+                true => "permessage-deflate",
+                false => "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+            }));
+            labeller
+        };
+        let (labelled, broken) = bits(labeller(), &wire, &cuts);
+        prop_assert!(labelled.into_iter().eq(0..wire.len() as u64 * 8));
+        let refused = refused(open(role, &config), &wire);
+        prop_assert_eq!(&broken, &refused);
+        let (messages, broken) = shown(labeller(), &wire, &cuts);
+        prop_assert_eq!(broken, refused);
+        prop_assert_eq!(messages, received(open(role, &config), &wire));
     }
 
     /// The same for a request and the frames after it.
