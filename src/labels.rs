@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use crate::config::ValidConfig;
 use crate::protocol::dissect::{Dissector, Fault, Finding};
-use crate::protocol::frame::{Header, MAX_CONTROL, Role};
+use crate::protocol::frame::{Header, MAX_CONTROL, Opcode, Role};
 use crate::protocol::header_bits::{self, Field};
 use crate::protocol::message::Message;
 use crate::protocol::violation::Violation;
@@ -106,6 +106,8 @@ pub enum What<'a> {
         at: u64,
         /// The unmasked bytes.
         clear: &'a [u8],
+        /// Whether an extension has encoded the message of the frame. [`Item::Decoded`] has what it decodes to.
+        encoded: bool,
     },
     /// Bytes that a receiver does not read.
     NotRead,
@@ -158,6 +160,8 @@ struct Frame {
     arrived: u64,
     /// The first of these bytes, unmasked, as many as a control frame can have.
     start: Vec<u8>,
+    /// Whether the current message is encoded. Its later frames do not say so themselves.
+    is_encoded: bool,
 }
 
 impl Labeller {
@@ -214,12 +218,19 @@ impl Frame {
             Finding::Body(wire) => self.show(wire, What::Body, show),
             Finding::BadHead(wire) => self.show(wire, What::BadHead, show),
             Finding::NotRead(wire) => self.show(wire, What::NotRead, show),
-            Finding::Header { wire, .. } | Finding::BadHeader(wire) => self.show_bits(wire, show),
+            Finding::Header { wire, header } => {
+                if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
+                    self.is_encoded = !header.rsv.is_empty();
+                }
+                self.show_bits(wire, show);
+            }
+            Finding::BadHeader(wire) => self.show_bits(wire, show),
             Finding::Payload { header, at, wire, clear } => {
                 let room = MAX_CONTROL - self.start.len();
                 self.start.extend_from_slice(&clear[..clear.len().min(room)]);
                 self.arrived += clear.len() as u64;
-                self.show(wire, What::Payload { header: *header, at: *at, clear }, show);
+                let encoded = self.is_encoded && !header.opcode.is_control();
+                self.show(wire, What::Payload { header: *header, at: *at, clear, encoded }, show);
             }
             Finding::Decoded(message) => show(&Item::Decoded(*message)),
             Finding::Valid(header) => show(&Item::Valid(*header)),

@@ -84,7 +84,12 @@ fn label_rows(label: &Label<'_>, lang: Lang) -> Vec<String> {
         What::Body => lines(wire).map(|line| named(texts::ROW_BODY.get(lang), &line)).collect(),
         What::BadHead | What::IncompleteHead => lines(wire).map(|line| named("", &line)).collect(),
         What::Bits { field, header } => vec![bits(field, header, lang)],
-        What::Payload { header, at, clear } => payload(header, *at, wire, clear, lang),
+        What::Payload { header, at, clear, encoded } => {
+            let mut rows = payload_bytes(header, *at, wire, clear, lang);
+            // If the message is encoded, its text follows when it is complete.
+            rows.extend((!encoded).then(|| payload_text(header, *at, clear, lang)).flatten());
+            rows
+        }
         What::NotRead => {
             let rows = wire.chunks(BYTES);
             rows.map(|row| texts::ROW_NOT_READ.with(lang, &[&hex(row)])).collect()
@@ -166,7 +171,7 @@ fn digit(header: &[u8], bit: usize) -> char {
 }
 
 /// Returns the rows of payload data, of the key below it, and of their XOR (§5.3).
-fn payload(header: &Header, at: u64, wire: &[u8], clear: &[u8], lang: Lang) -> Vec<String> {
+fn payload_bytes(header: &Header, at: u64, wire: &[u8], clear: &[u8], lang: Lang) -> Vec<String> {
     let mut rows = Vec::new();
     for (n, (wire, clear)) in wire.chunks(BYTES).zip(clear.chunks(BYTES)).enumerate() {
         let start = at as usize + n * BYTES;
@@ -176,18 +181,21 @@ fn payload(header: &Header, at: u64, wire: &[u8], clear: &[u8], lang: Lang) -> V
         rows.push(named(texts::ROW_KEY.get(lang), &hex(&key)));
         rows.push(named(texts::ROW_CLEAR.get(lang), &hex(clear)));
     }
-    match (header.opcode, clear) {
-        (Opcode::Binary, _) => {}
-        // The decompressed message follows.
-        (Opcode::Text, _) if !header.rsv.is_empty() => {}
+    rows
+}
+
+/// Returns the row of unmasked payload data as text, unless it is binary.
+fn payload_text(header: &Header, at: u64, clear: &[u8], lang: Lang) -> Option<String> {
+    let text = match (header.opcode, clear) {
+        (Opcode::Binary, _) => return None,
         (Opcode::Close, [high, low, reason @ ..]) if at == 0 => {
             let code = u16::from_be_bytes([*high, *low]);
             let reason = escaped(&String::from_utf8_lossy(reason));
-            rows.push(named("", &texts::ROW_CLOSE.with(lang, &[&code, &reason])));
+            texts::ROW_CLOSE.with(lang, &[&code, &reason])
         }
-        _ => rows.push(named("", &format!("'{}'", escaped(&String::from_utf8_lossy(clear))))),
-    }
-    rows
+        _ => format!("'{}'", escaped(&String::from_utf8_lossy(clear))),
+    };
+    Some(named("", &text))
 }
 
 /// Returns the row that names a broken rule and the places in the frame that break it.

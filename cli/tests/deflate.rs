@@ -128,6 +128,19 @@ fn load_compresses() {
     }
 }
 
+/// The fragments of a compressed message are not shown as text; the text follows the last one. A control frame between them has
+/// its own.
+#[test]
+fn explain_decompresses_fragments() {
+    let frames = "4103f248cd 890378797a 8004c9c90700 810179";
+    let (shown, output) = run(&["explain", "--from", "server", "--deflate", "on", frames]);
+    assert!(output.status.success(), "{shown}");
+    let quoted: Vec<&str> = shown.lines().filter(|line| line.ends_with('\'')).collect();
+    let row = |name: &str, text: &str| format!("    {name:<24} '{text}'");
+    let expected = [row("", "xyz"), row("decompressed (RFC 7692)", "Hello"), row("", "y")];
+    assert_eq!(quoted, expected, "{shown}");
+}
+
 /// `explain` decompresses what comes after a response that agrees to the extension.
 #[test]
 fn explain_decompresses_after_the_response() {

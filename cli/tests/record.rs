@@ -4,9 +4,12 @@ mod support;
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use framewise::lang::Lang;
+use framewise::protocol::violation::Violation;
 use serde_json::Value;
 use support::{
     HELLO, KEY, PATIENCE, SERVE, Serve, framewise, handshake, line_with, open, read_until,
@@ -1252,4 +1255,188 @@ fn what_cannot_be_replayed_is_explained() {
     assert_eq!(code, 1);
     let output = framewise(&["replay", text(&file), "wss://127.0.0.1"]).output().expect("it ends");
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// Payload data of RFC 7692. Where contexts are kept, the second one only refers to the first one.
+const HELLOS: &[u8] = b"\xf2\x48\xcd\xc9\xc9\x57\xf0\xa0\x3b\x09\x00";
+const HELLOS_AGAIN: &[u8] = b"\x1a\x28\x12\x00";
+const MARKUP: &[u8] = b"\xb2\x49\xb2\xcb\xcf\x39\xbc\xd0\x46\x3f\xc9\x4e\xc1\x86\x8e\x6c\x00\x00";
+const ZEROS: &[u8] = b"\x62\x60\x18\x1e\x00\x00";
+const EVENT: &[u8] =
+    b"\xaa\x56\xca\x4d\x2d\x2e\x4e\x4c\x4f\x55\xb2\x52\xca\x49\x54\x18\x10\xa4\x54\x0b\x00";
+
+/// Opens a connection that offers compression, with contexts if the server wants to keep them.
+fn compressing(serve: &Serve, path: &str) -> TcpStream {
+    let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+    let request = handshake(path, serve.address, KEY).replace("\r\n\r\n", offer);
+    let mut stream = open(serve, request.as_bytes());
+    read_until(&mut stream, b"\r\n\r\n");
+    stream
+}
+
+/// Sends bytes, and reads until the server has answered a ping after them.
+fn exchange(stream: &mut TcpStream, bytes: &[u8]) {
+    stream.write_all(&[bytes, &frame(0x89, b"done?")].concat()).expect("a socket");
+    read_until(stream, b"\x8a\x05done?");
+}
+
+/// Records compressed messages: a text twice, one with markup in three fragments with a ping between them, a binary one, a plain
+/// one, and one that is invalid; and a message of the class.
+fn compressed_conversation(name: &str, mode: &str) -> PathBuf {
+    let file = new_file(name);
+    let serve = Serve::start(&["--deflate", mode, "--record", text(&file)]);
+    let mut stream = compressing(&serve, "/echo");
+    exchange(&mut stream, &frame(0xc1, HELLOS));
+    exchange(&mut stream, &frame(0xc1, if mode == "takeover" { HELLOS_AGAIN } else { HELLOS }));
+    exchange(&mut stream, &[frame(0x41, &MARKUP[..5]), frame(0x89, b"between")].concat());
+    exchange(&mut stream, &[frame(0x00, &MARKUP[5..9]), frame(0x80, &MARKUP[9..])].concat());
+    exchange(&mut stream, &frame(0xc2, ZEROS));
+    exchange(&mut stream, &frame(0x81, b"plain"));
+    stream.write_all(&frame(0xc1, b"\x07\x00")).expect("a socket");
+    stream.read_to_end(&mut Vec::new()).expect("a socket");
+    drop(stream);
+    let mut listener = compressing(&serve, "/ws/events");
+    let mut events = compressing(&serve, "/ws/events");
+    exchange(&mut events, &frame(0xc1, EVENT));
+    exchange(&mut listener, &[]);
+    for stream in [&mut events, &mut listener] {
+        stream.write_all(&frame(0x88, b"\x03\xe8")).expect("a socket");
+        stream.read_to_end(&mut Vec::new()).expect("a socket");
+    }
+    drop((events, listener));
+    wait_for_closed(&file, 3);
+    stop(serve);
+    file
+}
+
+/// RFC 7692: a recording has the compressed bytes, in both modes. The archive and the page show the messages.
+#[test]
+fn compressed_messages_are_recorded_and_shown() {
+    let hellos = "Hello ".repeat(20);
+    let markup = "<b>olá</b> ".repeat(10);
+    for mode in ["on", "takeover"] {
+        let file = compressed_conversation(&format!("compressed-{mode}.jsonl"), mode);
+        let recorded = all(&lines(&file), 1, "in");
+        let key = [1u8, 2, 3, 4];
+        let masked: Vec<u8> = HELLOS.iter().zip(key.iter().cycle()).map(|(a, b)| a ^ b).collect();
+        assert!(recorded.windows(masked.len()).any(|window| window == masked), "as it arrived");
+
+        let archive: Value =
+            serde_json::from_slice(&exported(&["--har", text(&file)])).expect("JSON");
+        let entries = archive["log"]["entries"].as_array().expect("entries");
+        let messages = entries[0]["_webSocketMessages"].as_array().expect("messages");
+        let data: Vec<(&str, &str)> = messages
+            .iter()
+            .map(|message| {
+                (message["type"].as_str().expect("text"), message["data"].as_str().expect("text"))
+            })
+            .collect();
+        let zeros = data_encoding::BASE64.encode(&[0; 200]);
+        let echo = |text: &str| format!("Echo: {text}");
+        let expected = [
+            ("send", hellos.clone()),
+            ("receive", echo(&hellos)),
+            ("send", hellos.clone()),
+            ("receive", echo(&hellos)),
+            ("send", markup.clone()),
+            ("receive", echo(&markup)),
+            ("send", zeros.clone()),
+            ("receive", zeros),
+            ("send", "plain".to_owned()),
+            ("receive", echo("plain")),
+        ];
+        let expected: Vec<(&str, &str)> =
+            expected.iter().map(|(kind, data)| (*kind, data.as_str())).collect();
+        assert_eq!(data, expected);
+        let answer = entries[0]["response"]["headers"].as_array().expect("fields");
+        assert!(answer.iter().any(|field| field["name"] == "Sec-WebSocket-Extensions"));
+
+        for (lang, decompressed) in
+            [("en", "decompressed (RFC 7692): "), ("pt", "descomprimido (RFC 7692): ")]
+        {
+            let page = exported(&["--html", text(&file), "--lang", lang]);
+            let page = String::from_utf8(page).expect("text");
+            let shown = |text: &str| {
+                let text = text.replace('<', "&lt;").replace('>', "&gt;");
+                format!("<pre class=\"text\">{decompressed}{text}</pre>")
+            };
+            let quoted = |text: &str| shown(&format!("&#39;{text}&#39;"));
+            assert_eq!(page.matches(&quoted(&hellos)).count(), 2, "{page}");
+            assert_eq!(page.matches(&quoted(&markup)).count(), 1);
+            assert_eq!(page.matches(&quoted(&echo(&markup))).count(), 1);
+            assert_eq!(page.matches(&shown(&["00"; 200].join(" "))).count(), 2);
+            assert!(page.contains(&format!(
+                "<span class=\"cell rsv\" title=\"RFC 6455 §5.2\">1 <b>1</b><i>RSV1</i></span>"
+            )));
+            assert!(page.contains("<td class=\"cell payload\">f2</td>"));
+            assert!(page.contains("Sec-WebSocket-Extensions: permessage-deflate"), "{page}");
+            // Compressed bytes are not shown as if they were text.
+            assert!(!page.contains('\u{fffd}'), "{page}");
+            assert!(page.contains("<td class=\"cell payload\">07</td>"));
+            let rule =
+                Violation::InvalidDeflate.describe(Lang::from_tag(lang).expect("a language"));
+            assert!(page.contains(&rule), "{rule} in {page}");
+            assert!(!page.to_lowercase().contains("<b>ol"));
+        }
+    }
+}
+
+/// The same server sends the same again. What is compared is what messages decompress to, so that `--ignore` works as well. A
+/// server that does not compress differs.
+#[test]
+fn compressed_messages_are_replayed() {
+    for mode in ["on", "takeover"] {
+        let file = compressed_conversation(&format!("replayed-{mode}.jsonl"), mode);
+        for options in [&["--fast"][..], &[]] {
+            let serve = Serve::start(&["--deflate", mode]);
+            let options = [&["--ignore", "timestamp"], options].concat();
+            let (code, said, errors) = replay(&file, serve.address, &options);
+            assert_eq!(code, 0, "{said}{errors}");
+            assert!(said.starts_with("No difference: 3 connections, "), "{said}");
+        }
+        let serve = Serve::start(&["--deflate", mode]);
+        let (code, said, _) = replay(&file, serve.address, &["--fast"]);
+        assert_eq!(code, 3, "without --ignore, the times differ: {said}");
+        assert!(
+            said.contains("recorded: text '{\"message\":\"la la ") && said.contains("timestamp"),
+            "{said}"
+        );
+        let serve = Serve::start(&[]);
+        let (code, said, _) = replay(&file, serve.address, &["--fast"]);
+        assert_eq!(code, 3, "{said}");
+        assert!(said.contains("permessage-deflate"), "{said}");
+    }
+}
+
+/// An archive has messages only where a client would see a WebSocket: a status of 101 alone opens none.
+#[test]
+fn a_response_that_opens_no_websocket_has_no_messages() {
+    let request = handshake("/echo", "localhost:8765", KEY);
+    let valid = String::from_utf8(RESPONSE.to_vec()).expect("text");
+    for (response, opens) in [
+        (valid.clone(), true),
+        (valid.replace("s3pP", "S3pP"), false),
+        (valid.replace("Upgrade: websocket\r\n", "Upgrade: h2c\r\n"), false),
+        (valid.replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: x\r\n\r\n"), false),
+    ] {
+        let file = recording(
+            "opens-no-websocket.jsonl",
+            &[
+                (0, 1, "open", b""),
+                (1, 1, "in", request.as_bytes()),
+                (2, 1, "out", response.as_bytes()),
+                (3, 1, "in", HELLO),
+                (4, 1, "close", b""),
+            ],
+        );
+        let archive: Value =
+            serde_json::from_slice(&exported(&["--har", text(&file)])).expect("JSON");
+        let entry = &archive["log"]["entries"][0];
+        assert_eq!(entry["response"]["status"], 101);
+        assert_eq!(entry["_resourceType"] == "websocket", opens, "{response}");
+        assert_eq!(entry["_webSocketMessages"].is_array(), opens, "{response}");
+        let url = entry["request"]["url"].as_str().expect("a URL");
+        assert_eq!(url.starts_with("ws://"), opens, "{url}");
+        fs::remove_file(&file).expect("it is there");
+    }
 }

@@ -2,7 +2,7 @@
 //! `_webSocketMessages`, as Chromium writes them.
 //!
 //! Each request is one entry, and the messages of a WebSocket are on that of its handshake. An archive has messages, not frames:
-//! fragments are joined, and pings, pongs and Closes are left out.
+//! fragments are joined, compressed messages are decompressed, and pings, pongs and Closes are left out.
 
 use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
@@ -54,6 +54,8 @@ type Timed = Vec<(u64, Part)>;
 struct Answer<'a> {
     at: u64,
     until: u64,
+    /// Whether it opens a WebSocket.
+    opens: bool,
     head: &'a [u8],
     body: Vec<u8>,
 }
@@ -80,7 +82,7 @@ fn write_entries(
     for (asked, head) in client.iter().filter_map(head) {
         let answer = answers.next();
         let mut entry = entry(recording, connection, (asked, head), answer.as_ref());
-        if entry["response"]["status"] == 101 {
+        if answer.is_some_and(|answer| answer.opens) {
             let mut messages = messages(recording, &client, "send");
             messages.extend(self::messages(recording, &server, "receive"));
             messages.sort_by_key(|(us, _)| *us);
@@ -104,7 +106,12 @@ fn answers(server: &Timed) -> Vec<Answer<'_>> {
                     answers.pop();
                 }
                 is_interim = Fields::parse(head).is_interim();
-                answers.push(Answer { at: *us, until: *us, head, body: Vec::new() });
+                answers.push(Answer { at: *us, until: *us, opens: false, head, body: Vec::new() });
+            }
+            Part::Opens => {
+                if let Some(answer) = answers.last_mut() {
+                    answer.opens = true;
+                }
             }
             Part::Body(bytes) => {
                 if let Some(answer) = answers.last_mut() {
@@ -128,7 +135,7 @@ fn entry(
     let address = server_for(connection.address, &recording.head.listening);
     let host = request.get("host").map_or_else(|| address.to_string(), str::to_owned);
     let target = &request.start[1];
-    let scheme = if response["status"] == 101 { "ws" } else { "http" };
+    let scheme = if answer.is_some_and(|answer| answer.opens) { "ws" } else { "http" };
     let url = match target.contains("://") {
         true => target.clone(),
         false => format!("{scheme}://{host}{target}"),

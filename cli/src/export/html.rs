@@ -9,6 +9,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use framewise::Message;
 use framewise::labels::{Item, Labeller, Place, What};
 use framewise::lang::{Bilingual, Lang};
 use framewise::observe::Direction;
@@ -167,8 +168,21 @@ fn opens_websocket(connection: &Connection) -> bool {
 
 /// A piece of the page. It owns its bytes, because what comes next may mark some of them as wrong.
 enum Piece {
-    Bits { at: u64, wire: Vec<u8>, field: Field, value: String },
-    Payload { header: Header, at: u64, wire: Vec<u8>, clear: Vec<u8> },
+    Bits {
+        at: u64,
+        wire: Vec<u8>,
+        field: Field,
+        value: String,
+    },
+    Payload {
+        header: Header,
+        at: u64,
+        wire: Vec<u8>,
+        clear: Vec<u8>,
+        is_encoded: bool,
+    },
+    /// The text of a decompressed message.
+    Decoded(String),
     Rows(Vec<String>),
     Body(Vec<u8>),
     Valid(Vec<String>),
@@ -188,15 +202,17 @@ fn pieces(lang: Lang, feed: impl FnOnce(&mut dyn FnMut(&Item<'_>))) -> Vec<Piece
                     field: field.clone(),
                     value: value(field, header),
                 },
-                What::Payload { header, at, clear } => Piece::Payload {
+                What::Payload { header, at, clear, encoded } => Piece::Payload {
                     header: *header,
                     at: *at,
                     wire: label.wire.to_vec(),
                     clear: clear.to_vec(),
+                    is_encoded: *encoded,
                 },
                 What::Body => Piece::Body(label.wire.to_vec()),
                 _ => Piece::Rows(rows()),
             },
+            Item::Decoded(message) => Piece::Decoded(decompressed(*message, lang)),
             Item::Valid(_) | Item::ValidHead { .. } => Piece::Valid(rows()),
             Item::Broken { places, .. } => Piece::Broken(rows(), places.clone()),
             _ => Piece::Rows(rows()),
@@ -230,9 +246,14 @@ fn write_pieces(pieces: &[Piece], lang: Lang, out: &mut impl Write) -> io::Resul
         };
         match piece {
             Piece::Bits { .. } => write_header(&rest[..bits], places, out)?,
-            Piece::Payload { header, at, wire, clear } => {
+            Piece::Payload { header, at, wire, clear, is_encoded } => {
                 write_payload(header, *at, wire, clear, places, lang, out)?;
+                // The text of a compressed message follows when it is complete.
+                if !is_encoded {
+                    write_text(header, clear, lang, out)?;
+                }
             }
+            Piece::Decoded(text) => writeln!(out, "<pre class=\"text\">{}</pre>", Html(text))?,
             Piece::Rows(rows) => write_rows("pre", "", rows, out)?,
             Piece::Body(bytes) => write_body(bytes, lang, out)?,
             Piece::Valid(rows) => write_rows("p", "valid", rows, out)?,
@@ -335,6 +356,11 @@ fn write_payload(
         let more = wire.len() - shown;
         writeln!(out, "<p>{}</p>", Html(texts::HTML_MORE.with(lang, &[&more])))?;
     }
+    Ok(())
+}
+
+/// Writes an unmasked payload as text, unless it is binary.
+fn write_text(header: &Header, clear: &[u8], lang: Lang, out: &mut impl Write) -> io::Result<()> {
     let text = match (header.opcode, clear) {
         (Opcode::Binary, _) | (_, []) => return Ok(()),
         (Opcode::Close, [high, low, reason @ ..]) => {
@@ -345,6 +371,21 @@ fn write_payload(
         _ => format!("'{}'", text_of(clear, lang)),
     };
     writeln!(out, "<pre class=\"text\">{}</pre>", Html(text))
+}
+
+/// Returns what a compressed message decompresses to, as far as it is shown.
+fn decompressed(message: Message<'_>, lang: Lang) -> String {
+    let text = match message {
+        Message::Text(text) => format!("'{}'", text_of(text.as_bytes(), lang)),
+        Message::Binary(bytes) => {
+            let shown = hex(&bytes[..bytes.len().min(MAX_BYTES)]);
+            match bytes.len().saturating_sub(MAX_BYTES) {
+                0 => shown,
+                more => format!("{shown} … {}", texts::HTML_MORE.with(lang, &[&more])),
+            }
+        }
+    };
+    texts::HTML_DECOMPRESSED.with(lang, &[&text])
 }
 
 /// Returns bytes as text, as far as they are shown.

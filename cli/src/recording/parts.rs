@@ -9,16 +9,19 @@ use framewise::Config;
 use framewise::config::{KeyPolicy, OriginPolicy, ValidConfig};
 use framewise::observe::Direction;
 use framewise::protocol::dissect::{Dissector, Finding};
-use framewise::protocol::frame::{Header, Role};
+use framewise::protocol::frame::{Header, Opcode, Role};
 
 /// A part of what one side has sent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {
     /// A request or response, up to and including the empty line.
     Head(Vec<u8>),
+    /// The head before is part of an opening handshake, and breaks no rule of it.
+    Opens,
     /// The header of a frame that breaks no rule so far.
     Begins(Header),
-    /// A frame that breaks no rule, with its unmasked payload, or with the beginning of it ([`Splitter::keeping`]).
+    /// A frame that breaks no rule, with its unmasked payload, or with the beginning of it ([`Splitter::keeping`]). Of a compressed
+    /// message, the last frame has the whole decompressed message, and the frames before have nothing.
     Frame(Header, Vec<u8>),
     /// A piece of the body of a response.
     Body(Vec<u8>),
@@ -33,6 +36,8 @@ pub struct Splitter {
     /// The wire bytes and the unmasked payload of the current frame.
     wire: Vec<u8>,
     clear: Vec<u8>,
+    /// Whether the current message is compressed.
+    is_compressed: bool,
     /// The most bytes of a payload that are kept.
     most: usize,
 }
@@ -91,7 +96,7 @@ impl Splitter {
     pub fn new(sender: Role) -> Splitter {
         let dissector = Dissector::new(sender, without_limits());
         let (head, wire, clear) = (Vec::new(), Vec::new(), Vec::new());
-        Splitter { dissector, head, wire, clear, most: usize::MAX }
+        Splitter { dissector, head, wire, clear, is_compressed: false, most: usize::MAX }
     }
 
     /// Keeps at most the first `most` bytes of each payload.
@@ -108,15 +113,15 @@ impl Splitter {
 
     /// Splits the next bytes, and calls `show` with each part that is complete.
     pub fn feed(&mut self, bytes: &[u8], show: &mut impl FnMut(Part)) {
-        let Splitter { dissector, head, wire, clear, most } = self;
-        let mut parts = Parts { head, wire, clear, most: *most };
+        let Splitter { dissector, head, wire, clear, is_compressed, most } = self;
+        let mut parts = Parts { head, wire, clear, is_compressed, most: *most };
         dissector.feed(bytes, &mut |finding| parts.take(finding, show));
     }
 
     /// Ends the input.
     pub fn finish(&mut self, show: &mut impl FnMut(Part)) {
-        let Splitter { dissector, head, wire, clear, most } = self;
-        let mut parts = Parts { head, wire, clear, most: *most };
+        let Splitter { dissector, head, wire, clear, is_compressed, most } = self;
+        let mut parts = Parts { head, wire, clear, is_compressed, most: *most };
         dissector.finish(&mut |finding| parts.take(finding, show));
     }
 }
@@ -126,6 +131,7 @@ struct Parts<'a> {
     head: &'a mut Vec<u8>,
     wire: &'a mut Vec<u8>,
     clear: &'a mut Vec<u8>,
+    is_compressed: &'a mut bool,
     most: usize,
 }
 
@@ -141,17 +147,28 @@ impl Parts<'_> {
             }
             Finding::Header { wire, header, .. } => {
                 *self.wire = wire.to_vec();
+                if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
+                    *self.is_compressed = !header.rsv.is_empty();
+                }
                 show(Part::Begins(*header));
             }
-            Finding::Payload { wire, clear, .. } => {
-                let room = self.most.saturating_sub(self.clear.len()).min(wire.len());
+            Finding::Payload { header, wire, clear, .. } => {
+                let kept = if *self.is_compressed { self.wire.len() } else { self.clear.len() };
+                let room = self.most.saturating_sub(kept).min(wire.len());
                 self.wire.extend_from_slice(&wire[..room]);
-                self.clear.extend_from_slice(&clear[..room]);
+                if !*self.is_compressed || header.opcode.is_control() {
+                    self.clear.extend_from_slice(&clear[..room]);
+                }
+            }
+            Finding::Decoded(message) => {
+                let bytes = message.bytes();
+                self.clear.extend_from_slice(&bytes[..bytes.len().min(self.most)]);
             }
             Finding::Valid(header) => {
                 self.wire.clear();
                 show(Part::Frame(*header, mem::take(self.clear)));
             }
+            Finding::ValidHead { handshake: true } => show(Part::Opens),
             Finding::Body(bytes) => show(Part::Body(bytes.to_vec())),
             Finding::BadHeader(bytes)
             | Finding::BadHead(bytes)
@@ -214,7 +231,7 @@ mod tests {
         let mut show = |part: Part| {
             shown.push(match part {
                 // The frame, or what is left of it, comes as well.
-                Part::Begins(_) => return,
+                Part::Begins(_) | Part::Opens => return,
                 Part::Head(head) => format!("head {}", Fields::parse(&head).start.join(" ")),
                 Part::Frame(header, clear) => {
                     format!("{} {}", header.opcode.name(), clear.escape_ascii())
@@ -273,7 +290,7 @@ mod tests {
             let shown = &mut shown[usize::from(direction == Direction::Out)];
             conversation.feed(direction, &bytes, &mut |part| {
                 shown.push(match part {
-                    Part::Begins(_) => return,
+                    Part::Begins(_) | Part::Opens => return,
                     Part::Head(head) => Fields::parse(&head).start[1].clone(),
                     Part::Frame(header, _) => header.opcode.name().to_owned(),
                     Part::Body(bytes) | Part::Other(bytes) => bytes.escape_ascii().to_string(),

@@ -1,6 +1,6 @@
 //! What a server sends, in a form in which two runs can be compared.
 //!
-//! Left out is what differs between two runs of the same server: pings, which depend on the time; the fields Date and
+//! Of a compressed message, what it decompresses to is compared. Left out is what differs between two runs of the same server: pings, which depend on the time; the fields Date and
 //! Content-Length (the body is compared itself) and the order of fields; how long a redacted value was; and the fields of JSON
 //! that `--ignore` names.
 
@@ -48,6 +48,8 @@ pub fn kind(part: Part) -> Kind {
         Part::Frame(header, payload) => Kind::Answer(Answer::Frame(header, payload)),
         Part::Begins(header) => Kind::Begins(header),
         Part::Body(bytes) | Part::Other(bytes) => Kind::Rest(bytes),
+        // The head itself is compared.
+        Part::Opens => Kind::Rest(Vec::new()),
         Part::Head(head) => {
             let Fields { start: [_, status, _], fields } = Fields::parse(&head);
             let fields = fields.into_iter().map(|(name, value)| {

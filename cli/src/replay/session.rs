@@ -470,7 +470,10 @@ impl<'a> Session<'a> {
         let plan = &self.plan.lanes[lane];
         let arrived = self.lives[lane].as_ref().map_or(0, |live| live.arrived);
         let recorded = match plan.answers.get(arrived) {
-            Some((_, answers::Answer::Frame(_, payload))) => payload.len(),
+            // Compressed payload data may be longer than what it decompresses to.
+            Some((_, answers::Answer::Frame(header, payload))) => {
+                payload.len().max(header.length as usize)
+            }
             None if !plan.is_closed => return Ok(()),
             _ => 0,
         };
