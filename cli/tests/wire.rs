@@ -541,7 +541,7 @@ fn a_compressed_message_is_shown_with_its_text() {
             let frame = viewer.wait(|event| {
                 event["d"] == "in" && event["text"] == "Hello" && event["fields"][1][3] == rsv1
             });
-            assert_eq!(frame["inflated"], 5);
+            assert_eq!((&frame["inflated"], &frame["compressed"]), (&json!(5), &json!(true)));
             let cause = json!([frame["c"], frame["message"]]);
             let reply = viewer.wait(|event| event["d"] == "out" && event["cause"] == cause);
             assert_eq!(reply["text"], "Echo: Hello");

@@ -78,13 +78,20 @@ export class Drawing {
       const code = event.code === undefined ? '' : `${event.code} `;
       parts.push(make('p', 'said', `${code}${event.text}`));
     }
-    if (event.inflated !== undefined) parts.push(this.#say('wireInflated', event.length, event.inflated));
+    if (event.compressed) parts.push(this.#inflated(event));
     parts.push(make('h3', '', say(this.#lang, 'wireHeader')), this.#header(event));
     if (event.length > 0 && event.wire) parts.push(make('h3', '', say(this.#lang, 'wirePayload')), this.#payload(event));
     if (event.more) parts.push(this.#say('wireMoreBytes', event.more));
     parts.push(make('p', 'note', this.#reads(event)));
     if (!broken && !event.cut) parts.push(make('p', 'verdict', `✓ ${say(this.#lang, 'wireValid')}`));
     return parts;
+  }
+
+  /** What becomes of compressed payload data. The last frame of a message has the text. */
+  #inflated({ opcode, length, inflated }) {
+    if (inflated === undefined) return this.#say('wireCompressed');
+    if (opcode === 'continuation') return this.#say('wireInflatedLast', inflated);
+    return this.#say('wireInflated', length, inflated);
   }
 
   /** The bits of a header below the bytes that hold them. */
@@ -122,7 +129,7 @@ export class Drawing {
   }
 
   /** The payload on the wire, the key below it, and the result of XOR below that. */
-  #payload({ head, wire, clear, key, opcode, cuts = [], broken }) {
+  #payload({ head, wire, clear, key, opcode, compressed, cuts = [], broken }) {
     const [onWire, unmasked, keys] = [pairs(wire), pairs(clear ?? wire), pairs(key)];
     const [table, start] = [make('table', 'octets'), head.length / 2];
     const isWrong = (at) => (broken?.places ?? []).some(([kind, from, to]) => kind === 'bytes' && at >= from && at < to);
@@ -143,7 +150,7 @@ export class Drawing {
         line(say(this.#lang, 'wireKeyRow'), 'masking key', 'key', (at) => keys[at % 4]);
         line(say(this.#lang, 'wireClear'), 'clear', 'clear', (at) => unmasked[at]);
       }
-      if (opcode !== 'binary') {
+      if (opcode !== 'binary' && !compressed) {
         line(say(this.#lang, 'wireText'), 'text', 'char', (at) => {
           const code = Number.parseInt(unmasked[at], 16);
           return code > 32 && code < 127 ? String.fromCharCode(code) : code === 32 ? '␣' : '·';

@@ -49,6 +49,8 @@ Object.assign(texts, {
   wireKeyRow: ['chave, repetida', 'key, repeated'],
   wireClear: ['XOR: sem máscara', 'XOR: unmasked'],
   wireText: ['texto', 'text'],
+  wireCompressed: ['Dados comprimidos: o texto vem com o último frame da mensagem', 'Compressed data: the text follows with the last frame of the message'],
+  wireInflatedLast: ['Com os frames anteriores, uma mensagem de {} bytes, descomprimida', 'With the frames before, a message of {} bytes, decompressed'],
   wireInflated: ['{} bytes comprimidos (RSV1), que viram uma mensagem de {} bytes', '{} compressed bytes (RSV1), which become a message of {} bytes'],
   wireMoreBytes: ['mais {} bytes não aparecem', '{} more bytes are not shown'],
   wireMoreLines: ['mais {} linhas não aparecem', '{} more lines are not shown'],
@@ -82,7 +84,7 @@ Object.assign(texts, {
 /** What each field is for, in Portuguese and English, and where the standard says so. */
 export const fields = {
   FIN: ['FIN: 1 no último frame de uma mensagem. 0 quer dizer que a mensagem continua em outro frame.', 'FIN: 1 in the last frame of a message. 0 means that the message goes on in another frame.', '§5.2, §5.4'],
-  RSV: ['RSV1, RSV2 e RSV3 são 0, a menos que uma extensão combinada no handshake lhes dê um significado. Aqui não há extensão.', 'RSV1, RSV2 and RSV3 are 0 unless an extension that both sides agreed on gives them a meaning. There is no extension here.', '§5.2-3'],
+  RSV: ['RSV1, RSV2 e RSV3 são 0, a menos que uma extensão combinada no handshake lhes dê um significado. Com permessage-deflate (RFC 7692), RSV1 marca o primeiro frame de uma mensagem comprimida.', 'RSV1, RSV2 and RSV3 are 0 unless an extension that both sides agreed on gives them a meaning. With permessage-deflate (RFC 7692), RSV1 marks the first frame of a compressed message.', '§5.2-3'],
   opcode: ['opcode: o tipo do frame. 0 continua uma mensagem, 1 é texto, 2 é binário, 8 fecha, 9 é ping, A é pong. Os outros são reservados.', 'opcode: the type of the frame. 0 continues a message, 1 is text, 2 is binary, 8 closes, 9 is a ping, A is a pong. The others are reserved.', '§5.2-4'],
   MASK: ['MASK: 1 se a carga útil está mascarada. Um cliente sempre mascara, um servidor nunca.', 'MASK: 1 if the payload is masked. A client always masks, a server never does.', '§5.1-2, §5.1-5'],
   'payload length': ['payload length: até 125, é o próprio tamanho. 126 quer dizer que o tamanho está nos 2 bytes seguintes; 127, nos 8 seguintes.', 'payload length: up to 125 it is the length itself. 126 means that the length is in the next 2 bytes, 127 that it is in the next 8.', '§5.2-6'],

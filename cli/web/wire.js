@@ -221,7 +221,10 @@ function drawRows() {
   for (const lane of some) {
     const row = rows.get(lane.c) ?? newRow(lane.c);
     nameRow(row, lane);
-    if ((before ? before.nextSibling : $('lanes').firstChild) !== row) $('lanes').insertBefore(row, before ? before.nextSibling : $('lanes').firstChild);
+    const next = () => (before ? before.nextSibling : $('lanes').firstChild);
+    // An element that is moved loses the keyboard focus, so the others are moved instead.
+    if (row.contains(document.activeElement)) while (next() !== row) $('lanes').append(next());
+    else if (next() !== row) $('lanes').insertBefore(row, next());
     before = row;
   }
   const words = [];

@@ -252,6 +252,89 @@ const checks = {
     open[1].destroy();
     return [wire];
   },
+  async 'a row keeps the keyboard focus when the rows change their order'() {
+    const wire = await wirePage();
+    const hello = Buffer.from('818537fa213d7f9f4d5158', 'hex');
+    const open = [await bare(), await bare(), await bare()];
+    for (const socket of open) {
+      socket.write(hello);
+      await once(socket, 'data');
+    }
+    await wire.locator('.lane:not(.closed)').nth(2).waitFor();
+    const names = () => wire.locator('.lane .who').allTextContents();
+    const numbers = (await names()).map((name) => name.match(/#\d+/)[0]);
+    const focused = () => wire.evaluate(() => document.activeElement.closest('.lane')?.querySelector('.who').textContent);
+    // The first row goes below the others, and the row with the focus goes up.
+    await wire.locator('.lane-name', { hasText: numbers[1] }).focus();
+    open[0].destroy();
+    await wire.waitForFunction((last) => [...document.querySelectorAll('.lane .who')].at(-1).textContent.startsWith(last), numbers[0]);
+    assert.equal(await focused(), numbers[1]);
+    assert.deepEqual((await names()).map((name) => name.match(/#\d+/)[0]), [numbers[1], numbers[2], numbers[0]]);
+    // The row with the focus itself goes down.
+    open[1].destroy();
+    await wire.waitForFunction((first) => document.querySelector('.lane .who').textContent === first, numbers[2]);
+    assert.match(await focused(), new RegExp(`^${numbers[1]} `));
+    assert.deepEqual((await names()).map((name) => name.match(/#\d+/)[0]), [numbers[2], numbers[0], numbers[1]]);
+    // The keyboard goes on from there.
+    await wire.keyboard.press('Enter');
+    assert.equal(await wire.inputValue('#by-lane'), numbers[1]);
+    open[2].destroy();
+    return [wire];
+  },
+  async 'a compressed message is shown with its bytes, its text and the parameters'() {
+    await stop(server);
+    server = await serve('--wire', '--deflate', 'on');
+    const wire = await wirePage();
+    // Chromium offers the extension by itself. Another page talks, so that nothing else is on its lane.
+    const visitor = await visit('/explain');
+    await visitor.evaluate(async () => {
+      const socket = new WebSocket(new URL('/echo', location.href.replace('http', 'ws')));
+      await new Promise((resolve) => socket.addEventListener('open', resolve));
+      const answer = new Promise((resolve) => socket.addEventListener('message', resolve));
+      socket.send('lição '.repeat(40));
+      await answer;
+    });
+    await lane(wire, '/echo').waitFor();
+    const track = lane(wire, '/echo');
+    await track.locator('.chip.out', { hasText: 'text' }).click();
+    for (const [direction, says] of [['in', ''], ['out', 'Echo: ']]) {
+      await track.locator(`.chip.${direction}`, { hasText: 'text' }).click();
+      await wire.locator('#parts .said', { hasText: new RegExp(`^${says}lição lição `) }).waitFor();
+      const length = Buffer.byteLength(says + 'lição '.repeat(40));
+      await wire.locator('#parts p', { hasText: new RegExp(`^\\d+ compressed bytes \\(RSV1\\), which become a message of ${length} bytes$`) }).waitFor();
+      assert.match(await wire.locator('#parts .field.rsv').first().textContent(), /^1\s*RSV1/);
+      const rows = await wire.locator('#parts .octets tr th').allTextContents();
+      const first = direction === 'in' ? ['on the wire', 'key, repeated', 'XOR: unmasked'] : ['on the wire'];
+      assert.deepEqual([...new Set(rows)], first, 'compressed bytes are not shown as text');
+      const bytes = await wire.locator('#parts .octets tr').nth(0).locator('td').count();
+      assert.ok(bytes > 8, `${bytes} bytes`);
+    }
+    await wire.locator('#parts .field.rsv').first().click();
+    await wire.locator('#rule', { hasText: 'RSV1 marks the first frame of a compressed message' }).waitFor();
+    await noViolations(wire);
+    await wire.screenshot({ path: join(folder, 'wire-deflate.png') });
+    // What both sides have agreed on, in the handshake.
+    await track.locator('.chip', { hasText: 'request' }).click();
+    await shown(wire, 'Sec-WebSocket-Extensions:permessage-deflate; client_max_window_bits');
+    await track.locator('.chip', { hasText: 'response' }).click();
+    await shown(wire, 'Sec-WebSocket-Extensions:permessage-deflate; server_no_context_takeover; client_no_context_takeover');
+    await wire.click('#lang');
+    await track.locator('.chip.in', { hasText: 'text' }).click();
+    await shown(wire, 'bytes comprimidos (RSV1), que viram uma mensagem de');
+    // In fragments, the text comes with the last one.
+    const request = `GET /echo HTTP/1.1\r\nHost: ${new URL(server.url).host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n`
+      + 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n';
+    const socket = connect(server.port, '127.0.0.1').setNoDelay();
+    socket.write(request);
+    await once(socket, 'data');
+    socket.write(Buffer.from('418300000000f248cd808400000000c9c90700', 'hex'));
+    await chip(wire, '▲ text', '3 B').click();
+    await shown(wire, 'Dados comprimidos: o texto vem com o último frame da mensagem');
+    await chip(wire, '▲ continuation', 'Hello').click();
+    await shown(wire, 'Com os frames anteriores, uma mensagem de 5 bytes, descomprimida');
+    socket.destroy();
+    return [wire, visitor];
+  },
   async "the teacher's token is taken from the address, or asked for"() {
     await stop(server);
     server = await serve('--wire', '--token', 'turma', '--teacher-token', 'professor & cia');

@@ -118,6 +118,9 @@ pub struct Frame {
     pub clear: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// Whether the message of this frame is compressed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub compressed: bool,
     /// The length of the message that was decompressed from this frame and the ones before. `text` is then its text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inflated: Option<usize>,
@@ -504,6 +507,7 @@ impl Draft {
         frame.digest = digest.finish();
         let is_control = matches!(frame.opcode, Some("close" | "ping" | "pong"));
         let is_compressed = self.is_compressed && !is_control;
+        frame.compressed = is_compressed;
         frame.more = payload - wire.len() as u64;
         frame.cuts = self.cuts(reads);
         self.bytes = 0;
