@@ -188,6 +188,9 @@ fn payload_bytes(header: &Header, at: u64, wire: &[u8], clear: &[u8], lang: Lang
 fn payload_text(header: &Header, at: u64, clear: &[u8], lang: Lang) -> Option<String> {
     let text = match (header.opcode, clear) {
         (Opcode::Binary, _) => return None,
+        (Opcode::Close, [high, low]) if at == 0 => {
+            texts::ROW_CLOSE_CODE.with(lang, &[&u16::from_be_bytes([*high, *low])])
+        }
         (Opcode::Close, [high, low, reason @ ..]) if at == 0 => {
             let code = u16::from_be_bytes([*high, *low]);
             let reason = escaped(&String::from_utf8_lossy(reason));

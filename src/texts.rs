@@ -56,6 +56,7 @@ table! {
     ROW_KEY: "masking key, repeated", "masking key, repetida";
     ROW_CLEAR: "XOR: payload unmasked", "XOR: payload sem máscara";
     ROW_DECODED: "decompressed (RFC 7692)", "descomprimido (RFC 7692)";
+    ROW_CLOSE_CODE: "close code {}", "código de fechamento {}";
     ROW_CLOSE: "close code {}, reason '{}'", "código de fechamento {}, motivo '{}'";
     ROW_NO_CODE: "no close code, which a program reports as {}", "sem código de fechamento, o que um programa relata como {}";
     ROW_VALID: "=> valid", "=> válido";

@@ -378,6 +378,7 @@ fn bits(header: &Header) -> String {
 /// Returns an unmasked payload as text: the code and reason of a Close, quoted text, or nothing for binary data.
 fn readable(header: Header, clear: &[u8]) -> String {
     match (header.opcode, clear) {
+        (Opcode::Close, [high, low]) => u16::from_be_bytes([*high, *low]).to_string(),
         (Opcode::Close, [high, low, reason @ ..]) => {
             let reason = printable(&String::from_utf8_lossy(reason));
             format!("{} '{reason}'", u16::from_be_bytes([*high, *low]))
@@ -391,6 +392,7 @@ fn readable(header: Header, clear: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::config::{Config, OriginPolicy};
+    use crate::protocol::frame::Rsv;
 
     fn explained(sender: Role, pieces: &[&[u8]]) -> Vec<String> {
         let config = Config::default().handshake(|handshake| handshake.origins = OriginPolicy::Any);
@@ -408,6 +410,19 @@ mod tests {
         b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
           Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\
           \x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58\x8a\x80\0\0\0\0\x81\x02hi";
+
+    /// A Close without a reason is its code alone.
+    #[test]
+    fn a_close_has_its_code_and_a_reason_if_there_is_one() {
+        for (payload, meaning) in
+            [(&b""[..], "''"), (&b"\x03\xe8"[..], "1000"), (b"\x03\xe9bye", "1001 'bye'")]
+        {
+            let length = payload.len() as u64;
+            let header =
+                Header { fin: true, rsv: Rsv::NONE, opcode: Opcode::Close, key: None, length };
+            assert_eq!(readable(header, payload), meaning);
+        }
+    }
 
     #[test]
     fn the_lines_do_not_depend_on_how_reads_split_the_bytes() {

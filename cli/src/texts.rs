@@ -317,6 +317,7 @@ table! {
     HTML_PAYLOAD: "payload data", "dados (payload)";
     HTML_KEY: "masking key, repeated", "masking key, repetida";
     HTML_CLEAR: "XOR: payload unmasked", "XOR: payload sem máscara";
+    HTML_CLOSE_CODE: "close code {}", "código de fechamento {}";
     HTML_CLOSE: "close code {}, reason '{}'", "código de fechamento {}, motivo '{}'";
     HTML_DECOMPRESSED: "decompressed (RFC 7692): {}", "descomprimido (RFC 7692): {}";
     HTML_MORE: "{} more bytes are not shown", "mais {} bytes não são mostrados";

@@ -363,6 +363,9 @@ fn write_payload(
 fn write_text(header: &Header, clear: &[u8], lang: Lang, out: &mut impl Write) -> io::Result<()> {
     let text = match (header.opcode, clear) {
         (Opcode::Binary, _) | (_, []) => return Ok(()),
+        (Opcode::Close, [high, low]) => {
+            texts::HTML_CLOSE_CODE.with(lang, &[&u16::from_be_bytes([*high, *low])])
+        }
         (Opcode::Close, [high, low, reason @ ..]) => {
             let code = u16::from_be_bytes([*high, *low]);
             let reason = escaped(&String::from_utf8_lossy(reason));

@@ -179,6 +179,7 @@ pub fn shown(answer: &Answer, lang: Lang) -> String {
         Answer::Head { status, .. } => texts::REPLAY_HEAD.with(lang, &[&printable(status)]),
         Answer::Frame(header, payload) => {
             let payload = match (header.opcode, payload.as_slice()) {
+                (Opcode::Close, [high, low]) => u16::from_be_bytes([*high, *low]).to_string(),
                 (Opcode::Close, [high, low, reason @ ..]) => {
                     let reason = String::from_utf8_lossy(reason);
                     format!("{} '{}'", u16::from_be_bytes([*high, *low]), printable(&reason))

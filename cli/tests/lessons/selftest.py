@@ -80,9 +80,9 @@ $ framewise connect --trace -x hello -1 localhost:8765/echo
 < 45 63 68 6f 3a 20 68 65 6c 6c 6f | payload data 'Echo: hello'
 Echo: hello
 > 88 82 5d 56 b8 db | FIN=1 RSV=000 opcode=8 (close) MASK=1 length=2 key=5d 56 b8 db
-> 5e be | payload data, unmasked: 03 e8 1000 ''
+> 5e be | payload data, unmasked: 03 e8 1000
 < 88 02 | FIN=1 RSV=000 opcode=8 (close) MASK=0 length=2
-< 03 e8 | payload data 1000 ''
+< 03 e8 | payload data 1000
 Closed: 1000
 ```
 
