@@ -9,10 +9,16 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::shape::{Shape, Traffic};
+use crate::shape::{Compression, Shape, Traffic};
 
 /// The file for the standard error of a server.
 pub const SERVER_LOG: &str = "target/bench-server.log";
+
+/// The features of the library that some shapes need.
+pub const FEATURES: &str = "deflate";
+
+/// The name of the example `echo` with these features.
+pub const WITH_FEATURES: &str = "echo-with-features";
 
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(20);
@@ -155,16 +161,20 @@ impl Contender {
 
     /// Reports whether it takes part in this shape.
     pub fn enters(self, shape: &Shape) -> bool {
-        match self {
+        use Contender::{
+            Before, Fastwebsockets, Floor, Framewise, Given, Limit, Node, Python, Tungstenite,
+        };
+        match (shape.traffic, shape.compression) {
             // The others have no broadcast.
-            _ if shape.traffic == Traffic::Broadcast => !self.is_peer() && self != Contender::Floor,
-            _ if shape.traffic == Traffic::SlowReaders => {
-                matches!(self, Contender::Framewise | Contender::Before)
-            }
-            Contender::Python | Contender::Node => {
-                shape.traffic != Traffic::Idle && shape.silent == 0
-            }
-            _ => true,
+            (Traffic::Broadcast, _) => !self.is_peer() && self != Floor,
+            (Traffic::SlowReaders, _) => matches!(self, Framewise | Before),
+            (Traffic::Idle, _) => !matches!(self, Python | Node),
+            (_, Compression::Off) => !matches!(self, Python | Node) || shape.silent == 0,
+            // The limit keeps no more for a connection that compresses, and the floor has no contexts.
+            (Traffic::Memory, _) if self == Limit => false,
+            (_, Compression::WithContexts) if self == Floor => false,
+            // These do not compress, or it is not known.
+            _ => !matches!(self, Fastwebsockets | Tungstenite | Given(_)),
         }
     }
 
@@ -182,6 +192,7 @@ impl Contender {
         let release = root.join("target/release");
         let peers = root.join("bench/peers");
         let program = |path: PathBuf| Command::new(path);
+        let deflate = (shape.compression != Compression::Off).then_some("--deflate");
         match self {
             Contender::Limit => {
                 let mut command = program(release.join("limit"));
@@ -191,20 +202,34 @@ impl Contender {
                 }
                 command
             }
-            Contender::Floor => program(release.join("floor")),
+            Contender::Floor => {
+                let mut command = program(release.join("floor"));
+                command.args(deflate);
+                command
+            }
             Contender::Framewise | Contender::Before => {
                 let is_before = self == Contender::Before;
                 let target = if is_before { root.join("target/before/release") } else { release };
+                // The build in `target/before` has the features or not.
+                let with_features = if is_before { "echo" } else { WITH_FEATURES };
                 let broadcasts = matches!(shape.traffic, Traffic::Broadcast | Traffic::SlowReaders);
-                let (example, format): (_, &[_]) =
-                    if broadcasts { ("broadcast", &[]) } else { ("echo", &["--raw"]) };
+                let (example, format): (_, &[_]) = match shape.compression {
+                    _ if broadcasts => ("broadcast", &[]),
+                    Compression::Off => ("echo", &["--raw"]),
+                    Compression::EachAlone => (with_features, &["--raw", "--deflate"]),
+                    Compression::WithContexts => (with_features, &["--raw", "--context-takeover"]),
+                };
                 let mut command = program(target.join("examples").join(example));
                 command.args(["--quiet", "--lang", "en", "--host", "127.0.0.1", "--port", "0"]);
                 command.args(format);
                 command
             }
             Contender::Fastwebsockets => program(peers.join("target/release/peer-fastwebsockets")),
-            Contender::Sockudo => program(peers.join("target/release/peer-sockudo")),
+            Contender::Sockudo => {
+                let mut command = program(peers.join("target/release/peer-sockudo"));
+                command.args(deflate);
+                command
+            }
             Contender::Tungstenite => {
                 let mut command = program(peers.join("target/release/peer-tungstenite"));
                 command.arg(shape.read_buffer().to_string());
@@ -212,12 +237,12 @@ impl Contender {
             }
             Contender::Python => {
                 let mut command = program(peers.join("target/venv/bin/python"));
-                command.arg(peers.join("echo.py"));
+                command.arg(peers.join("echo.py")).args(deflate);
                 command
             }
             Contender::Node => {
                 let mut command = program("node".into());
-                command.arg(peers.join("echo.mjs"));
+                command.arg(peers.join("echo.mjs")).args(deflate);
                 command
             }
             Contender::Given(peer) => peer.shell(port),

@@ -1,6 +1,8 @@
 //! Measures WebSocket servers: a load generator, the servers that are compared, and a report of the results.
 
 pub mod contender;
+pub mod deflate;
+pub mod dial;
 pub mod load;
 pub mod report;
 pub mod shape;

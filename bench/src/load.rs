@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Socket, Type};
 
-use crate::shape::{Shape, Traffic};
-use crate::{ACCEPT, REQUEST};
+use crate::deflate;
+use crate::dial::Dialer;
+use crate::shape::{Compression, Shape, Traffic};
 
 /// The most bytes of one read.
 const READ: usize = 256 * 1024;
@@ -24,7 +24,7 @@ const READ: usize = 256 * 1024;
 const UNDER_WAY: usize = 1_500_000;
 
 /// How long a server may take to send anything.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The result of a run.
 #[derive(Clone, Debug, Default)]
@@ -74,10 +74,19 @@ impl Load {
     /// A connection or its opening handshake fails.
     pub fn open(address: SocketAddr, shape: &Shape, verifies: bool) -> io::Result<Load> {
         let poll = Poll::new()?;
+        let dialer = Dialer::new(address, shape, verifies);
+        let reply = match shape.compression {
+            Compression::EachAlone | Compression::WithContexts if verifies => {
+                deflate::learn(&mut dialer.connect(0)?, shape)?
+            }
+            _ => shape.reply(),
+        };
         let mut peers = Vec::new();
         let flood = usize::from(matches!(shape.traffic, Traffic::LatencyBesideFlood(_)));
         for number in 0..shape.peers + flood + shape.silent {
-            let mut stream = TcpStream::from_std(connect(address, number)?);
+            let stream = dialer.connect(number)?;
+            stream.set_nonblocking(true)?;
+            let mut stream = TcpStream::from_std(stream);
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(&mut stream, Token(number), interest)?;
             let due = VecDeque::new();
@@ -91,7 +100,7 @@ impl Load {
                 due,
             });
         }
-        let (frame, reply) = (shape.frame(), shape.reply());
+        let frame = shape.frame();
         let tape = |one: &[u8]| one.repeat(READ / one.len() + 2);
         Ok(Load {
             poll,
@@ -118,10 +127,31 @@ impl Load {
             Traffic::Pipelined(batch) => self.echo(lasts, batch as u64, self.window(batch)),
             Traffic::Broadcast => self.rounds(lasts),
             Traffic::Latency(rate) | Traffic::LatencyBesideFlood(rate) => self.at_rate(lasts, rate),
-            Traffic::Handshakes | Traffic::Idle | Traffic::SlowReaders => {
-                Err(io::Error::other("this traffic has no messages"))
+            Traffic::Handshakes | Traffic::Idle | Traffic::Memory | Traffic::SlowReaders => {
+                Err(io::Error::other("this traffic does not run for a time"))
             }
         }
+    }
+
+    /// Returns the ratio of compression of the replies, if they were decompressed.
+    pub fn ratio(&self) -> Option<f64> {
+        let is_known = self.verifies && self.shape.compression != Compression::Off;
+        is_known.then(|| deflate::ratio(&self.shape, &self.replies[..self.reply]))
+    }
+
+    /// Sends one message on each connection and reads the reply.
+    ///
+    /// # Errors
+    ///
+    /// The server closes a connection, or sends a wrong byte.
+    pub fn exchange(&mut self) -> io::Result<()> {
+        for n in 0..self.peers.len() {
+            self.peers[n].asked += self.frame as u64;
+            self.write(n)?;
+        }
+        let reply = self.reply as u64;
+        let frame = self.frame as u64;
+        self.drain(|peer| peer.asked / frame * reply)
     }
 
     /// Returns how many batches to keep in flight. There are enough that the server never waits for the next one.
@@ -427,59 +457,4 @@ impl Load {
 
 fn stopped_answering() -> io::Error {
     io::Error::new(ErrorKind::TimedOut, "the server has stopped answering")
-}
-
-/// Connects and completes the opening handshake. Many connections use several local addresses, because the number of
-/// ports of one address is limited.
-fn connect(address: SocketAddr, number: usize) -> io::Result<std::net::TcpStream> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    if address.is_ipv4() && address.ip().is_loopback() {
-        let source = [127, 0, 0, 1 + (number / 10_000) as u8];
-        socket.bind(&SocketAddr::from((source, 0)).into())?;
-    }
-    socket.connect(&address.into())?;
-    socket.set_tcp_nodelay(true)?;
-    // Close with a reset. Otherwise each port would be blocked for a minute (TIME_WAIT), and there would soon be none
-    // left.
-    socket.set_linger(Some(Duration::ZERO))?;
-    let mut stream = std::net::TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(REQUEST)?;
-    let mut answer = Vec::new();
-    let end = loop {
-        if let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") {
-            break end + 4;
-        }
-        let mut bytes = [0; 512];
-        match stream.read(&mut bytes)? {
-            0 => return Err(ErrorKind::UnexpectedEof.into()),
-            count => answer.extend_from_slice(&bytes[..count]),
-        }
-    };
-    let text = String::from_utf8_lossy(&answer);
-    let accepted = text.lines().any(|line| {
-        line.split_once(':').is_some_and(|(name, value)| {
-            name.eq_ignore_ascii_case("sec-websocket-accept") && value.trim() == ACCEPT
-        })
-    });
-    if !text.starts_with("HTTP/1.1 101 ") || !accepted || end != answer.len() {
-        return Err(io::Error::other(format!("the handshake was answered with {text:?}")));
-    }
-    stream.set_nonblocking(true)?;
-    Ok(stream)
-}
-
-/// Opens connections one after the other for a time.
-///
-/// # Errors
-///
-/// A connection or its opening handshake fails.
-pub fn handshakes(address: SocketAddr, lasts: Duration) -> io::Result<Count> {
-    let start = Instant::now();
-    let mut done = 0;
-    while start.elapsed() < lasts {
-        drop(connect(address, 0)?);
-        done += 1;
-    }
-    Ok(Count { done, time: start.elapsed(), latency: None })
 }

@@ -9,8 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use framewise_bench::contender::{Contender, Peer, Running, Used};
-use framewise_bench::load::{Count, Load, handshakes};
+use framewise_bench::contender::{Contender, FEATURES, Peer, Running, Used, WITH_FEATURES};
+use framewise_bench::dial::Dialer;
+use framewise_bench::load::{Count, Load};
 use framewise_bench::report::{Row, Run, Table};
 use framewise_bench::shape::{Shape, Traffic, duration};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -74,7 +75,7 @@ fn run_all() -> Result<(), Box<dyn Error>> {
     let contenders = chosen(&options)?;
     let shapes = shapes(&options)?;
     if options.at.is_none() {
-        build(root, &contenders)?;
+        build(root, &contenders, &shapes)?;
     }
     if !core_affinity::set_for_current(core_affinity::CoreId { id: CORES[1] }) {
         return Err("the load cannot be pinned to the second core: it takes two".into());
@@ -200,17 +201,21 @@ fn run(
     if shape.traffic == Traffic::SlowReaders {
         return slow_readers(&server, shape, quick);
     }
+    if shape.traffic == Traffic::Memory {
+        return memory(&server, shape, contender.speaks());
+    }
     if shape.traffic == Traffic::Handshakes {
-        handshakes(server.address, lasts / 5)?;
+        let dialer = Dialer::new(server.address, shape, contender.speaks());
+        dialer.handshakes(lasts / 5)?;
         let before = server.used()?;
-        let count = handshakes(server.address, lasts)?;
+        let count = dialer.handshakes(lasts)?;
         return Ok(per_message(before, server.used()?, &count));
     }
     let mut load = Load::open(server.address, shape, contender.speaks())?;
     load.run(lasts / 5)?;
     let before = server.used()?;
     let count = load.run(lasts)?;
-    Ok(per_message(before, server.used()?, &count))
+    Ok(Run { ratio: load.ratio(), ..per_message(before, server.used()?, &count) })
 }
 
 fn per_message(before: Used, after: Used, count: &Count) -> Run {
@@ -220,7 +225,7 @@ fn per_message(before: Used, after: Used, count: &Count) -> Run {
         user: (after.user - before.user) * micro,
         system: (after.system - before.system) * micro,
         latency: count.latency,
-        held: None,
+        ..Run::default()
     }
 }
 
@@ -264,33 +269,51 @@ fn idle(server: &Running, shape: &Shape, quick: bool) -> Result<Run, Box<dyn Err
         value: (opened.memory - before.memory) / shape.peers as f64,
         user: (after.user - opened.user) * percent,
         system: (after.system - opened.system) * percent,
-        latency: None,
-        held: None,
+        ..Run::default()
     })
 }
 
+/// Measures the memory of connections that are idle after one message each.
+fn memory(server: &Running, shape: &Shape, verifies: bool) -> Result<Run, Box<dyn Error>> {
+    // The first connection makes the server allocate what all connections share, so it does not count.
+    let one = Shape { peers: 1, ..shape.clone() };
+    Load::open(server.address, &one, verifies)?.exchange()?;
+    let before = server.used()?;
+    let mut load = Load::open(server.address, shape, verifies)?;
+    load.exchange()?;
+    let value = (server.used()?.memory - before.memory) / shape.peers as f64;
+    Ok(Run { value, ..Run::default() })
+}
+
 /// Builds the servers with the release profile.
-fn build(root: &Path, contenders: &[Contender]) -> Result<(), Box<dyn Error>> {
+fn build(root: &Path, contenders: &[Contender], shapes: &[Shape]) -> Result<(), Box<dyn Error>> {
     let cargo = |arguments: &[&str]| {
         let mut command = Command::new("cargo");
         command.current_dir(root).env("CARGO_TARGET_DIR", root.join("target"));
         command.args(["build", "--release", "--quiet"]).args(arguments);
         command
     };
-    let examples = ["-p", "framewise", "--example", "echo", "--example", "broadcast"];
-    let mut commands = vec![cargo(&examples), cargo(&["-p", "framewise-bench", "--bins"])];
+    let run = |mut command: Command| {
+        let status = command.status();
+        if status.as_ref().is_ok_and(|status| status.success()) {
+            return Ok(());
+        }
+        Err(format!("failed: {command:?}: {status:?}"))
+    };
+    if shapes.iter().any(Shape::needs_features) {
+        // The next build replaces the example by one without features, so this one gets a name of its own.
+        run(cargo(&["-p", "framewise", "--example", "echo", "--features", FEATURES]))?;
+        let examples = root.join("target/release/examples");
+        std::fs::copy(examples.join("echo"), examples.join(WITH_FEATURES))?;
+    }
+    run(cargo(&["-p", "framewise", "--example", "echo", "--example", "broadcast"]))?;
+    run(cargo(&["-p", "framewise-bench", "--bins"]))?;
     let kinds: BTreeSet<&str> =
         contenders.iter().filter_map(|contender| contender.needs()).collect();
     if !kinds.is_empty() {
         let mut command = Command::new("bench/peers/install");
         command.current_dir(root).args(kinds);
-        commands.push(command);
-    }
-    for mut command in commands {
-        let status = command.status();
-        if !status.as_ref().is_ok_and(|status| status.success()) {
-            return Err(format!("failed: {command:?}: {status:?}").into());
-        }
+        run(command)?;
     }
     Ok(())
 }

@@ -10,10 +10,13 @@ use serde::Serialize;
 use crate::contender::Contender;
 use crate::shape::{Shape, Traffic};
 
+/// The columns of the time of the server.
+const CPU: &str = " user µs, system µs | busy |";
+
 /// One run of one contender.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Run {
-    /// Messages, rounds or handshakes per second. For idle peers: bytes per peer.
+    /// Messages, rounds or handshakes per second. For idle peers and memory: bytes per peer.
     pub value: f64,
     /// User time per message in microseconds. For idle peers: percent of a core.
     pub user: f64,
@@ -23,6 +26,8 @@ pub struct Run {
     pub latency: Option<[f64; 3]>,
     /// For slow readers: by how many bytes the memory of the server grew at most.
     pub held: Option<f64>,
+    /// For compressed messages: how many times longer the text is than the reply.
+    pub ratio: Option<f64>,
 }
 
 /// All runs of one contender in one shape.
@@ -73,6 +78,11 @@ impl Row {
         self.runs.iter().map(figure).sum::<f64>() / self.runs.len() as f64
     }
 
+    /// Returns the ratio of compression, which is the same in all runs.
+    fn ratio(&self) -> Option<f64> {
+        self.runs.first()?.ratio
+    }
+
     fn spread(&self) -> f64 {
         let values = self.runs.iter().map(|run| run.value);
         let (least, most) = values.fold((f64::MAX, 0.0), |(least, most): (f64, f64), value| {
@@ -91,19 +101,22 @@ impl Table {
 
     /// Returns the table in Markdown.
     pub fn markdown(&self) -> String {
-        let (unit, user) = match self.shape.traffic {
-            Traffic::Idle => ("bytes/peer", "user %, system %"),
-            Traffic::Broadcast => ("rounds/s", "user µs, system µs | busy"),
-            Traffic::Handshakes => ("handshakes/s", "user µs, system µs | busy"),
+        let (unit, times) = match self.shape.traffic {
+            Traffic::Idle => ("bytes/peer", " user %, system % |"),
+            Traffic::Memory => ("bytes/peer", ""),
+            Traffic::Broadcast => ("rounds/s", CPU),
+            Traffic::Handshakes => ("handshakes/s", CPU),
             Traffic::Latency(_) | Traffic::LatencyBesideFlood(_) => {
-                ("messages/s", "p50 µs, p99 µs, p99.9 µs")
+                ("messages/s", " p50 µs, p99 µs, p99.9 µs |")
             }
-            Traffic::SlowReaders => ("deliveries/s", "user µs, system µs | busy"),
-            _ => ("messages/s", "user µs, system µs | busy"),
+            Traffic::SlowReaders => ("deliveries/s", CPU),
+            Traffic::ClosedLoop | Traffic::Pipelined(_) => ("messages/s", CPU),
         };
-        let columns = "|---".repeat(6 + user.matches('|').count());
+        let has_ratio = self.rows.iter().any(|row| row.ratio().is_some());
+        let shorter = if has_ratio { " ratio |" } else { "" };
+        let columns = "|---".repeat(5 + times.matches('|').count() + usize::from(has_ratio));
         let mut text = format!(
-            "### {}\n\n| | {unit} | spread | to limit | to floor | {user} |\n{columns}|\n",
+            "### {}\n\n| | {unit} | spread | to limit | to floor |{times}{shorter}\n{columns}|\n",
             self.shape.name
         );
         let ratio = |value: f64, to: &str| match self.value_of(to) {
@@ -112,31 +125,30 @@ impl Table {
         };
         for row in &self.rows {
             let value = row.median(|run| run.value);
-            let times = match row.runs.first().and_then(|run| run.latency) {
-                Some(_) => (0..3)
-                    .map(|at| {
-                        format!(
-                            "{:.1}",
-                            row.median(|run| run.latency.map_or(0.0, |latency| latency[at]))
-                        )
-                    })
-                    .collect::<Vec<_>>()
-                    .join(", "),
-                None => {
-                    let (user, system) = (row.mean(|run| run.user), row.mean(|run| run.system));
-                    match self.shape.traffic {
-                        Traffic::Idle => format!("{user:.3}, {system:.3}"),
-                        // The share of its core that the server used. If it is low, the load was the bottleneck.
-                        _ => {
-                            let busy = value * (user + system) / 1e6;
-                            format!("{user:.3}, {system:.3} | {busy:.2}")
-                        }
-                    }
+            let (user, system) = (row.mean(|run| run.user), row.mean(|run| run.system));
+            let of_latency = |at: usize| {
+                format!("{:.1}", row.median(|run| run.latency.map_or(0.0, |latency| latency[at])))
+            };
+            let times = match self.shape.traffic {
+                Traffic::Memory => String::new(),
+                Traffic::Idle => format!(" {user:.3}, {system:.3} |"),
+                Traffic::Latency(_) | Traffic::LatencyBesideFlood(_) => {
+                    format!(" {} |", [0, 1, 2].map(of_latency).join(", "))
                 }
+                // The share of its core that the server used. If it is low, the load was the bottleneck.
+                _ => {
+                    let busy = value * (user + system) / 1e6;
+                    format!(" {user:.3}, {system:.3} | {busy:.2} |")
+                }
+            };
+            let shorter = match row.ratio() {
+                _ if !has_ratio => String::new(),
+                Some(ratio) => format!(" {ratio:.2} |"),
+                None => " - |".to_owned(),
             };
             let _ = writeln!(
                 text,
-                "| {} | {} | {:.0} % | {} | {} | {times} |",
+                "| {} | {} | {:.0} % | {} | {} |{times}{shorter}",
                 row.contender,
                 grouped(value),
                 row.spread(),
@@ -146,8 +158,8 @@ impl Table {
         }
         let best =
             self.rows.iter().filter(|row| row.is_peer).map(|row| row.median(|run| run.value));
-        let better =
-            |a: f64, b: f64| if self.shape.traffic == Traffic::Idle { a.min(b) } else { a.max(b) };
+        let is_less_better = matches!(self.shape.traffic, Traffic::Idle | Traffic::Memory);
+        let better = |a: f64, b: f64| if is_less_better { a.min(b) } else { a.max(b) };
         if let (Some(best), Some(ours)) = (best.reduce(better), self.value_of("framewise"))
             && !matches!(self.shape.traffic, Traffic::Latency(_) | Traffic::LatencyBesideFlood(_))
         {
@@ -170,7 +182,7 @@ impl Table {
             Traffic::Latency(_) | Traffic::LatencyBesideFlood(_) => {
                 ("p99 in µs", |run| run.latency.map_or(0.0, |latency| latency[1]))
             }
-            Traffic::Idle => ("bytes for each peer", |run| run.value),
+            Traffic::Idle | Traffic::Memory => ("bytes for each peer", |run| run.value),
             Traffic::Broadcast => ("rounds/s", |run| run.value),
             Traffic::Handshakes => ("handshakes/s", |run| run.value),
             Traffic::SlowReaders => ("deliveries/s", |run| run.value),

@@ -28,6 +28,14 @@ pub fn serve<F: Future<Output = ()> + 'static>(connection: fn(TcpStream) -> F) -
 
 /// Reads a request and responds with 101.
 pub async fn shake_hands(stream: &mut TcpStream) -> io::Result<()> {
+    shake_hands_with(stream, |_| None).await
+}
+
+/// Reads a request and responds with 101, and with the extensions that `accept` returns for those of the request.
+pub async fn shake_hands_with(
+    stream: &mut TcpStream,
+    accept: impl FnOnce(&str) -> Option<String>,
+) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if stream.read_buf(&mut head).await? == 0 {
@@ -39,9 +47,13 @@ pub async fn shake_hands(stream: &mut TcpStream) -> io::Result<()> {
     let mut sha1 = Sha1::new();
     sha1.update(key.unwrap_or_default());
     sha1.update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let offered = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));
+    let accepted = accept(offered.unwrap_or_default());
+    let extensions = accepted.map(|value| format!("Sec-WebSocket-Extensions: {value}\r\n"));
+    let extensions = extensions.unwrap_or_default();
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {}\r\n\r\n",
+         Sec-WebSocket-Accept: {}\r\n{extensions}\r\n",
         STANDARD.encode(sha1.finalize())
     );
     stream.write_all(answer.as_bytes()).await
