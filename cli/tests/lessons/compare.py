@@ -45,6 +45,8 @@ RANDOM = {
         (r"^(framewise_\w+(?:\{.*\})?) \d+$", r"\1 <count>"),
         (r"\b\d+\.\d MiB", "<size>"),
     ],
+    # What both directions of a connection carry at the same time has no order; `equal` compares them apart.
+    "order": [],
 }
 
 
@@ -74,11 +76,18 @@ def is_log(line):
 
 def equal(shown, page, random=()):
     """Reports whether both are the same. A server writes its log and its other lines to two streams, whose order relative to
-    each other is not fixed, so they are compared apart."""
+    each other is not fixed, so they are compared apart. With `order` so are lines that begin with > and with <."""
+
+    def stream(line):
+        if is_log(line):
+            return "log"
+        return line[0] if "order" in random and line[:1] in (">", "<") else "other"
 
     def streams(lines):
-        lines = [line for _, line in numbered(lines, random)]
-        return [line for line in lines if is_log(line)], [line for line in lines if not is_log(line)]
+        result = {}
+        for _, line in numbered(lines, random):
+            result.setdefault(stream(line), []).append(line)
+        return result
 
     return streams(shown) == streams(page)
 

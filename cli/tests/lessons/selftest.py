@@ -45,6 +45,13 @@ $ seq 528328 528328
 541234
 ```
 
+```console terminal=2 random=order
+$ printf '> one\\n> more\\n< two\\n'
+< two
+> one
+> more
+```
+
 ```powershell
 Format-Hex bytes.txt
 ```
@@ -131,6 +138,9 @@ CHANGES = [
     ("another first digit of a size", "541234", "641234", "541234"),
     ("another count of digits of a size", "541234", "54123", "541234"),
     ("a size that is said to be fixed", " random=sizes", "", "541234"),
+    ("an order that is said to be fixed", " random=order", "", "< two\n>"),
+    ("an order within a direction", "> one\n> more\n```", "> more\n> one\n```", "< two\n>"),
+    ("a line of one direction", "< two\n>", "< three\n>", "< two\n>"),
     ("a number of messages", "10 messages sent", "11 messages sent", "10 messages sent"),
     ("the name of a latency", "p50", "p51", "p50"),
     ("a random key that is said to be fixed", " random=keys", "", "> Sec-WebSocket-Key"),
@@ -170,6 +180,7 @@ LESSONS_CHANGES = [
     ("a lesson that no index lists", "README.pt-BR.md", ("(pt/02-frame.md)", ""), "FAILED README.pt-BR.md:1: there is no link to pt/02-frame.md"),
     ("a picture that was changed by hand", "pictures/frame-en.svg", ("fa", "fb"), "FAILED pictures/frame-en.svg"),
     ("bytes that a picture does not show", "files/attack.py", ("school.example", "library.example"), "FAILED pictures/poisoning-pt.svg"),
+    ("a compressed message that a picture does not show", "pt/11-compression.md", ("ca cf c9", "ca ce c9"), "FAILED pictures/pieces-pt.svg"),
     ("a delay that a picture does not show", "files/client.py", ("2 ** (", "3 ** ("), "FAILED pictures/reconnect-en.svg"),
     ("a key that a picture does not show", "files/request.http", ("dGhl", "dGhm"), "FAILED pictures/accept-en.svg"),
 ]
@@ -220,7 +231,7 @@ def check(framewise, play, version):
         path = pages("true")
         path.write_text(page)
         result, is_fine = play(path, framewise)
-        expect(is_fine and result.count("ok ") == 8, "a page that is true", result)
+        expect(is_fine and result.count("ok ") == 9, "a page that is true", result)
 
         def changed(case):
             words, old, new, place = case
