@@ -68,10 +68,6 @@ const PAGES: &[Page] = &[
     ]),
     ("connect", "Conecta a um servidor WebSocket e conversa com ele", &[
         ("url", "A que se conectar: ws://host:porta/caminho, wss://… ou host:porta/caminho"),
-        ("ca", "Para wss://: confia só nos certificados de ARQUIVO (PEM), por exemplo no de --tls-self-signed"),
-        ("insecure", "Para wss://: aceita qualquer certificado, então alguém no meio do caminho pode ler e alterar tudo"),
-        ("servername", "Para wss://: o nome que o certificado precisa ter, em vez do host da URL"),
-        ("tls_key_log", "Para wss://: escreve as chaves da conexão no arquivo que SSLKEYLOGFILE indica, para que o Wireshark consiga decifrá-la"),
         ("header", "Um cabeçalho da requisição, como 'Nome: valor' (repetível)"),
         ("subprotocol", "Um subprotocolo a oferecer (repetível)"),
         ("origin", "O Origin a enviar"),
@@ -109,10 +105,6 @@ const PAGES: &[Page] = &[
     ]),
     ("load", "Põe carga em um servidor seu e mostra como ele se sai", &[
         ("url", "O servidor: ws://host:porta/caminho, ou wss://…"),
-        ("ca", "Para wss://: confia só nos certificados de ARQUIVO (PEM), por exemplo no de --tls-self-signed"),
-        ("insecure", "Para wss://: aceita qualquer certificado, então alguém no meio do caminho pode ler e alterar tudo"),
-        ("servername", "Para wss://: o nome que o certificado precisa ter, em vez do host da URL"),
-        ("tls_key_log", "Para wss://: escreve as chaves da conexão no arquivo que SSLKEYLOGFILE indica, para que o Wireshark consiga decifrá-la"),
         ("peers", "Conexões"),
         ("rate", "Mensagens por segundo de cada cliente; 0 para a próxima assim que a última for respondida"),
         ("broadcast", "Só conta o que volta, sem medir tempo: para /ws, onde uma mensagem vai a todos os outros"),
@@ -125,10 +117,6 @@ const PAGES: &[Page] = &[
     ("relay", "Inicia um proxy que injeta falhas entre os clientes e um servidor", &[
         ("listen", "Onde os clientes se conectam, como host:porta"),
         ("target", "O servidor, como host:porta; com wss://host:porta o relay fala TLS com ele, e as falhas atingem os bytes em claro"),
-        ("ca", "Para wss://: confia só nos certificados de ARQUIVO (PEM), por exemplo no de --tls-self-signed"),
-        ("insecure", "Para wss://: aceita qualquer certificado, então alguém no meio do caminho pode ler e alterar tudo"),
-        ("servername", "Para wss://: o nome que o certificado precisa ter, em vez do host da URL"),
-        ("tls_key_log", "Para wss://: escreve as chaves da conexão no arquivo que SSLKEYLOGFILE indica, para que o Wireshark consiga decifrá-la"),
         ("from", "De quem são os bytes que as falhas atingem"),
         ("slice", "Envia segmentos de no máximo tantos bytes, com TCP_NODELAY e uma pausa entre eles"),
         ("pause", "A pausa entre os segmentos de --slice, em milissegundos, para que o receptor leia cada um separadamente; com uma rede lenta ou um receptor ocupado ela precisa ser maior"),
@@ -144,7 +132,7 @@ const PAGES: &[Page] = &[
     ]),
     ("replay", "Envia uma gravação de novo a um servidor e mostra a primeira diferença no que ele responde", &[
         ("recording", "A gravação; - é a entrada padrão"),
-        ("url", "O servidor, como ws://host:porta; os caminhos são os da gravação"),
+        ("url", "O servidor, como ws://host:porta ou wss://host:porta; os caminhos são os da gravação"),
         ("speed", "Tantas vezes a velocidade da gravação"),
         ("fast", "Espera só pelas respostas, não pelos tempos da gravação"),
         ("token", "Põe este token onde a gravação tem asteriscos"),
@@ -162,6 +150,15 @@ const PAGES: &[Page] = &[
     ]),
 ];
 
+/// The options of every command that connects over TLS.
+#[rustfmt::skip]
+const TLS: &[(&str, &str)] = &[
+    ("ca", "Para wss://: confia só nos certificados de ARQUIVO (PEM), por exemplo no de --tls-self-signed"),
+    ("insecure", "Para wss://: aceita qualquer certificado, então alguém no meio do caminho pode ler e alterar tudo"),
+    ("servername", "Para wss://: o nome que o certificado precisa ter, em vez do host da URL"),
+    ("tls_key_log", "Para wss://: escreve as chaves da conexão no arquivo que SSLKEYLOGFILE indica, para que o Wireshark consiga decifrá-la"),
+];
+
 /// What stands for a value, where it is a word.
 #[rustfmt::skip]
 const VALUES: &[(&str, &str)] = &[
@@ -175,7 +172,7 @@ pub fn portuguese(command: &str, option: &str) -> Option<&'static str> {
     let page = PAGES.iter().find(|page| page.0 == command);
     // The language may be chosen behind every command.
     let options = page.into_iter().chain(PAGES.first()).flat_map(|page| page.2);
-    options.copied().find(|(id, _)| *id == option).map(|(_, help)| help)
+    options.chain(TLS).copied().find(|(id, _)| *id == option).map(|(_, help)| help)
 }
 
 /// The same command with help in Portuguese.
@@ -310,6 +307,19 @@ pub fn error_in_portuguese(error: &clap::Error) -> Option<String> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn commands_that_connect_have_all_options_of_tls() {
+        let framewise = crate::Cli::command();
+        for name in ["connect", "load", "relay", "replay"] {
+            let command = framewise.find_subcommand(name).expect("a command");
+            for (id, _) in TLS {
+                let mut options = command.get_arguments();
+                assert!(options.any(|option| option.get_id() == id), "{name}: {id} is gone");
+            }
+        }
+    }
 
     #[test]
     fn no_option_is_left_in_english() {

@@ -101,7 +101,6 @@ table! {
     LOG_DISCONNECTED: "disconnected", "desconectou";
     LOG_MEMORY: "memory limit of all connections together", "limite de memória de todas as conexões juntas";
     BINARY_MESSAGE: "[binary, {} bytes]", "[binário, {} bytes]";
-    NO_TLS: "wss:// needs TLS, which this client does not speak: use ws://", "wss:// exige TLS, que este cliente não fala: use ws://";
     LOG_WIRE: "--wire: /wire shows the text of all messages, private ones included", "--wire: /wire mostra o texto de todas as mensagens, inclusive as particulares";
     LOG_WATCHES: "watches the class at /wire", "acompanha a turma em /wire";
     LOG_WATCHED: "no longer watches the class at /wire", "não acompanha mais a turma em /wire";

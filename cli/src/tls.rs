@@ -198,11 +198,33 @@ impl Pipe<mio::net::TcpStream> {
 }
 
 impl<S: Read + Write> Read for Pipe<S> {
+    /// Reads clear bytes. `Interrupted` means that there are none yet and that the socket may have more, which no new readiness
+    /// announces.
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.stream.read(&mut self.socket, into);
+        let mut socket = Watched { socket: &mut self.socket, may_have_more: false };
+        let read = self.stream.read(&mut socket, into);
+        let may_have_more = socket.may_have_more;
         let driven = self.drive();
-        let read = read?;
+        let read = read.map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock if may_have_more => ErrorKind::Interrupted.into(),
+            _ => error,
+        })?;
         driven.map(|()| read.count)
+    }
+}
+
+/// Notes how the last read of a socket ended.
+struct Watched<'s, S> {
+    socket: &'s mut S,
+    /// It delivered bytes.
+    may_have_more: bool,
+}
+
+impl<S: Read> Read for Watched<'_, S> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let result = self.socket.read(into);
+        self.may_have_more = matches!(result, Ok(1..));
+        result
     }
 }
 

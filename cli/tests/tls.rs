@@ -290,6 +290,92 @@ fn load_works_over_tls() {
     assert!(stderr(&output).contains("is not trusted"), "{}", stderr(&output));
 }
 
+/// A class over TLS is recorded in clear bytes. Its recording is replayed over TLS without a difference.
+#[test]
+fn a_recording_is_replayed_over_tls() {
+    let folder = Folder::new("replay");
+    let file = folder.path("class.jsonl");
+    let ca = folder.path("cert.pem");
+    let replay = |serve: &Serve, scheme: &str, more: &[&str]| {
+        let url = format!("{scheme}://localhost:{}", serve.address.port());
+        run(&[&["replay", &file, &url, "--fast"][..], more].concat())
+    };
+    // Pages of other sites are refused, so the Origin has to become that of the new server.
+    let origin = ["--allow-origin", "same-host"];
+    {
+        let (mut serve, _log) = folder.start(&[&["--record", &file][..], &origin].concat());
+        let origin = format!("Origin: https://localhost:{}", serve.address.port());
+        let url = format!("wss://localhost:{}/echo", serve.address.port());
+        let large = "x".repeat(100_000);
+        let connect = ["connect", "-x", "oi", "-x", &large, "-H", &origin, &url, "--ca", &ca];
+        let output = run(&connect);
+        assert!(stdout(&output) == format!("Echo: oi\nEcho: {large}\n"), "{}", stderr(&output));
+        // A connection that fails in the handshake of TLS has no bytes.
+        assert!(!run(&["connect", "-x", "oi", &url]).status.success());
+        serve.signal("TERM");
+        assert!(serve.wait().success());
+    }
+    let recording = std::fs::read_to_string(&file).expect("a recording");
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert!(recording.contains(&hex("GET /echo HTTP/1.1")), "{recording}");
+    assert!(recording.contains(&hex("Echo: oi")), "{recording}");
+
+    let (serve, log) = folder.start(&origin);
+    let output = replay(&serve, "wss", &["--ca", &ca]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    assert!(stdout(&output).starts_with("No difference: 2 connections"), "{}", stdout(&output));
+    assert_eq!(stderr(&output), "");
+    let output = replay(&serve, "wss", &["--insecure"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    assert!(stderr(&output).starts_with("warning: --insecure: "), "{}", stderr(&output));
+
+    // What keeps TLS from working is no difference.
+    let other = Folder::new("replay-other");
+    let output = replay(&serve, "wss", &["--ca", &other.path("cert.pem")]);
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    assert!(stderr(&output).contains("is not trusted"), "{}", stderr(&output));
+    let output = replay(&serve, "wss", &["--ca", &ca, "--servername", "sala.example"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    assert!(stderr(&output).contains("is not for sala.example"), "{}", stderr(&output));
+    let output = replay(&serve, "wss", &["--ca", &folder.path("missing.pem")]);
+    assert!(stderr(&output).contains("missing.pem: No such file"), "{}", stderr(&output));
+    let output = replay(&serve, "ws", &[]);
+    assert_eq!(output.status.code(), Some(3), "{}", stdout(&output));
+    assert!(line_with(&log, "does not speak TLS").contains("TLS failed"));
+
+    // To a server without TLS.
+    let plain = Serve::start(&origin);
+    let output = replay(&plain, "ws", &[]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    let output = replay(&plain, "wss", &["--insecure"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    assert!(stderr(&output).contains("does not speak TLS"), "{}", stderr(&output));
+}
+
+/// The handshake of TLS may be longer than what one read takes, and no readiness announces the rest.
+#[test]
+fn a_replay_reads_a_long_handshake() {
+    let folder = Folder::new("long");
+    let file = folder.path("class.jsonl");
+    let mut record = Serve::start(&["--record", &file]);
+    let url = format!("ws://{}/echo", record.address);
+    assert_eq!(stdout(&run(&["connect", "-x", "oi", &url])), "Echo: oi\n");
+    record.signal("TERM");
+    assert!(record.wait().success());
+    // A certificate with many names: about 40 KiB.
+    let names = (0..1_500).map(|n| format!("computer-{n}.school.example"));
+    let names: Vec<String> = names.chain(["localhost".to_owned()]).collect();
+    let key = KeyPair::generate().expect("random numbers");
+    let params = CertificateParams::new(names).expect("valid names");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    folder.write("cert.pem", certificate.pem());
+    folder.write("key.pem", key.serialize_pem());
+    let (serve, _log) = folder.start(&[]);
+    let url = format!("wss://localhost:{}", serve.address.port());
+    let output = run(&["replay", &file, &url, "--fast", "--ca", &folder.path("cert.pem")]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+}
+
 /// A relay passes TLS on as it is.
 #[test]
 fn a_relay_passes_tls_on() {

@@ -93,11 +93,17 @@ impl Flow {
         let mut has_moved = false;
         if self.bytes.is_empty() && !self.ends {
             let mut buffer = vec![0; BUFFER];
-            if let Some(count) = unless_blocked(from.read(&mut buffer))? {
-                self.ends = count == 0;
-                buffer.truncate(count);
-                self.bytes = buffer;
-                has_moved = true;
+            match from.read(&mut buffer) {
+                // There may be more, which no new readiness announces.
+                Err(error) if error.kind() == ErrorKind::Interrupted => has_moved = true,
+                result => {
+                    if let Some(count) = unless_blocked(result)? {
+                        self.ends = count == 0;
+                        buffer.truncate(count);
+                        self.bytes = buffer;
+                        has_moved = true;
+                    }
+                }
             }
         }
         if !self.bytes.is_empty()

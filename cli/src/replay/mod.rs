@@ -11,7 +11,7 @@ mod plan;
 mod session;
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,8 +23,9 @@ use crate::export::note_end;
 use crate::reach;
 use crate::recording::reader::{Reader, Whole};
 use crate::replay::plan::{Changes, Plan};
-use crate::replay::session::{Counts, Difference, Pace, Session, Settings, Stop};
+use crate::replay::session::{Counts, Difference, Pace, Server, Session, Settings, Stop};
 use crate::texts::{self, complain, print_result};
+use crate::tls;
 
 /// The most bytes of reads and writes in a recording, which is kept in memory.
 const MAX_RECORDING: usize = 256 << 20;
@@ -43,8 +44,10 @@ pub struct Args {
     /// The recording; - is the standard input
     #[arg(value_name = "FILE")]
     pub recording: String,
-    /// The server, as ws://host:port; the paths are those of the recording
+    /// The server, as ws://host:port or wss://host:port; the paths are those of the recording
     pub url: String,
+    #[command(flatten)]
+    pub tls: tls::Options,
     /// So many times as fast as the recording
     #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = speed)]
     pub speed: f64,
@@ -88,12 +91,17 @@ pub fn run(args: Args, lang: Lang) -> ExitCode {
 }
 
 fn replay(args: &Args, lang: Lang) -> Result<ExitCode, String> {
-    let (authority, addresses) = server(args, lang)?;
+    let server = server(args, lang)?;
     let recording = Whole::read(Reader::open(&args.recording, lang)?, MAX_RECORDING)?;
     note_end(recording.end, lang);
-    let plan = Plan::new(recording, &Changes { authority, token: args.token.clone() });
+    let changes = Changes {
+        authority: server.url.authority().to_owned(),
+        is_secure: server.url.is_secure(),
+        token: args.token.clone(),
+    };
+    let plan = Plan::new(recording, &changes);
     let settings = Settings {
-        addresses,
+        server,
         pace: if args.fast { Pace::Fast } else { Pace::Times(args.speed) },
         timeout: Duration::from_secs(args.timeout),
         ignored: args.ignore.clone(),
@@ -119,21 +127,19 @@ fn replay(args: &Args, lang: Lang) -> Result<ExitCode, String> {
     }
 }
 
-/// Returns the name of the server and its addresses.
-fn server(args: &Args, lang: Lang) -> Result<(String, Vec<SocketAddr>), String> {
+/// Returns the server, and prints warnings about TLS.
+fn server(args: &Args, lang: Lang) -> Result<Server, String> {
     let url = Url::parse(&args.url).map_err(|why| why.text(lang).to_owned())?;
-    if url.is_secure() {
-        return Err(texts::NO_TLS.get(lang).to_owned());
-    }
     if url.resource() != "/" {
         return Err(texts::REPLAY_PATH.with(lang, &[&url.resource()]));
     }
     let addresses = (url.host(), url.port()).to_socket_addrs();
-    let addresses: Vec<SocketAddr> = addresses.map_err(|error| error.to_string())?.collect();
+    let addresses: Vec<_> = addresses.map_err(|error| error.to_string())?.collect();
     if !args.yes_i_own_this_server && !reach::are_here(&addresses) {
         return Err(texts::REPLAY_NOT_YOURS.with(lang, &[&url.host()]));
     }
-    Ok((url.authority().to_owned(), addresses))
+    let dialer = args.tls.dialer(&url, lang)?;
+    Ok(Server { url, addresses, dialer })
 }
 
 fn same(counts: Counts, lang: Lang) -> String {

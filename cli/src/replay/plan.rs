@@ -72,6 +72,8 @@ pub enum Action {
 pub struct Changes {
     /// Host and port of the new server.
     pub authority: String,
+    /// The new server speaks TLS.
+    pub is_secure: bool,
     pub token: Option<String>,
 }
 
@@ -220,10 +222,11 @@ impl Changes {
             let rest = value.strip_prefix(scheme)?.strip_prefix(host?)?;
             (rest.is_empty() || rest.starts_with(['/', '?'])).then_some((scheme, rest))
         });
+        let scheme = if self.is_secure { "https" } else { "http" };
         let text = match (name_lower.as_str(), of_host) {
             ("host", _) if host == Some(value) => format!("{name}: {}\r\n", self.authority),
             ("origin" | "referer", Some((_, rest))) => {
-                format!("{name}: http://{}{rest}\r\n", self.authority)
+                format!("{name}: {scheme}://{}{rest}\r\n", self.authority)
             }
             _ => text.to_owned(),
         };
@@ -269,7 +272,11 @@ fn is_left_out(reads: &[&[u8]]) -> bool {
 
 /// Reports whether a request has a redacted token.
 fn has_marks(reads: &[&[u8]]) -> bool {
-    let with = |token: &str| Changes { authority: String::new(), token: Some(token.to_owned()) };
+    let with = |token: &str| Changes {
+        authority: String::new(),
+        is_secure: false,
+        token: Some(token.to_owned()),
+    };
     let (one, other) = (with("a"), with("b"));
     // A line has one if the token makes a difference.
     heads(&reads.concat()).iter().any(|head| {
@@ -312,8 +319,26 @@ mod tests {
         Authorization: ****\r\nReferer: http://old:1/?token=***\r\nX: http://old:12/\r\nCookie: **\r\n\r\n\u{81}token=***";
 
     fn applied(token: Option<&str>, reads: &[&[u8]]) -> Vec<Vec<u8>> {
-        let changes = Changes { authority: "new:2".into(), token: token.map(str::to_owned) };
-        changes.apply(reads)
+        changes(token).apply(reads)
+    }
+
+    fn changes(token: Option<&str>) -> Changes {
+        let token = token.map(str::to_owned);
+        Changes { authority: "new:2".into(), is_secure: false, token }
+    }
+
+    /// RFC 6454 §4: the scheme is part of an origin.
+    #[test]
+    fn an_origin_has_the_scheme_of_the_new_server() {
+        let head = "GET / HTTP/1.1\r\nHost: old:1\r\nOrigin: SCHEME://old:1\r\nReferer: SCHEME://old:1/?a\r\n\r\n";
+        for (scheme, is_secure) in [("http", false), ("https", true)] {
+            let expected = head.replace("SCHEME", scheme).replace("old:1", "new:2");
+            for recorded in ["http", "https"] {
+                let head = head.replace("SCHEME", recorded);
+                let changes = Changes { is_secure, ..changes(None) };
+                assert_eq!(changes.apply(&[head.as_bytes()]), [expected.as_bytes()]);
+            }
+        }
     }
 
     #[test]

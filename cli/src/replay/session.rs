@@ -17,6 +17,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use framewise::Url;
 use framewise::lang::Lang;
 use framewise::observe::Direction;
 use framewise::protocol::dissect::{Dissector, Finding};
@@ -30,6 +31,7 @@ use crate::recording::redact::Redactor;
 use crate::replay::answers::{self, Kind};
 use crate::replay::plan::{Action, Plan};
 use crate::texts;
+use crate::tls::{Dialer, Pipe};
 
 /// How long after the last bytes those of another connection are sent at the earliest, so that the server reads them in this
 /// order.
@@ -56,13 +58,20 @@ pub enum Pace {
 
 /// What a replay needs to know besides its plan.
 pub struct Settings {
-    pub addresses: Vec<SocketAddr>,
+    pub server: Server,
     pub pace: Pace,
     /// How late an answer may be.
     pub timeout: Duration,
     /// The fields of JSON that are not compared.
     pub ignored: Vec<String>,
     pub lang: Lang,
+}
+
+/// The server to which a recording is sent.
+pub struct Server {
+    pub url: Url,
+    pub addresses: Vec<SocketAddr>,
+    pub dialer: Dialer,
 }
 
 /// What was done.
@@ -101,7 +110,7 @@ pub enum Stop {
 
 /// One connection of the replay.
 struct Live {
-    stream: TcpStream,
+    stream: Pipe<TcpStream>,
     /// Bytes that the socket has not taken yet, and how many there are before those of pongs that came last.
     output: Vec<u8>,
     unsent: usize,
@@ -109,6 +118,8 @@ struct Live {
     is_readable: bool,
     /// The socket takes no more bytes.
     is_broken: bool,
+    /// The end of the output is to be announced, once all of it is written.
+    ends: bool,
     /// The server has closed the connection, or it is broken.
     has_ended: bool,
     redactor: Redactor,
@@ -219,15 +230,16 @@ impl<'a> Session<'a> {
     }
 
     fn open(&mut self, lane: usize) -> Result<(), Stop> {
-        let addresses = self.settings.addresses.iter().copied();
-        let connect = || -> io::Result<TcpStream> {
+        let Server { url, addresses, dialer } = &self.settings.server;
+        let connect = || -> io::Result<Pipe<TcpStream>> {
+            let addresses = addresses.iter().copied();
             let stream = reach::first_that_answers(addresses, self.settings.timeout)?;
             stream.set_nonblocking(true)?;
             stream.set_nodelay(true)?;
             let mut stream = TcpStream::from_std(stream);
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut stream, Token(lane), interest)?;
-            Ok(stream)
+            Ok(Pipe::new(stream, dialer.stream(url).map_err(io::Error::other)?))
         };
         let stream = connect().map_err(|error| {
             Stop::Failed(texts::LOAD_CONNECT.with(self.settings.lang, &[&error]))
@@ -297,7 +309,8 @@ impl<'a> Session<'a> {
         self.late.push(lane);
         self.wait_for_answers()?;
         if let Some(live) = &mut self.lives[lane] {
-            let _ = live.stream.shutdown(std::net::Shutdown::Write);
+            live.ends = true;
+            live.flush();
         }
         let deadline = Instant::now() + self.settings.timeout;
         let has_ended =
@@ -369,6 +382,10 @@ impl<'a> Session<'a> {
             }
             for lane in 0..self.lives.len() {
                 self.read(lane)?;
+                // Output may wait for the handshake of TLS, and not for the socket.
+                if let Some(live) = &mut self.lives[lane] {
+                    live.flush();
+                }
             }
         }
     }
@@ -396,7 +413,10 @@ impl<'a> Session<'a> {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => live.is_readable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => live.has_ended = true,
+                Err(_) => match live.stream.failure(self.settings.lang) {
+                    Some(why) => return Err(Stop::Failed(why)),
+                    None => live.has_ended = true,
+                },
             }
         }
         Ok(())
@@ -543,13 +563,14 @@ impl<'a> Session<'a> {
 
 impl Live {
     /// Returns a connection of which the longest payload is kept up to `most` bytes.
-    fn new(stream: TcpStream, most: usize) -> Live {
+    fn new(stream: Pipe<TcpStream>, most: usize) -> Live {
         Live {
             stream,
             output: Vec::new(),
             unsent: 0,
             is_readable: false,
             is_broken: false,
+            ends: false,
             has_ended: false,
             redactor: Redactor::default(),
             splitter: Splitter::new(Role::Server).keeping(most),
@@ -560,11 +581,16 @@ impl Live {
         }
     }
 
-    /// Writes as much as the socket takes.
+    /// Writes as much as the socket takes, and then the end if there is one.
     fn flush(&mut self) {
         while !self.is_broken {
             self.answer_ping();
             if self.output.is_empty() {
+                let result = match self.ends {
+                    true => self.stream.end().map(|is_done| self.ends = !is_done),
+                    false => self.stream.drive(),
+                };
+                self.is_broken = result.is_err();
                 return;
             }
             match self.stream.write(&self.output) {
@@ -608,7 +634,11 @@ mod tests {
         let stream = std::net::TcpStream::connect(address).expect("it listens");
         let _server = listener.accept().expect("a client");
         stream.set_nonblocking(true).expect("a socket");
-        let mut live = Live::new(TcpStream::from_std(stream), 0);
+        let url = Url::parse("ws://h").expect("a URL");
+        let dialer = crate::tls::Options::default().dialer(&url, Lang::En).expect("TCP");
+        let transport = dialer.stream(&url).expect("TCP");
+        let stream = Pipe::new(TcpStream::from_std(stream), transport);
+        let mut live = Live::new(stream, 0);
         live.sent.add(
             b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",

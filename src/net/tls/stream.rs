@@ -320,8 +320,12 @@ impl Stream for TlsStream {
     }
 
     fn end_output(&mut self) {
-        if self.0.failure.is_none() {
-            self.0.tls.send_close_notify();
+        let state = &mut *self.0;
+        // Before the handshake is complete, the client could only send the alert in clear, and the server may expect encrypted
+        // records already. There are no clear bytes yet that a missing alert could cut off.
+        let is_too_early = state.tls.is_handshaking() && matches!(state.tls, Connection::Client(_));
+        if state.failure.is_none() && !is_too_early {
+            state.tls.send_close_notify();
         }
     }
 

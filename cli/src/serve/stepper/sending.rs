@@ -343,7 +343,8 @@ impl Job {
             }
             // The server sends no response before it has the request, so this reads only its part of the TLS handshake.
             match stream.read(&mut [0; 1024]) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 Ok(_) => return Err(ErrorKind::UnexpectedEof.into()),
                 Err(error) => return Err(error),
             }
