@@ -40,8 +40,9 @@ impl Recipients {
 const MAX_RECIPIENTS: usize = 8;
 
 /// The peers whose reading is paused.
-#[derive(Default)]
 pub(crate) struct Flow {
+    /// Earlier than the time of any turn.
+    start: Instant,
     /// Senders, and the recipients that each waits for. An entry stays until the sender's next turn, which checks the
     /// recipients again.
     waiting: HashMap<PeerId, Vec<Recipients>>,
@@ -53,6 +54,19 @@ pub(crate) struct Flow {
     by_time: BTreeSet<(Instant, PeerId)>,
     /// A congested recipient has caught up, has closed, or has left a group.
     is_relieved: bool,
+}
+
+impl Default for Flow {
+    fn default() -> Flow {
+        Flow {
+            start: Instant::now(),
+            waiting: HashMap::new(),
+            last: Vec::new(),
+            until: HashMap::new(),
+            by_time: BTreeSet::new(),
+            is_relieved: false,
+        }
+    }
 }
 
 impl Flow {
@@ -90,6 +104,14 @@ impl Flow {
             self.by_time.remove(&(*at, peer));
             *at = until;
         }
+        self.by_time.insert((*at, peer));
+    }
+
+    /// Lets the timed pause of a peer be over, if it has one.
+    pub(crate) fn resume(&mut self, peer: PeerId) {
+        let Some(at) = self.until.get_mut(&peer) else { return };
+        self.by_time.remove(&(*at, peer));
+        *at = self.start;
         self.by_time.insert((*at, peer));
     }
 

@@ -298,6 +298,15 @@ impl<'a> Outbox<'a> {
         }
     }
 
+    /// Ends a pause that [`pause_reading`](Outbox::pause_reading) has begun, before its time. What the peer has sent meanwhile is
+    /// processed in a later turn. A peer that is not paused stays as it is.
+    pub fn resume_reading(&mut self, peer: PeerId) {
+        // Before it is open, a pause delays its response.
+        if self.look(peer).is_some_and(|own| own.state() == State::Open) {
+            self.board.flow.resume(peer);
+        }
+    }
+
     /// Starts the closing handshake with the peer of this callback. Returns false if it was already closing.
     ///
     /// # Errors

@@ -111,6 +111,40 @@ fn anybody_can_be_paused() {
     leave_all(&mut stage, &[&one, &two]);
 }
 
+/// A pause can end before its time, and may begin again at once.
+#[test]
+fn reading_resumes_before_the_end_of_the_pause() {
+    let mut stage = pausing(without_pings(), 1_000 * SECOND);
+    let (one, two) = (open(&mut stage), open(&mut stage));
+    stage.send(&one, &frame(0x81, b"pause all"));
+    stage.pass();
+    stage.heard(&one);
+    for actor in [&one, &two] {
+        stage.send(actor, &frame(0x81, b"hi"));
+    }
+    let later = stage.now + SECOND;
+    stage.event_loop.act(|_, outbox| {
+        for peer in [one.id, two.id] {
+            outbox.resume_reading(peer);
+            outbox.resume_reading(peer);
+        }
+        outbox.pause_reading(two.id, later);
+    });
+    let soon = Duration::from_millis(100);
+    assert!(stage.event_loop.next_deadline().is_some_and(|next| next <= stage.now + soon));
+    for (wait, heard) in [(soon, [4, 0]), (SECOND, [0, 4])] {
+        stage.wait(wait);
+        stage.pass();
+        assert_eq!([&one, &two].map(|actor| stage.heard(actor).len()), heard);
+    }
+    // Neither a peer that is not paused nor one that is gone is affected.
+    stage.event_loop.act(|_, outbox| outbox.resume_reading(one.id));
+    assert_eq!(stage.event_loop.snapshot().paused, 0);
+    leave_all(&mut stage, &[&one, &two]);
+    stage.event_loop.act(|_, outbox| outbox.resume_reading(one.id));
+    assert_eq!(stage.event_loop.snapshot().paused, 0);
+}
+
 /// While a peer is not read, neither the deadline of its pong nor its idle time runs. Both run again after the pause.
 #[test]
 fn no_deadline_runs_against_a_paused_peer() {
