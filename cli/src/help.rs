@@ -41,6 +41,8 @@ const PAGES: &[Page] = &[
         ("strict_key", "Recusa um Sec-WebSocket-Key que não tem 16 bytes; sem esta opção ele é aceito, com uma nota e um aviso"),
         ("lenient_key", "Sem efeito: é o padrão"),
         ("deflate", "Comprime mensagens (permessage-deflate) se o cliente oferecer: on para cada mensagem sozinha, takeover para lembrar das anteriores, com cerca de 420 KiB por cliente; sem esta opção os bytes continuam legíveis"),
+        ("history", "Mensagens de cada sala guardadas na memória para quem chega depois ou volta; 0 não guarda nenhuma"),
+        ("history_memory", "Memória máxima para as mensagens de todas as salas; acima disso a sala calada há mais tempo perde as suas"),
         ("log_messages", "Põe no log o texto de todas as mensagens, que são privadas; sem esta opção, só quem entra, sai ou é recusado"),
         ("lessons", "Mostra as aulas em /lessons; elas fazem parte do programa, então não é preciso internet"),
         ("wire", "Mostra os bytes de todas as conexões em /wire, para o professor projetar: com as mensagens, e sem tokens e cookies"),

@@ -138,9 +138,13 @@ table! {
     INVALID_MESSAGE: "an event is a JSON object in a text frame, and its fields are strings",
                      "um evento é um objeto JSON em um frame de texto, e seus campos são strings";
     MISSING_MESSAGE: "say {\"message\": \"…\"}, or name a \"type\"", "diga {\"message\": \"…\"}, ou informe um \"type\"";
-    UNKNOWN_TYPE: "there is no type '{}'; known are message, join, leave, who and ping",
-                  "não existe o tipo '{}'; os conhecidos são message, join, leave, who e ping";
+    UNKNOWN_TYPE: "there is no type '{}'; known are message, join, leave, who, history and ping",
+                  "não existe o tipo '{}'; os conhecidos são message, join, leave, who, history e ping";
     INVALID_ID: "the id of an event is a string of 1 to {} characters", "o id de um evento é uma string de 1 a {} caracteres";
+    TOO_MANY_ROOMS: "there are {} rooms with people in them, and there may be no more; join one of these",
+                    "já há {} salas com gente, e não pode haver mais; entre em uma delas";
+    HISTORY_GAP: "what was said after your last message is not kept any more; the oldest message that is kept has the number {}",
+                 "o que foi dito depois da sua última mensagem não está mais guardado; a mensagem mais antiga guardada tem o número {}";
     NO_SUCH_PEER: "nobody here is called '{}'", "ninguém aqui se chama '{}'";
     NAME_TAKEN: "somebody else is called '{}'; '{}' is free", "outra pessoa já se chama '{}'; '{}' está livre";
     NAME_SIMILAR: "this name is too similar to '{}', which somebody else has; '{}' is free",

@@ -6,7 +6,7 @@ use framewise::ClientRequest;
 use framewise::Message;
 use framewise::MessageBuf;
 use framewise::{Cause, CloseCode, Closed};
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{Peer, Serve, line_with};
 
 /// Joins a room under a name, which is answered.
@@ -300,6 +300,126 @@ fn news_about_others_is_not_ones_own_answer() {
     bia.hears_nothing();
 }
 
+/// Removes a field of an event and returns it.
+fn take(event: &mut Value, field: &str) -> Value {
+    event.as_object_mut().and_then(|fields| fields.remove(field)).unwrap_or_default()
+}
+
+/// Asks for the history, and returns the numbers and texts of its messages, and the rest of the event.
+fn history(peer: &mut Peer, question: Value) -> (Vec<(u64, String)>, Value) {
+    let mut event = peer.send(&question.to_string()).json();
+    let messages = take(&mut event, "messages");
+    let said = messages.as_array().into_iter().flatten().map(|said| {
+        let text = said["message"].as_str().expect("a text").to_owned();
+        (said["seq"].as_u64().expect("a number"), text)
+    });
+    (said.collect(), event)
+}
+
+#[test]
+fn a_client_that_comes_back_gets_exactly_what_it_has_missed() {
+    let serve = Serve::start(&["--history", "5"]);
+    let mut bia = serve.connect("/ws/events?client=bia-0123456789abcdef");
+    let mut raw = serve.connect("/ws");
+    settle(&mut bia);
+    let mut ack = bia.send(r#"{"message": "one", "id": "b1"}"#).json();
+    let epoch = take(&mut ack, "epoch");
+    assert_eq!(raw.text(), "one");
+    drop(bia);
+    for text in ["two", "three"] {
+        raw.send(text);
+    }
+    let mut ana = serve.connect("/ws/events");
+    // One who comes later sees the conversation, once it asks.
+    let (said, rest) = loop {
+        let (said, rest) = history(&mut ana, json!({"type": "history"}));
+        if said.len() == 3 {
+            break (said, rest);
+        }
+    };
+    let texts = |texts: &[(u64, &str)]| -> Vec<(u64, String)> {
+        texts.iter().map(|(seq, text)| (*seq, (*text).to_owned())).collect()
+    };
+    assert_eq!(said, texts(&[(1, "one"), (2, "two"), (3, "three")]));
+    assert_eq!(rest, json!({"type": "history", "room": "lobby", "epoch": epoch, "seq": 3}));
+    // From then on its events have numbers.
+    raw.send("four");
+    assert_eq!(ana.json()["seq"], 4);
+
+    let mut bia = serve.connect("/ws/events?client=bia-0123456789abcdef");
+    let after = |seq: u64| json!({"type": "history", "after": seq, "epoch": epoch});
+    let (said, _) = history(&mut bia, after(1));
+    assert_eq!(said, texts(&[(2, "two"), (3, "three"), (4, "four")]));
+    assert_eq!(history(&mut bia, after(4)).0, []);
+    // Its own message has the id that it gave to it, and nobody else learns that.
+    let own = bia.send(&after(0).to_string()).json();
+    assert_eq!(own["messages"][0]["id"], "b1");
+    assert_eq!(ana.send(&after(0).to_string()).json()["messages"][0]["id"], Value::Null);
+    // A limit cuts the answer, and says so.
+    let (said, rest) = history(&mut bia, json!({"type": "history", "after": 0, "limit": 2}));
+    assert_eq!((said, rest["more"].clone()), (texts(&[(1, "one"), (2, "two")]), json!(true)));
+
+    // Beyond the limit of the room, the oldest messages go.
+    raw.send("five");
+    raw.send("six");
+    assert_eq!((bia.json()["seq"].clone(), bia.json()["seq"].clone()), (json!(5), json!(6)));
+    for question in [
+        json!({"type": "history", "after": 0, "id": "h1"}),
+        json!({"type": "history", "after": 5, "epoch": "0123456789abcdef", "id": "h1"}),
+        json!({"type": "history", "after": 7, "id": "h1"}),
+    ] {
+        let gap = bia.send(&question.to_string()).json();
+        assert_eq!((&gap["id"], &gap["error"]["code"]), (&json!("h1"), &json!("history_gap")));
+        let kept = bia.json();
+        assert_eq!(kept["messages"][0]["message"], "two", "{question}");
+        assert_eq!(kept["messages"].as_array().map(Vec::len), Some(5));
+    }
+}
+
+#[test]
+fn history_is_of_one_room_and_never_private() {
+    let serve = Serve::start(&[]);
+    let (mut ana, mut bia) = (serve.connect("/ws/events?room=7a"), serve.connect("/ws/events"));
+    ana.send(r#"{"type": "join", "name": "ana"}"#).json();
+    bia.send(r#"{"message": "in private", "to": "ana", "id": "1"}"#);
+    let mut ack = bia.json();
+    assert_eq!(take(&mut ack, "seq"), Value::Null);
+    assert_eq!(ana.json()["message"], "in private");
+    bia.send(r#"{"message": "in the lobby"}"#);
+    assert_eq!(history(&mut ana, json!({"type": "history"})).0, []);
+    let (said, _) = history(&mut bia, json!({"type": "history"}));
+    assert_eq!(said, [(1, "in the lobby".to_owned())]);
+    // A room without members is still there, under its own name.
+    drop(bia);
+    let mut rui = serve.connect("/ws/events?room=LOBBY");
+    let (said, rest) = history(&mut rui, json!({"type": "history"}));
+    assert_eq!((said.len(), &rest["room"]), (1, &json!("lobby")));
+}
+
+#[test]
+fn nothing_is_kept_without_history() {
+    let serve = Serve::start(&["--history", "0"]);
+    let mut ana = serve.connect("/ws/events");
+    assert_eq!(ana.send(r#"{"message": "one", "id": "1"}"#).json()["seq"], 1);
+    let gap = ana.send(r#"{"type": "history", "after": 0}"#).json();
+    assert_eq!(gap["error"]["code"], "history_gap");
+    assert_eq!(ana.json()["messages"], json!([]));
+    assert_eq!(history(&mut ana, json!({"type": "history", "after": 1})).0, []);
+}
+
+/// A client that asks for nothing of all this hears what it has always heard.
+#[test]
+fn a_plain_client_gets_no_numbers() {
+    let serve = Serve::start(&[]);
+    let (mut ana, mut bia) = (serve.connect("/ws/events"), serve.connect("/ws/events"));
+    let mut carla = serve.connect_as("/ws/events", with_presence);
+    settle(&mut bia);
+    settle(&mut carla);
+    ana.send(r#"{"message": "one"}"#);
+    assert_eq!(bia.json().as_object().map(|said| said.contains_key("seq")), Some(false));
+    assert_eq!(carla.json()["seq"], 1);
+}
+
 #[test]
 fn every_event_with_an_id_is_answered_with_it() {
     let serve = Serve::start(&[]);
@@ -307,10 +427,11 @@ fn every_event_with_an_id_is_answered_with_it() {
     let mut bia = serve.connect("/ws/events");
     let longest = "é".repeat(64);
     let ack = |id: &str| json!({"type": "ack", "id": id});
-    assert_eq!(
-        ana.send(&json!({"message": "Olá", "id": longest}).to_string()).json(),
-        ack(&longest)
-    );
+    let mut said = ana.send(&json!({"message": "Olá", "id": longest}).to_string()).json();
+    // A message also has its place in the history of the room.
+    assert_eq!(take(&mut said, "seq"), 1);
+    assert_eq!(take(&mut said, "epoch").as_str().map(str::len), Some(16));
+    assert_eq!(said, ack(&longest));
     assert_eq!(bia.json()["message"], "Olá");
     // An answer comes first, and then the acknowledgement.
     for (event, answer) in [
@@ -399,25 +520,29 @@ fn an_id_is_remembered_across_the_connections_of_a_client() {
     let mut bia = serve.connect("/ws/events");
     settle(&mut bia);
     let path = "/ws/events?client=0123456789abcdef";
-    let say = |peer: &mut Peer, text: &str| {
+    let say = |peer: &mut Peer, text: &str, seq: u64| {
         let event = json!({"message": text, "id": "1"});
-        assert_eq!(peer.send(&event.to_string()).json(), json!({"type": "ack", "id": "1"}));
+        let mut ack = peer.send(&event.to_string()).json();
+        // The place of the first delivery.
+        assert_eq!(take(&mut ack, "seq"), seq);
+        assert_eq!(take(&mut ack, "epoch").as_str().map(str::len), Some(16));
+        assert_eq!(ack, json!({"type": "ack", "id": "1"}));
     };
     let mut first = serve.connect(path);
-    say(&mut first, "uma vez");
+    say(&mut first, "uma vez", 1);
     assert_eq!(bia.json()["message"], "uma vez");
     // While the first connection is still open, and after it has closed.
     let mut second = serve.connect(path);
-    say(&mut second, "uma vez");
+    say(&mut second, "uma vez", 1);
     first.0.close(CloseCode::NORMAL, "").expect("a valid code");
     second.0.close(CloseCode::NORMAL, "").expect("a valid code");
-    say(&mut serve.connect(path), "uma vez");
+    say(&mut serve.connect(path), "uma vez", 1);
     bia.hears_nothing();
     // Another client, and connections without one, are other senders.
-    say(&mut serve.connect("/ws/events?client=0123456789abcdeF"), "outro cliente");
+    say(&mut serve.connect("/ws/events?client=0123456789abcdeF"), "outro cliente", 2);
     assert_eq!(bia.json()["message"], "outro cliente");
-    for text in ["sem cliente", "sem cliente outra vez"] {
-        say(&mut serve.connect("/ws/events"), text);
+    for (text, seq) in [("sem cliente", 3), ("sem cliente outra vez", 4)] {
+        say(&mut serve.connect("/ws/events"), text, seq);
         assert_eq!(bia.json()["message"], text);
     }
     for bad in ["short", "with%20a%20space%20in%20it", "%ff0123456789abcdef", &"x".repeat(65)] {

@@ -696,3 +696,16 @@ fn metrics_tell_what_waits_for_a_client_that_does_not_read() {
         }
     }
 }
+
+/// The start page says how many messages the server keeps.
+#[test]
+fn the_start_page_says_what_is_kept() {
+    for (arguments, count) in [(&[][..], 200), (&["--history", "0"], 0), (&["--history", "7"], 7)] {
+        let serve = Serve::start(arguments);
+        let page = serve.http("/", "Accept: text/html\r\n");
+        assert!(
+            page.contains(&format!("id=\"kept\" class=\"note\" data-count=\"{count}\"")),
+            "{page}"
+        );
+    }
+}

@@ -165,6 +165,8 @@ fn a_fault_in_a_value_names_its_source() {
         ("FRAMEWISE_LENIENT_KEY", "perhaps", "--lenient-key"),
         ("FRAMEWISE_DEFLATE", "perhaps", "--deflate off"),
         ("FRAMEWISE_LOG_MESSAGES", "perhaps", "--log-messages"),
+        ("FRAMEWISE_HISTORY", "20000", "--history"),
+        ("FRAMEWISE_HISTORY_MEMORY", "-1", "--history-memory"),
         ("FRAMEWISE_LOG", "xml", "--log text"),
         ("FRAMEWISE_LOG_LEVEL", "loud", "--log-level info"),
         ("FRAMEWISE_MAX_CONNECTIONS", "0", "--max-connections …"),

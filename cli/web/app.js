@@ -336,6 +336,8 @@ function show() {
   $('lang').lang = lang === 'pt' ? 'en' : 'pt-BR';
   // It is there with --lessons.
   $('lessons')?.setAttribute('href', `lessons/${lang}`);
+  const kept = Number($('kept').dataset.count);
+  $('kept').textContent = kept > 0 ? say(lang, 'kept', kept) : say(lang, 'keptNone');
   showState();
   showCounts();
   people.speak(lang);

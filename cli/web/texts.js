@@ -20,6 +20,8 @@ export const texts = {
   message: ['Mensagem', 'Message'],
   to: ['Só para (opcional)', 'Only to (optional)'],
   send: ['Enviar Evento', 'Send Event'],
+  kept: ['O servidor guarda na memória as últimas {} mensagens de cada sala, até parar; as particulares, não.', 'Until it stops, the server keeps the last {} messages of each room in memory, but no private ones.'],
+  keptNone: ['O servidor não guarda as mensagens.', 'The server does not keep the messages.'],
   metrics: ['Métricas', 'Metrics'],
   total: ['Total de eventos', 'Total events'],
   sent: ['Eventos enviados', 'Events sent'],

@@ -1,211 +1,358 @@
-//! What the events of `/ws/events` do: messages to a room or to one member, and changes of room and name.
+//! What clients ask of the class, and what they hear from it: the classroom passes requests on to the engine, and the engine's
+//! replies and news on to the connections.
+//!
+//! ```text
+//! event ──> event() ──> ask() ──> engine ──> follow() ──> replied(): the answer, then an acknowledgement
+//!                                                     '─> heard():   the groups of the room
+//! ```
 //!
 //! Rules of this file: a member does not receive its own messages to a room, and another room receives nothing; a private
-//! message to one's own name comes back. A fault leaves everything as it was.
+//! message to one's own name comes back. A fault leaves everything as it was. This is the only place that delivers an
+//! utterance.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use framewise::{Message, Outbox, PeerId};
+use framewise::{CloseCode, Message, Outbox, PeerId};
 
 use crate::clock::timestamp_micros;
+use crate::serve::class::engine::{self, News, Recalled, Receipt, Refusal, Reply, Request, Ticket};
+use crate::serve::class::rooms::LOBBY;
+use crate::serve::class::utterance::{Author, Body, Utterance};
 use crate::serve::classroom::{Classroom, MOVE_COST};
-use crate::serve::events::{Event, Fault, Moved, Pong, Present, RoomMessage, json};
-use crate::serve::rooms::{self, LOBBY, Path};
-
-/// Names that one answer to `who` holds.
-const MAX_NAMES: usize = 1_000;
+use crate::serve::events::{Ack, Event, Fault, History, Moved, Pong, Said, Who, json};
+use crate::serve::routes::Path;
+use crate::serve::session::Group;
 
 /// The steps that one attempt to find a free name takes.
 const STEPS_PER_ATTEMPT: usize = 4;
 
+/// How long a client that waits for a room or a name is not read at most. The reply ends the pause.
+const LONG: Duration = Duration::from_secs(3_600);
+
+/// A request to the engine whose reply has not come.
+#[derive(Debug)]
+pub struct Pending {
+    /// The client that gets the answer.
+    peer: PeerId,
+    /// The id of its event.
+    id: Option<String>,
+    purpose: Purpose,
+}
+
+/// What a request is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A connection has opened.
+    Open,
+    Join,
+    /// The member goes from this room to the lobby.
+    Leave(String),
+    /// A message or a question.
+    Other,
+}
+
 impl Classroom {
     /// Does what an event asks for.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be done; nothing has changed.
-    pub(super) fn event(
-        &mut self,
-        outbox: &mut Outbox<'_>,
-        event: Event,
-        id: Option<&str>,
-    ) -> Result<(), Fault> {
+    pub(super) fn event(&mut self, outbox: &mut Outbox<'_>, event: Event, id: Option<String>) {
+        let peer = outbox.peer();
+        let Some(session) = self.sessions.get(peer) else { return };
+        let room = session.room.clone().unwrap_or_default();
+        if id.is_some() || matches!(event, Event::History { .. }) {
+            self.number(outbox);
+        }
         match event {
-            Event::Message { text, to } => self.deliver_once(outbox, &text, to.as_deref(), id)?,
-            Event::Join { room, name } => self.join(outbox, room, name)?,
-            Event::Leave => self.leave(outbox),
-            Event::Who => self.who(outbox),
-            Event::Ping => self.reply(outbox, &json(&Pong::default())),
+            Event::Message { text, to } => self.say(outbox, Body::Text(text), to, id),
+            Event::Join { room, name } => self.enter(outbox, room, name, Purpose::Join, id),
+            Event::Leave => {
+                let purpose = Purpose::Leave(room);
+                self.enter(outbox, Some(LOBBY.to_owned()), None, purpose, id);
+            }
+            Event::Who => self.ask(outbox, Request::Who { room }, Purpose::Other, id),
+            Event::History { after, limit } => {
+                self.ask(outbox, Request::Recall { room, after, limit }, Purpose::Other, id);
+            }
+            Event::Ping => {
+                self.reply(outbox, &json(&Pong::default()));
+                self.answer(outbox, peer, id.as_deref(), Ok(&Receipt::default()));
+            }
         }
-        Ok(())
     }
 
-    /// Delivers a message, unless its sender has delivered one with this id in the last five minutes. The other events may
-    /// be carried out again: they only concern the connection that they come from, and the same one again changes nothing.
-    fn deliver_once(
+    /// Says something to the room of the client, or to one member.
+    pub(super) fn say(
         &mut self,
         outbox: &mut Outbox<'_>,
-        text: &str,
-        to: Option<&str>,
-        id: Option<&str>,
-    ) -> Result<(), Fault> {
-        let Some(member) = self.rooms.get(outbox.peer()) else { return Ok(()) };
-        let (sender, now) = (member.sender.clone(), Instant::now());
-        if id.is_some_and(|id| self.delivered.contains(&sender, id, now)) {
-            return Ok(());
-        }
-        match to {
-            Some(name) => self.say_to(outbox, text, name)?,
-            None => self.say(outbox, text),
-        }
-        // After a fault, the client may try again with the same id.
-        if let Some(id) = id {
-            self.delivered.insert(&sender, id, now);
-        }
-        Ok(())
-    }
-
-    fn say(&mut self, outbox: &mut Outbox<'_>, text: &str) {
-        let Some(member) = self.rooms.get(outbox.peer()) else { return };
-        let (from, room) = (member.name.as_deref(), member.room.as_str());
-        let said = RoomMessage {
-            message: text,
-            timestamp: timestamp_micros(),
-            from,
-            room: Some(room),
-            to: None,
+        body: Body,
+        to: Option<String>,
+        id: Option<String>,
+    ) {
+        let Some(session) = self.sessions.get(outbox.peer()) else { return };
+        let author = Author {
+            member: session.member,
+            sender: session.sender.clone(),
+            id: id.as_deref().map(Into::into),
         };
-        self.publish(outbox, &rooms::events(room), Message::from(&json(&said)));
-        self.publish(outbox, &rooms::raw(room), Message::from(text));
-    }
-
-    fn say_to(&mut self, outbox: &mut Outbox<'_>, text: &str, wanted: &str) -> Result<(), Fault> {
-        let to = self.rooms.named(wanted).ok_or_else(|| Fault::NoSuchPeer(wanted.to_owned()))?;
-        let name_of = |peer| self.rooms.get(peer).and_then(|member| member.name.as_deref());
-        // The owner's own spelling of the name.
-        let (from, name) = (name_of(outbox.peer()), name_of(to));
-        let said = RoomMessage {
-            message: text,
-            timestamp: timestamp_micros(),
-            from,
-            room: None,
-            to: name,
+        let room = if to.is_none() { session.room.clone() } else { None };
+        let (from, at) = (session.name.clone(), timestamp_micros());
+        let utterance = Utterance { seq: None, room, from, to, at, body, author };
+        let request = match utterance.to {
+            Some(_) => Request::Whisper(utterance),
+            None => Request::Say(utterance),
         };
-        let event = json(&said);
-        let message = Message::from(&event);
-        self.wire.sending(outbox.peer(), || vec![to], message.bytes());
-        let is_sent = outbox.send(to, message);
-        self.metrics.sent(message, usize::from(is_sent));
-        // Its connection is closing, and its name is not free yet.
-        if is_sent { Ok(()) } else { Err(Fault::NoSuchPeer(wanted.to_owned())) }
+        self.ask(outbox, request, Purpose::Other, id);
     }
 
-    /// Changes the member's room, name, or both. The answer has the room's own name, which may be spelled otherwise.
-    fn join(
+    /// Asks for a room, a name, or both. Until the reply comes, none of the client's messages is read, because the next one may
+    /// be meant for the new room.
+    pub(super) fn enter(
         &mut self,
         outbox: &mut Outbox<'_>,
         room: Option<String>,
         name: Option<String>,
-    ) -> Result<(), Fault> {
+        purpose: Purpose,
+        id: Option<String>,
+    ) {
         let peer = outbox.peer();
-        if let Some(wanted) = &name
-            && let Some(existing) = self.rooms.taken(wanted, peer)
-        {
-            let (free, tried) = self.rooms.free_name(wanted);
-            self.add_steps(tried * STEPS_PER_ATTEMPT);
-            let (wanted, existing) = (wanted.clone(), existing.to_owned());
-            return Err(Fault::NameTaken { wanted, existing, free });
-        }
-        let Some(member) = self.rooms.get(peer) else { return Ok(()) };
-        let room = room.map_or_else(|| member.room.clone(), |room| self.rooms.room_called(&room));
-        let is_renamed = name.is_some() && name != member.name;
-        if room != member.room || is_renamed {
-            self.go(outbox, &room, name);
-        }
-        let name = self.rooms.get(peer).and_then(|member| member.name.as_deref());
-        self.reply(outbox, &json(&Moved { kind: "joined", room: &room, name }));
-        Ok(())
-    }
-
-    fn leave(&mut self, outbox: &mut Outbox<'_>) {
-        let Some(member) = self.rooms.get(outbox.peer()) else { return };
-        let room = member.room.clone();
-        if room != LOBBY {
-            self.go(outbox, LOBBY, None);
-        }
-        self.reply(outbox, &json(&Moved { kind: "left", room: &room, name: None }));
-    }
-
-    /// Moves the member to a room, or into the same one under another name. The members who want to know it hear that the
-    /// old name left and that the new one joined.
-    fn go(&mut self, outbox: &mut Outbox<'_>, room: &str, name: Option<String>) {
-        self.add_cost(MOVE_COST, 0);
-        let peer = outbox.peer();
-        let Some(before) = self.rooms.get(peer).map(|member| member.room.clone()) else { return };
-        leave_groups(outbox, &before);
-        self.tell(outbox, "peer_left", peer, &before);
-        if let Some(name) = name {
-            self.rooms.rename(peer, name);
-        }
-        self.rooms.go(peer, room);
-        self.join_groups(outbox, peer);
-        self.tell(outbox, "peer_joined", peer, room);
-        if let Some(member) = self.rooms.get(peer) {
-            self.log.joined(peer, member, &before);
-            self.wire.member(peer, "/ws/events", Some(room), member.name.as_deref());
+        let Some(session) = self.sessions.get_mut(peer) else { return };
+        session.is_entering = true;
+        let request = Request::Enter { member: session.member, room, name };
+        self.ask(outbox, request, purpose, id);
+        if self.sessions.get(peer).is_some_and(|session| session.is_entering) {
+            outbox.pause_reading(peer, Instant::now() + LONG);
         }
     }
 
-    /// Joins the groups of the member's room.
-    pub(super) fn join_groups(&self, outbox: &mut Outbox<'_>, peer: PeerId) {
-        let Some(member) = self.rooms.get(peer) else { return };
-        let groups = match member.path {
-            Path::Echo | Path::Explain => vec![],
-            Path::Raw => vec![rooms::raw(&member.room)],
-            Path::Events { presence: false } => vec![rooms::events(&member.room)],
-            Path::Events { presence: true } => {
-                vec![rooms::events(&member.room), rooms::presence(&member.room)]
+    fn ask(
+        &mut self,
+        outbox: &mut Outbox<'_>,
+        request: Request,
+        purpose: Purpose,
+        id: Option<String>,
+    ) {
+        let ticket = self.next_ticket;
+        self.next_ticket = Ticket(ticket.0 + 1);
+        self.pending.insert(ticket, Pending { peer: outbox.peer(), id, purpose });
+        self.engine.submit(ticket, request);
+        self.follow(outbox);
+    }
+
+    /// Passes on what the engine has to say.
+    pub(super) fn follow(&mut self, outbox: &mut Outbox<'_>) {
+        while let Some(event) = self.engine.next() {
+            match event {
+                engine::Event::News(news) => self.heard(outbox, &news),
+                engine::Event::Reply(ticket, reply) => {
+                    let Some(pending) = self.pending.remove(&ticket) else { continue };
+                    // A client that has gone gets no answer.
+                    if self.sessions.get(pending.peer).is_some() {
+                        self.replied(outbox, pending, reply);
+                    }
+                }
             }
+        }
+    }
+
+    /// Acts on the reply to a request of a client that is still there.
+    fn replied(
+        &mut self,
+        outbox: &mut Outbox<'_>,
+        pending: Pending,
+        reply: Result<Reply, Refusal>,
+    ) {
+        let Pending { peer, id, purpose } = pending;
+        let id = id.as_deref();
+        let done = Receipt::default();
+        match reply {
+            Ok(Reply::Entered { room, name }) => {
+                self.entered(outbox, peer, room, name, &purpose);
+                self.answer(outbox, peer, id, Ok(&done));
+            }
+            Ok(Reply::Said(receipt)) => self.answer(outbox, peer, id, Ok(&receipt)),
+            Ok(Reply::Found(member, utterance)) => {
+                let to = self.sessions.peer_of(member);
+                let said = Said::of(&utterance, false).map(|said| json(&said));
+                let is_sent = to.zip(said).is_some_and(|(to, said)| self.send(outbox, to, &said));
+                if is_sent {
+                    self.engine.delivered(&utterance);
+                    self.answer(outbox, peer, id, Ok(&done));
+                } else {
+                    // Its connection is closing, and its name is not free yet.
+                    let name = utterance.to.unwrap_or_default();
+                    let refusal = Refusal::NoSuchMember(name);
+                    self.answer(outbox, peer, id, Err(Fault::Refused(refusal)));
+                }
+            }
+            Ok(Reply::Recalled(recalled)) => self.recalled(outbox, peer, id, &recalled),
+            Ok(Reply::Present(present)) => {
+                let answer = json(&Who::of(&present));
+                self.add_steps(present.names.len() + present.more + present.unnamed);
+                self.add_cost(0, answer.len());
+                self.send(outbox, peer, &answer);
+                self.answer(outbox, peer, id, Ok(&done));
+            }
+            Err(refusal) => {
+                self.stopped_entering(outbox, peer);
+                if let Refusal::NameTaken { tried, .. } = &refusal {
+                    self.add_steps(tried * STEPS_PER_ATTEMPT);
+                }
+                let is_raw = self.sessions.get(peer).is_some_and(|own| own.path == Path::Raw);
+                if !is_raw {
+                    self.answer(outbox, peer, id, Err(Fault::Refused(refusal)));
+                }
+                if purpose == Purpose::Open {
+                    let again = CloseCode(1013);
+                    let closed = outbox.close_peer(peer, again, "too many rooms");
+                    closed.expect("a valid code and a short reason");
+                }
+            }
+        }
+    }
+
+    /// Moves a client into the groups of the room that the engine has let it into.
+    fn entered(
+        &mut self,
+        outbox: &mut Outbox<'_>,
+        peer: PeerId,
+        room: String,
+        name: Option<String>,
+        purpose: &Purpose,
+    ) {
+        self.stopped_entering(outbox, peer);
+        let Some(session) = self.sessions.get_mut(peer) else { return };
+        let before = session.room.replace(room.clone());
+        let has_moved = before.as_ref() != Some(&room);
+        let has_changed = has_moved || session.name != name;
+        session.name.clone_from(&name);
+        let path = session.path.as_str();
+        let groups = session.groups();
+        if has_moved {
+            for group in before.iter().flat_map(|before| Group::all_of(before)) {
+                outbox.leave_peer(peer, &group);
+            }
+            for group in groups {
+                outbox.join_peer(peer, &group).expect("two groups at most, with names that fit");
+            }
+        }
+        if has_changed {
+            self.add_cost(MOVE_COST, 0);
+            self.wire.member(peer, path, Some(&room), name.as_deref());
+            if let Some(session) = self.sessions.get(peer) {
+                match &before {
+                    None => self.log.opened(peer, session.client, path, Some(&room)),
+                    Some(before) => self.log.joined(peer, session, before),
+                }
+            }
+        }
+        let moved = match purpose {
+            Purpose::Join => Moved { kind: "joined", room: &room, name: name.as_deref() },
+            Purpose::Leave(left) => Moved { kind: "left", room: left, name: None },
+            Purpose::Open | Purpose::Other => return,
         };
-        for group in groups {
-            outbox.join(&group).expect("two groups at most, with names that fit");
+        self.send(outbox, peer, &json(&moved));
+    }
+
+    /// Reads again from a client that has waited for a room or a name.
+    fn stopped_entering(&mut self, outbox: &mut Outbox<'_>, peer: PeerId) {
+        let Some(session) = self.sessions.get_mut(peer).filter(|own| own.is_entering) else {
+            return;
+        };
+        session.is_entering = false;
+        outbox.resume_reading(peer);
+        // It may be beyond its budget as well.
+        if let Some(until) = session.paused_until.take() {
+            outbox.pause_reading(peer, until);
         }
     }
 
-    /// Tells the members of a room who want to know it that a member came or went.
-    pub(super) fn tell(&self, outbox: &mut Outbox<'_>, kind: &str, peer: PeerId, room: &str) {
-        let name = self.rooms.get(peer).and_then(|member| member.name.as_deref());
-        self.publish(
-            outbox,
-            &rooms::presence(room),
-            Message::from(&json(&Moved { kind, room, name })),
-        );
+    fn recalled(
+        &mut self,
+        outbox: &mut Outbox<'_>,
+        peer: PeerId,
+        id: Option<&str>,
+        recalled: &Recalled,
+    ) {
+        let Some(session) = self.sessions.get(peer) else { return };
+        let history = json(&History::of(recalled, &session.sender));
+        self.add_cost(0, history.len());
+        if recalled.has_gap {
+            let oldest = recalled.utterances.first().and_then(|utterance| utterance.seq);
+            let gap = Fault::HistoryGap(oldest.unwrap_or(recalled.last.seq + 1));
+            self.answer(outbox, peer, id, Err(gap));
+            self.send(outbox, peer, &history);
+        } else {
+            self.send(outbox, peer, &history);
+            self.answer(outbox, peer, id, Ok(&Receipt::default()));
+        }
     }
 
-    fn who(&mut self, outbox: &mut Outbox<'_>) {
-        let Some(member) = self.rooms.get(outbox.peer()) else { return };
-        let room = member.room.as_str();
-        let everybody = self.rooms.within(room).map(|member| member.name.as_deref());
-        let (mut names, mut unnamed) = (Vec::new(), 0);
-        for name in everybody {
-            match name {
-                Some(name) => names.push(name),
-                None => unnamed += 1,
+    /// Sends the last answer to an event: an acknowledgement if the event has an id, or an error.
+    pub(super) fn answer(
+        &self,
+        outbox: &mut Outbox<'_>,
+        peer: PeerId,
+        id: Option<&str>,
+        result: Result<&Receipt, Fault>,
+    ) {
+        match (result, id) {
+            (Ok(receipt), Some(id)) => {
+                self.send(outbox, peer, &json(&Ack::of(id, receipt)));
+            }
+            (Ok(_), None) => {}
+            (Err(fault), id) => {
+                let Some(session) = self.sessions.get(peer) else { return };
+                let error = fault.event(session.lang, id);
+                self.add_cost(0, error.len());
+                self.send(outbox, peer, &error);
             }
         }
-        names.sort_unstable();
-        let more = names.len().checked_sub(MAX_NAMES).filter(|&more| more > 0);
-        names.truncate(MAX_NAMES);
-        let count = names.len() + more.unwrap_or_default() + unnamed;
-        let answer = json(&Present { kind: "who", room, names, more, unnamed });
-        self.add_steps(count);
-        self.add_cost(0, answer.len());
-        self.reply(outbox, &answer);
     }
-}
 
-fn leave_groups(outbox: &mut Outbox<'_>, room: &str) {
-    for group in [rooms::raw(room), rooms::events(room), rooms::presence(room)] {
-        outbox.leave(&group);
+    /// Adds the numbers of messages to the events of a client, from now on.
+    fn number(&mut self, outbox: &mut Outbox<'_>) {
+        let peer = outbox.peer();
+        let Some(session) = self.sessions.get_mut(peer).filter(|own| !own.is_numbered) else {
+            return;
+        };
+        session.is_numbered = true;
+        if let Some(room) = &session.room {
+            outbox.leave(&Group::Events.of(room));
+            outbox.join(&Group::Numbered.of(room)).expect("it has left another group");
+        }
+    }
+
+    /// Passes news on to the room that they are about.
+    fn heard(&self, outbox: &mut Outbox<'_>, news: &News) {
+        match news {
+            News::Said(utterance) => self.deliver(outbox, utterance),
+            News::Joined { member, room, name } | News::Left { member, room, name } => {
+                let has_joined = matches!(news, News::Joined { .. });
+                let kind = if has_joined { "peer_joined" } else { "peer_left" };
+                let event = json(&Moved { kind, room, name: name.as_deref() });
+                let except = self.sessions.peer_of(*member);
+                let group = Group::Presence.of(room);
+                self.publish(outbox, &group, Message::from(&event), except);
+            }
+        }
+    }
+
+    /// Delivers what was said to a room.
+    fn deliver(&self, outbox: &mut Outbox<'_>, utterance: &Utterance) {
+        let Some(room) = &utterance.room else { return };
+        let except = self.sessions.peer_of(utterance.author.member);
+        for (group, is_numbered) in [(Group::Events, false), (Group::Numbered, true)] {
+            let group = group.of(room);
+            // Most classes have clients of one kind.
+            if outbox.members(&group).is_empty() {
+                continue;
+            }
+            if let Some(said) = Said::of(utterance, is_numbered) {
+                self.publish(outbox, &group, Message::from(&json(&said)), except);
+            }
+        }
+        let message = match &utterance.body {
+            Body::Text(text) => Message::from(text),
+            Body::Bytes(bytes) => Message::from(bytes),
+        };
+        self.publish(outbox, &Group::Raw.of(room), message, except);
     }
 }

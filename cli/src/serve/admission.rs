@@ -15,13 +15,12 @@ use framewise::{Decision, Request};
 use tracing::info;
 
 use crate::serve::attempts::{self, Fate};
-use crate::serve::events::shortened;
 use crate::serve::guard::{Guard, Wanted};
 use crate::serve::metrics::Metrics;
 use crate::serve::pages::{self, Pages};
-use crate::serve::rooms::Path;
-use crate::serve::routes::{client_of, path_of, room_of, route};
-use crate::serve::wire::{self, MAX_VIEWERS, Wire};
+use crate::serve::routes::{Route, client_of, room_of};
+use crate::serve::shorten::shortened;
+use crate::serve::wire::{MAX_VIEWERS, Wire};
 use crate::texts;
 
 /// The maximum number of characters of a path in a log line.
@@ -70,17 +69,17 @@ impl Admission {
         from: SocketAddr,
         connections: usize,
     ) -> Decision<IpAddr> {
-        let (lang, route) = (self.lang_of(request), route(request));
-        let path = path_of(request, &route);
+        let (lang, route) = (self.lang_of(request), Route::of(request));
+        let is_socket = route.socket(request).is_some();
         // At / there is a page as well.
-        let is_page = !request.is_handshake() && (path.is_none() || route == "/");
-        let is_wire = route == wire::PATH;
-        let wanted = match (is_page, route.as_str()) {
-            (_, wire::PATH) if self.wire.is_on() => Wanted::Private,
+        let is_page = !request.is_handshake() && (!is_socket || route == Route::Start);
+        let is_wire = route == Route::Wire;
+        let wanted = match (is_page, &route) {
+            (_, Route::Wire) if self.wire.is_on() => Wanted::Private,
             // Nothing is there, for everybody.
-            (_, wire::PATH) => Wanted::Page,
+            (_, Route::Wire) => Wanted::Page,
             (false, _) => Wanted::WebSocket,
-            (true, "/metrics") => Wanted::Private,
+            (true, Route::Metrics) => Wanted::Private,
             (true, _) => Wanted::Page,
         };
         let client = match self.guard.admit(request, wanted, from, lang) {
@@ -94,7 +93,7 @@ impl Admission {
         if is_wire && self.wire.is_on() {
             return self.decide_wire(request, client, lang);
         }
-        let is_known = path.is_some() || is_page && self.pages.has(&route);
+        let is_known = is_socket || is_page && self.pages.has(&route);
         if !is_known {
             let found = shortened(&printable(request.path()), MAX_SHOWN).into_owned();
             let text = texts::LOG_NOT_FOUND.get(self.guard.log_lang);
@@ -102,8 +101,8 @@ impl Admission {
             return Decision::Respond(self.pages.not_found(request, &route, lang));
         }
         if is_page {
-            return Decision::Respond(match route.as_str() {
-                "/metrics" => self.metrics.page(),
+            return Decision::Respond(match route {
+                Route::Metrics => self.metrics.page(),
                 _ => self.pages.answer(request, &route, lang, connections),
             });
         }
@@ -111,7 +110,7 @@ impl Admission {
             let rule = ("room", texts::ROOM_RULE, texts::ROOM_FIX);
             return Decision::Respond(self.guard.bad_parameter(request, client, rule, lang));
         }
-        if matches!(path, Some(Path::Events { .. })) && client_of(request).is_err() {
+        if route == Route::Events && client_of(request).is_err() {
             let rule = ("client", texts::CLIENT_RULE, texts::CLIENT_FIX);
             return Decision::Respond(self.guard.bad_parameter(request, client, rule, lang));
         }

@@ -10,7 +10,7 @@ use framewise::trace::printable;
 use framewise::{Cause, Closed, Message, PeerId};
 use tracing::{info, warn};
 
-use crate::serve::rooms::Member;
+use crate::serve::session::Session;
 use crate::texts;
 
 /// The log of the class.
@@ -27,23 +27,25 @@ impl ClassLog {
     }
 
     /// Logs a connection that has opened.
-    pub fn opened(&self, peer: PeerId, client: IpAddr, path: &str, room: Option<&String>) {
+    pub fn opened(&self, peer: PeerId, client: IpAddr, path: &str, room: Option<&str>) {
         info!(%peer, address = %client, path, room, "{}", texts::LOG_OPENED.get(self.lang));
     }
 
     /// Logs that a member has changed its room, name, or both.
-    pub fn joined(&self, peer: PeerId, member: &Member, before: &str) {
-        let (client, name, room) = (member.client, member.name.as_deref(), member.room.as_str());
+    pub fn joined(&self, peer: PeerId, session: &Session, before: &str) {
+        let (client, name, room) =
+            (session.client, session.name.as_deref(), session.room.as_deref());
         let text = texts::LOG_JOINED.get(self.lang);
         info!(%peer, address = %client, name, room, before, "{text}");
     }
 
     /// Logs the text of a message, which is private unless the teacher has asked for it.
-    pub fn message(&self, peer: PeerId, member: &Member, message: Message<'_>) {
+    pub fn message(&self, peer: PeerId, session: &Session, message: Message<'_>) {
         if !self.has_messages {
             return;
         }
-        let (address, name, room) = (member.client, member.name.as_deref(), member.room.as_str());
+        let (address, name, room) =
+            (session.client, session.name.as_deref(), session.room.as_deref());
         let text = match message {
             Message::Text(text) => printable(text.as_str()),
             binary => texts::BINARY_MESSAGE.with(self.lang, &[&binary.bytes().len()]),
@@ -52,9 +54,9 @@ impl ClassLog {
     }
 
     /// Logs a client that is beyond its budget.
-    pub fn slowed(&self, peer: PeerId, member: &Member) {
-        let (client, name) = (member.client, member.name.as_deref());
-        let room = member.path.is_in_room().then_some(member.room.as_str());
+    pub fn slowed(&self, peer: PeerId, session: &Session) {
+        let (client, name) = (session.client, session.name.as_deref());
+        let room = session.room.as_deref();
         warn!(%peer, address = %client, name, room, "{}", texts::LOG_SLOWED.get(self.lang));
     }
 
@@ -65,10 +67,10 @@ impl ClassLog {
     }
 
     /// Logs a connection that has closed.
-    pub fn closed(&self, peer: PeerId, member: &Member, closed: &Closed) {
-        let (lang, address, code) = (self.lang, member.client, closed.code.0);
-        let name = member.name.as_deref();
-        let room = member.path.is_in_room().then_some(member.room.as_str());
+    pub fn closed(&self, peer: PeerId, session: &Session, closed: &Closed) {
+        let (lang, address, code) = (self.lang, session.client, closed.code.0);
+        let name = session.name.as_deref();
+        let room = session.room.as_deref();
         match &closed.cause {
             // RFC 6455 §7.1.7-4
             Cause::Violation(violation) => {

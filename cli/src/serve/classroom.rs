@@ -2,9 +2,11 @@
 //!
 //! ```text
 //!  /, /echo      text ──> "Echo: " + text             binary ──> the same
-//!  /ws           text ──> raw/room, events/room       binary ──> raw/room
-//!  /ws/events    event ─> actions.rs: events/room, raw/room, or one member, or an answer
-//!  /explain/ws   question ─> stepper/: bytes, labelled; no room
+//!  /ws           text or binary ──> an utterance
+//!  /ws/events    event ──> an utterance, or another request to the engine; actions.rs
+//!  /explain/ws   question ──> stepper/: bytes, labelled; no room
+//!
+//!  request ──> class/engine.rs ──> reply to the client, news to the groups of the room; actions.rs
 //! ```
 //!
 //! Rules of this file: a fault in an event is answered, and the connection stays open. Every message is paid for.
@@ -15,26 +17,23 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Instant;
 
-use framewise::lang::Lang;
 use framewise::{
     Application, CloseCode, Closed, Decision, Message, Opened, Outbox, PeerId, Request,
 };
 
-use crate::clock::timestamp_micros;
+use crate::serve::actions::{Pending, Purpose};
 use crate::serve::admission::Admission;
 use crate::serve::budget::{Budget, Limits};
+use crate::serve::class::engine::{Engine, Ticket};
+use crate::serve::class::roster::MemberIds;
+use crate::serve::class::utterance::{Body, Sender};
 use crate::serve::class_log::ClassLog;
-use crate::serve::delivered::{Delivered, Sender};
-use crate::serve::events::{
-    self, Ack, Fault, MAX_MESSAGE, Moved, Received, RoomMessage, SlowedDown, json,
-};
-use crate::serve::guard::Guard;
+use crate::serve::events::{self, Fault, Received, SlowedDown, json};
 use crate::serve::metrics::Metrics;
-use crate::serve::pages::Pages;
-use crate::serve::rooms::{self, Member, Path, Rooms};
-use crate::serve::routes::{client_of, path_of, room_of, route};
+use crate::serve::routes::{Path, Route, client_of, room_of};
+use crate::serve::session::{Session, Sessions};
 use crate::serve::stepper::Stepper;
-use crate::serve::wire::{self, Wire};
+use crate::serve::wire::Wire;
 
 /// The messages that a change of room or name costs besides the news about it.
 pub(super) const MOVE_COST: u32 = 10;
@@ -55,14 +54,17 @@ struct Cost {
 
 /// The classroom.
 pub struct Classroom {
-    pub(super) rooms: Rooms,
+    pub(super) sessions: Sessions,
+    member_ids: MemberIds,
+    pub(super) engine: Box<dyn Engine>,
+    /// The requests whose replies have not come.
+    pub(super) pending: HashMap<Ticket, Pending>,
+    pub(super) next_ticket: Ticket,
     admission: Admission,
     pub(super) metrics: Rc<Metrics>,
     /// The budget of each client.
     limits: Limits,
     pub(super) log: ClassLog,
-    /// The messages that must not be delivered again.
-    pub(super) delivered: Delivered,
     /// What the current message has cost besides itself.
     cost: Cell<Cost>,
     /// The wire page, and the WebSockets of those who watch it. They are not members of the class.
@@ -81,30 +83,27 @@ struct Viewer {
 impl Classroom {
     /// Returns a classroom that nobody is in.
     pub fn new(
-        guard: Guard,
-        pages: Pages,
+        engine: Box<dyn Engine>,
+        admission: Admission,
         metrics: Rc<Metrics>,
         limits: Limits,
-        max_per_client: Option<usize>,
-        log_messages: bool,
+        log: ClassLog,
         wire: Wire,
     ) -> Classroom {
-        let log = ClassLog::new(guard.log_lang, log_messages);
-        let watched = wire.clone();
-        let admission = Admission::new(guard, pages, Rc::clone(&metrics), max_per_client, watched);
-        let (rooms, cost, viewers) = (Rooms::default(), Cell::default(), HashMap::new());
-        let (delivered, stepper) = (Delivered::default(), Stepper::default());
         Classroom {
-            rooms,
+            sessions: Sessions::default(),
+            member_ids: MemberIds::default(),
+            engine,
+            pending: HashMap::new(),
+            next_ticket: Ticket(0),
             admission,
             metrics,
             limits,
             log,
-            delivered,
-            cost,
+            cost: Cell::default(),
             wire,
-            viewers,
-            stepper,
+            viewers: HashMap::new(),
+            stepper: Stepper::default(),
         }
     }
 
@@ -144,22 +143,37 @@ impl Classroom {
         }
     }
 
-    /// Sends a text to the member that is being served.
+    /// Sends a text to the client that is being served.
     pub(super) fn reply(&self, outbox: &mut Outbox<'_>, text: &str) {
-        let message = Message::from(text);
-        self.wire.sending(outbox.peer(), || vec![outbox.peer()], message.bytes());
-        self.metrics.sent(message, usize::from(outbox.reply(message)));
+        self.send(outbox, outbox.peer(), text);
     }
 
-    /// Sends a message to all other members of a group. Each hundred of recipients cost as much as the message itself.
-    pub(super) fn publish(&self, outbox: &mut Outbox<'_>, group: &str, message: Message<'_>) {
-        let speaker = outbox.peer();
+    /// Sends a text to a client. Reports whether its connection is open.
+    pub(super) fn send(&self, outbox: &mut Outbox<'_>, to: PeerId, text: &str) -> bool {
+        let message = Message::from(text);
+        self.wire.sending(outbox.peer(), || vec![to], message.bytes());
+        let is_sent = match to == outbox.peer() {
+            true => outbox.reply(message),
+            false => outbox.send(to, message),
+        };
+        self.metrics.sent(message, usize::from(is_sent));
+        is_sent
+    }
+
+    /// Sends a message to all members of a group but one. Each hundred of recipients cost as much as the message itself.
+    pub(super) fn publish(
+        &self,
+        outbox: &mut Outbox<'_>,
+        group: &str,
+        message: Message<'_>,
+        except: Option<PeerId>,
+    ) {
         let others = || {
             let members = outbox.members(group).iter().copied();
-            members.filter(|&member| member != speaker).collect()
+            members.filter(|&member| Some(member) != except).collect()
         };
-        self.wire.sending(speaker, others, message.bytes());
-        let recipients = outbox.publish(group, message, &[speaker]);
+        self.wire.sending(outbox.peer(), others, message.bytes());
+        let recipients = outbox.publish(group, message, except.as_slice());
         self.metrics.sent(message, recipients);
         self.add_cost(0, recipients / STEPS_PER_MESSAGE * message.bytes().len());
         self.add_steps(recipients);
@@ -177,46 +191,32 @@ impl Classroom {
     }
 
     /// Passes on a message of a raw path.
-    fn raw(&mut self, outbox: &mut Outbox<'_>, room: &str, message: Message<'_>) {
-        self.publish(outbox, &rooms::raw(room), message);
-        if let Message::Text(text) = message {
-            // Event clients are promised no longer messages than they may send.
-            let text = events::shortened(text.as_str(), MAX_MESSAGE);
-            let said = RoomMessage {
-                message: &text,
-                timestamp: timestamp_micros(),
-                from: None,
-                room: Some(room),
-                to: None,
-            };
-            self.publish(outbox, &rooms::events(room), Message::from(&json(&said)));
-        }
+    fn raw(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
+        let body = match message {
+            Message::Text(text) => Body::Text(text.as_str().to_owned()),
+            binary => Body::Bytes(binary.bytes().to_vec()),
+        };
+        self.say(outbox, body, None, None);
     }
 
-    /// Carries out an event, and answers it with an acknowledgement if it has an id, or with an error.
-    fn receive(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>, lang: Lang) {
+    /// Carries out an event, which is answered later or at once.
+    fn receive(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
         let Received { id, event } = match message {
             Message::Text(text) => events::parse(text.as_str()),
             Message::Binary(_) => Received { id: None, event: Err(Fault::InvalidMessage) },
         };
-        let id = id.as_deref();
-        match (event.and_then(|event| self.event(outbox, event, id)), id) {
-            (Ok(()), Some(id)) => self.reply(outbox, &json(&Ack::of(id))),
-            (Ok(()), None) => {}
-            (Err(fault), id) => {
-                let error = fault.event(lang, id);
-                self.add_cost(0, error.len());
-                self.reply(outbox, &error);
-            }
+        match event {
+            Ok(event) => self.event(outbox, event, id),
+            Err(fault) => self.answer(outbox, outbox.peer(), id.as_deref(), Err(fault)),
         }
     }
 
     /// Charges a message and the work that it has caused. A client beyond its budget is not read for a while.
     fn charge(&mut self, outbox: &mut Outbox<'_>, message_bytes: usize) {
         let (peer, cost, now) = (outbox.peer(), self.cost.take(), Instant::now());
-        let Some(member) = self.rooms.get_mut(peer) else { return };
+        let Some(session) = self.sessions.get_mut(peer) else { return };
         let (messages, bytes) = (1 + cost.messages, message_bytes + cost.bytes);
-        let Some(pause) = member.budget.charge(now, messages, bytes, &self.limits) else {
+        let Some(pause) = session.budget.charge(now, messages, bytes, &self.limits) else {
             if messages >= MUCH {
                 // A pause that is already over ends the turn.
                 outbox.pause_reading(peer, now);
@@ -224,12 +224,13 @@ impl Classroom {
             return;
         };
         outbox.pause_reading(peer, pause.until);
+        session.paused_until = Some(pause.until);
         self.metrics.slowed_down();
         if !pause.is_reported {
             return;
         }
-        self.log.slowed(peer, member);
-        if matches!(member.path, Path::Events { .. }) {
+        self.log.slowed(peer, session);
+        if matches!(session.path, Path::Events { .. }) {
             self.reply(outbox, &json(&SlowedDown::default()));
         }
     }
@@ -244,49 +245,57 @@ impl Application for Classroom {
     }
 
     fn on_request(&mut self, request: &Request<'_>, from: SocketAddr) -> Decision<IpAddr> {
-        self.admission.decide(request, from, self.rooms.len())
+        self.admission.decide(request, from, self.sessions.len())
     }
 
     fn on_open(&mut self, outbox: &mut Outbox<'_>, opened: &Opened<'_>, client: IpAddr) {
-        let request = &opened.request;
-        if route(request) == wire::PATH {
+        let (request, route) = (&opened.request, Route::of(&opened.request));
+        if route == Route::Wire {
             return self.viewer_opened(outbox, client);
         }
-        let path = path_of(request, &route(request));
-        let (Some(path), Some(room)) = (path, room_of(request)) else { return };
+        let (Some(path), Some(room)) = (route.socket(request), room_of(request)) else { return };
         let (peer, lang) = (outbox.peer(), self.admission.lang_of(request));
         self.admission.opened(client);
+        let member = self.member_ids.next();
         let sender = match client_of(request) {
             Ok(Some(client)) => Sender::Client(client),
-            _ => Sender::Connection(peer),
+            _ => Sender::Member(member),
         };
-        let budget = Budget::new(Instant::now());
-        let member = Member { path, client, sender, lang, room, name: None, budget };
-        let room = self.rooms.enter(peer, member);
-        self.join_groups(outbox, peer);
-        let (path_shown, room_shown) = (route(request), path.is_in_room().then_some(&room));
-        self.log.opened(peer, client, &path_shown, room_shown);
-        self.wire.member(peer, &path_shown, room_shown.map(String::as_str), None);
-        if path.is_in_room() {
-            self.add_cost(MOVE_COST, 0);
-            self.tell(outbox, "peer_joined", peer, &room);
-            self.charge(outbox, 0);
+        let session = Session {
+            path,
+            client,
+            sender,
+            lang,
+            member,
+            room: None,
+            name: None,
+            is_entering: false,
+            paused_until: None,
+            is_numbered: path == Path::Events { presence: true },
+            budget: Budget::new(Instant::now()),
+        };
+        self.sessions.insert(peer, session);
+        if !path.is_in_room() {
+            self.log.opened(peer, client, route.path(), None);
+            return self.wire.member(peer, route.path(), None, None);
         }
+        self.enter(outbox, Some(room), None, Purpose::Open, None);
+        self.charge(outbox, 0);
     }
 
     fn on_message(&mut self, outbox: &mut Outbox<'_>, message: Message<'_>) {
-        let Some(member) = self.rooms.get(outbox.peer()) else {
+        let Some(session) = self.sessions.get(outbox.peer()) else {
             return self.viewer_asks(outbox, message);
         };
-        let (path, lang, room) = (member.path, member.lang, member.room.clone());
+        let (path, lang) = (session.path, session.lang);
         // A question about bytes is no message of the class.
         if path != Path::Explain {
-            self.log.message(outbox.peer(), member, message);
+            self.log.message(outbox.peer(), session, message);
         }
         match path {
             Path::Echo => self.echo(outbox, message),
-            Path::Raw => self.raw(outbox, &room, message),
-            Path::Events { .. } => self.receive(outbox, message, lang),
+            Path::Raw => self.raw(outbox, message),
+            Path::Events { .. } => self.receive(outbox, message),
             Path::Explain => self.explain(outbox, message, lang),
         }
         self.wire.dispatched();
@@ -299,17 +308,13 @@ impl Application for Classroom {
             self.admission.closed(viewer.client);
             return self.log.watches(outbox.peer(), viewer.client, false);
         }
-        let Some(member) = self.rooms.depart(outbox.peer()) else { return };
+        let Some(session) = self.sessions.remove(outbox.peer()) else { return };
         self.stepper.forget(outbox.peer());
-        self.log.closed(outbox.peer(), &member, closed);
-        self.admission.closed(member.client);
-        if matches!(member.sender, Sender::Connection(_)) {
-            self.delivered.forget_sender(&member.sender);
-        }
-        if member.path.is_in_room() {
-            let moved =
-                Moved { kind: "peer_left", room: &member.room, name: member.name.as_deref() };
-            self.publish(outbox, &rooms::presence(&member.room), Message::from(&json(&moved)));
+        self.log.closed(outbox.peer(), &session, closed);
+        self.admission.closed(session.client);
+        if session.path.is_in_room() {
+            self.engine.depart(session.member);
+            self.follow(outbox);
         }
         // Nobody is left who could pay.
         self.cost.take();
@@ -318,15 +323,26 @@ impl Application for Classroom {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread::JoinHandle;
     use std::time::Duration;
 
     use framewise::config::OriginPolicy;
-    use framewise::{Client, Config, Event, Server};
+    use framewise::lang::Lang;
+    use framewise::{Client, Config, Event, Handle, Server};
 
     use super::*;
+    use crate::serve::class::engine;
+    use crate::serve::class::memory::Memory;
+    use crate::serve::class::rooms::Keeping;
+    use crate::serve::class::roster::MemberId;
+    use crate::serve::class::utterance::Utterance;
     use crate::serve::forwarded::Proxies;
+    use crate::serve::guard::Guard;
     use crate::serve::guesses::Guesses;
     use crate::serve::hosts::Hosts;
+    use crate::serve::pages::Pages;
     use std::cell::RefCell;
 
     /// A classroom with a fault of its own, which shows itself after the message was acted on.
@@ -353,26 +369,35 @@ mod tests {
         }
     }
 
-    /// R18: a fault in the classroom costs one of the class, whose name is free again.
-    #[test]
-    fn a_panic_costs_one_of_the_class() {
-        let config = Config::default().listen("127.0.0.1", 0);
-        let classroom = || {
-            let guard = Guard {
-                hosts: Rc::new(Hosts::new(None, [])),
-                proxies: Proxies::default(),
-                attempts: Rc::default(),
-                origins: OriginPolicy::SameHost,
-                own_pages: OriginPolicy::SameHost,
-                token: None,
-                teacher_token: None,
-                guesses: Rc::new(RefCell::new(Guesses::new(None))),
-                log_lang: Lang::En,
-            };
-            let (pages, metrics) = (Pages::new(Lang::En, None), Rc::new(Metrics::new()));
-            let limits = Limits { messages: 0, bytes: 0, burst_bytes: 0 };
-            Faulty(Classroom::new(guard, pages, metrics, limits, None, false, Wire::default()))
+    /// Returns a classroom with an engine, and without limits.
+    fn classroom(engine: impl Engine + 'static) -> Classroom {
+        let guard = Guard {
+            hosts: Rc::new(Hosts::new(None, [])),
+            proxies: Proxies::default(),
+            attempts: Rc::default(),
+            origins: OriginPolicy::SameHost,
+            own_pages: OriginPolicy::SameHost,
+            token: None,
+            teacher_token: None,
+            guesses: Rc::new(RefCell::new(Guesses::new(None))),
+            log_lang: Lang::En,
         };
+        let (pages, metrics) = (Pages::new(Lang::En, None, 200), Rc::new(Metrics::new()));
+        let limits = Limits { messages: 0, bytes: 0, burst_bytes: 0 };
+        let (wire, log) = (Wire::default(), ClassLog::new(Lang::En, false));
+        let admission = Admission::new(guard, pages, Rc::clone(&metrics), None, wire.clone());
+        Classroom::new(Box::new(engine), admission, metrics, limits, log, wire)
+    }
+
+    fn memory() -> Memory {
+        Memory::new(Keeping { messages: 200, bytes: 1 << 20 })
+    }
+
+    /// Serves on a thread. Returns the address and a handle.
+    fn serve<A: Application + 'static>(
+        classroom: impl FnOnce() -> A + Send + 'static,
+    ) -> (SocketAddr, Handle<A>, JoinHandle<()>) {
+        let config = Config::default().listen("127.0.0.1", 0);
         let (told, address) = std::sync::mpsc::channel();
         let serving = std::thread::spawn(move || {
             let mut server = Server::bind(config, classroom()).expect("a port");
@@ -381,11 +406,20 @@ mod tests {
             server.run().expect("it serves");
         });
         let (address, handle) = address.recv().expect("it is told");
-        let connect = || Client::connect(&format!("ws://{address}/ws/events")).expect("it answers");
-        let hears = |client: &mut Client, words: &str| match client
-            .recv_timeout(Duration::from_secs(30))
-            .expect("a socket")
-        {
+        (address, handle, serving)
+    }
+
+    fn connect(address: SocketAddr) -> Client {
+        Client::connect(&format!("ws://{address}/ws/events")).expect("it answers")
+    }
+
+    fn say(client: &mut Client, event: &str) {
+        assert!(client.send(event).expect("it takes bytes"));
+    }
+
+    /// Expects a message with these words, or a Close with this code.
+    fn hears(client: &mut Client, words: &str) {
+        match client.recv_timeout(Duration::from_secs(30)).expect("a socket") {
             Some(Event::Message(message)) => {
                 let bytes = message.as_message();
                 let text = String::from_utf8_lossy(bytes.bytes()).into_owned();
@@ -393,11 +427,14 @@ mod tests {
             }
             Some(Event::Closed(closed)) => assert_eq!(closed.code.to_string(), words),
             other => panic!("{words} was due, not {other:?}"),
-        };
-        let say = |client: &mut Client, event: &str| {
-            assert!(client.send(event).expect("it takes bytes"));
-        };
-        let (mut ana, mut bia) = (connect(), connect());
+        }
+    }
+
+    /// R18: a fault in the classroom costs one of the class, whose name is free again.
+    #[test]
+    fn a_panic_costs_one_of_the_class() {
+        let (address, handle, serving) = serve(|| Faulty(classroom(memory())));
+        let (mut ana, mut bia) = (connect(address), connect(address));
         say(&mut ana, r#"{"type": "join", "name": "ana"}"#);
         hears(&mut ana, "joined");
         say(&mut bia, r#"{"type": "join", "name": "bia"}"#);
@@ -409,6 +446,87 @@ mod tests {
         hears(&mut bia, "joined");
         handle.shutdown(Duration::from_secs(5)).expect("it still serves");
         hears(&mut bia, "1001");
+        drop(bia);
+        serving.join().expect("it ends");
+    }
+
+    /// An engine that replies only when it is prompt.
+    struct Late {
+        inner: Memory,
+        is_prompt: Arc<AtomicBool>,
+    }
+
+    impl Engine for Late {
+        fn submit(&mut self, ticket: Ticket, request: engine::Request) {
+            self.inner.submit(ticket, request);
+        }
+
+        fn depart(&mut self, member: MemberId) {
+            self.inner.depart(member);
+        }
+
+        fn delivered(&mut self, utterance: &Utterance) {
+            self.inner.delivered(utterance);
+        }
+
+        fn next(&mut self) -> Option<engine::Event> {
+            if self.is_prompt.load(Ordering::SeqCst) { self.inner.next() } else { None }
+        }
+    }
+
+    /// A client that waits for a room or a name is not read, so that its next message goes to the right room. The others go on.
+    #[test]
+    fn a_late_engine_keeps_the_order() {
+        let is_prompt = Arc::new(AtomicBool::new(true));
+        let prompt = Arc::clone(&is_prompt);
+        let (address, handle, serving) =
+            serve(move || classroom(Late { inner: memory(), is_prompt: prompt }));
+        let pending = |count: usize| {
+            while handle.call(|room, _| room.pending.len()).expect("it serves") != count {
+                std::thread::yield_now();
+            }
+        };
+        let release = || {
+            is_prompt.store(true, Ordering::SeqCst);
+            handle.run(|room, outbox| room.follow(outbox)).expect("it serves");
+        };
+        let (mut ana, mut bia, mut caio) = (connect(address), connect(address), connect(address));
+        for (client, name) in [(&mut ana, "ana"), (&mut bia, "bia"), (&mut caio, "caio")] {
+            say(client, &format!(r#"{{"type": "join", "name": "{name}", "room": "{name}"}}"#));
+            hears(client, "joined");
+        }
+        is_prompt.store(false, Ordering::SeqCst);
+        // The answer to a ping needs no engine.
+        say(&mut ana, r#"{"type": "join", "room": "bia"}"#);
+        pending(1);
+        say(&mut ana, r#"{"message": "olá, bia", "id": "1"}"#);
+        say(&mut ana, r#"{"type": "ping"}"#);
+        say(&mut bia, r#"{"type": "ping"}"#);
+        hears(&mut bia, "pong");
+        // Another one opens, and one that waits goes.
+        let mut duda = connect(address);
+        say(&mut caio, r#"{"type": "join", "room": "bia", "name": "c"}"#);
+        pending(3);
+        caio.close(CloseCode::NORMAL, "").expect("a valid code");
+        say(&mut duda, r#"{"type": "who"}"#);
+        pending(3);
+        release();
+        hears(&mut ana, r#""room":"bia""#);
+        hears(&mut ana, r#""type":"ack","id":"1","seq":1"#);
+        hears(&mut ana, "pong");
+        hears(&mut bia, "olá, bia");
+        hears(&mut duda, r#""room":"lobby""#);
+        // What was asked for, and nothing else, is the case, as soon as the one that waited has gone.
+        while handle.call(|room, _| room.sessions.len()).expect("it serves") != 3 {
+            std::thread::yield_now();
+        }
+        pending(0);
+        say(&mut bia, r#"{"type": "who"}"#);
+        hears(&mut bia, r#""names":["ana","bia"]"#);
+        drop((ana, caio, duda));
+        handle.shutdown(Duration::from_secs(5)).expect("it still serves");
+        hears(&mut bia, "1001");
+        drop(bia);
         serving.join().expect("it ends");
     }
 }

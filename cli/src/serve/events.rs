@@ -4,6 +4,7 @@
 //! {"message": "Olá"}                        to all others in the room
 //! {"message": "Olá", "to": "ana"}           to ana alone, wherever she is
 //! {"type": "join", "room": "7a", "name": "ana"}    {"type": "leave"}    {"type": "who"}    {"type": "ping"}
+//! {"type": "history", "after": 17, "epoch": "…", "limit": 100}    what was said in the room
 //! ```
 //!
 //! Each may have an `"id"`. After the event was carried out, its client gets `{"type": "ack"}` with the same id. If it was
@@ -14,20 +15,25 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::rc::Rc;
 
 use framewise::lang::{Bilingual, Lang};
 use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::serve::names::{self, MAX_MARKS, MAX_NAME, NameFault};
+use crate::serve::class::engine::{After, Mark, Present, Recalled, Receipt, Refusal};
+use crate::serve::class::names::{self, MAX_MARKS, MAX_NAME, NameFault};
+use crate::serve::class::utterance::{Body, MAX_TEXT, Sender, Utterance};
+use crate::serve::shorten::shortened;
 use crate::texts;
-
-/// Longest message in characters.
-pub const MAX_MESSAGE: usize = 16_384;
 
 /// The maximum number of characters of an id.
 const MAX_ID: usize = 64;
+
+/// The number of messages in an answer to `history`: the most, and without a `limit`.
+const MAX_HISTORY: u64 = 200;
+const DEFAULT_HISTORY: u64 = 100;
 
 /// How many arrays and objects may lie in one another: the limit of `serde_json`, whose stack is bounded.
 const MAX_DEPTH: usize = 127;
@@ -62,6 +68,13 @@ pub enum Event {
     Leave,
     /// Ask who is here.
     Who,
+    /// Ask for what was said in the room.
+    History {
+        /// The last message that the client has seen.
+        after: Option<After>,
+        /// How many messages the client wants at most.
+        limit: usize,
+    },
     /// Ask whether the server still answers.
     Ping,
 }
@@ -84,17 +97,10 @@ pub enum Fault {
     MissingMessage,
     /// A `type` that is none of ours.
     UnknownType(String),
-    /// Nobody has this name.
-    NoSuchPeer(String),
-    /// Somebody else has this name, or one that looks like it.
-    NameTaken {
-        /// The name that was asked for.
-        wanted: String,
-        /// The name of the other one.
-        existing: String,
-        /// A name like the wanted one that nobody has.
-        free: String,
-    },
+    /// The engine has refused it.
+    Refused(Refusal),
+    /// Messages that the client has not seen are not kept. The number of the oldest message that is kept, or of the next one.
+    HistoryGap(u64),
     /// The id is no string, empty, or too long.
     InvalidId,
     /// It cannot be a name.
@@ -175,8 +181,10 @@ impl Fault {
             Fault::InvalidMessage => "invalid_message",
             Fault::MissingMessage => "missing_message",
             Fault::UnknownType(_) => "unknown_type",
-            Fault::NoSuchPeer(_) => "no_such_peer",
-            Fault::NameTaken { .. } => "name_taken",
+            Fault::Refused(Refusal::NoSuchMember(_)) => "no_such_peer",
+            Fault::Refused(Refusal::NameTaken { .. }) => "name_taken",
+            Fault::Refused(Refusal::TooManyRooms(_)) => "too_many_rooms",
+            Fault::HistoryGap(_) => "history_gap",
             Fault::InvalidId => "invalid_id",
             Fault::InvalidName(_) => "invalid_name",
             Fault::TooLong(_) => "too_long",
@@ -194,11 +202,19 @@ impl Fault {
             Fault::InvalidMessage => say(texts::INVALID_MESSAGE, &[]),
             Fault::MissingMessage => say(texts::MISSING_MESSAGE, &[]),
             Fault::UnknownType(kind) => say(texts::UNKNOWN_TYPE, &[&shortened(kind, MAX_NAME)]),
-            Fault::NoSuchPeer(name) => say(texts::NO_SUCH_PEER, &[&shortened(name, MAX_NAME)]),
-            Fault::NameTaken { wanted, existing, free } if wanted == existing => {
-                say(texts::NAME_TAKEN, &[existing, free])
-            }
-            Fault::NameTaken { existing, free, .. } => say(texts::NAME_SIMILAR, &[existing, free]),
+            Fault::Refused(refusal) => match refusal {
+                Refusal::NoSuchMember(name) => {
+                    say(texts::NO_SUCH_PEER, &[&shortened(name, MAX_NAME)])
+                }
+                Refusal::NameTaken { wanted, existing, free, .. } if wanted == existing => {
+                    say(texts::NAME_TAKEN, &[existing, free])
+                }
+                Refusal::NameTaken { existing, free, .. } => {
+                    say(texts::NAME_SIMILAR, &[existing, free])
+                }
+                Refusal::TooManyRooms(count) => say(texts::TOO_MANY_ROOMS, &[count]),
+            },
+            Fault::HistoryGap(oldest) => say(texts::HISTORY_GAP, &[oldest]),
             Fault::InvalidId => say(texts::INVALID_ID, &[&MAX_ID]),
             Fault::InvalidName(fault) => match fault {
                 NameFault::Length => say(texts::NAME_LENGTH, &[&MAX_NAME]),
@@ -209,7 +225,7 @@ impl Fault {
                 NameFault::Blank => say(texts::NAME_BLANK, &[]),
                 NameFault::Marks => say(texts::NAME_MARKS, &[&MAX_MARKS]),
             },
-            Fault::TooLong(length) => say(texts::TOO_LONG, &[length, &MAX_MESSAGE]),
+            Fault::TooLong(length) => say(texts::TOO_LONG, &[length, &MAX_TEXT]),
         }
     }
 
@@ -227,7 +243,7 @@ impl Fault {
             Fault::InvalidJson { line, column, .. } => {
                 (error.line, error.column) = (Some(*line), Some(*column));
             }
-            Fault::NameTaken { existing, free, .. } => {
+            Fault::Refused(Refusal::NameTaken { existing, free, .. }) => {
                 error.existing = Some(existing);
                 error.free = Some(free);
             }
@@ -316,6 +332,7 @@ fn event(fields: &Map<String, Value>) -> Result<Event, Fault> {
             "join" => Ok(Event::Join { room: name(fields, "room")?, name: name(fields, "name")? }),
             "leave" => Ok(Event::Leave),
             "who" => Ok(Event::Who),
+            "history" => history(fields),
             "ping" => Ok(Event::Ping),
             other => Err(Fault::UnknownType(other.to_owned())),
         },
@@ -328,7 +345,7 @@ fn message(fields: &Map<String, Value>) -> Result<Event, Fault> {
         return Err(Fault::InvalidMessage);
     };
     let length = text.chars().count();
-    if length > MAX_MESSAGE {
+    if length > MAX_TEXT {
         return Err(Fault::TooLong(length));
     }
     Ok(Event::Message { text: text.clone(), to: string(fields, "to")? })
@@ -337,6 +354,18 @@ fn message(fields: &Map<String, Value>) -> Result<Event, Fault> {
 fn name(fields: &Map<String, Value>, field: &str) -> Result<Option<String>, Fault> {
     let name = string(fields, field)?;
     name.map(|name| names::parse(&name).map_err(Fault::InvalidName)).transpose()
+}
+
+fn history(fields: &Map<String, Value>) -> Result<Event, Fault> {
+    let (after, epoch) = (number(fields, "after")?, string(fields, "epoch")?);
+    let limit = number(fields, "limit")?.unwrap_or(DEFAULT_HISTORY).min(MAX_HISTORY);
+    let after = after.map(|seq| After { seq, epoch });
+    Ok(Event::History { after, limit: limit as usize })
+}
+
+fn number(fields: &Map<String, Value>, field: &str) -> Result<Option<u64>, Fault> {
+    let Some(value) = fields.get(field) else { return Ok(None) };
+    value.as_u64().map(Some).ok_or(Fault::InvalidMessage)
 }
 
 fn string(fields: &Map<String, Value>, field: &str) -> Result<Option<String>, Fault> {
@@ -349,20 +378,85 @@ fn string(fields: &Map<String, Value>, field: &str) -> Result<Option<String>, Fa
 
 /// A chat message, as the server sends it to event clients.
 #[derive(Serialize)]
-pub struct RoomMessage<'a> {
+pub struct Said<'a> {
     /// What was said.
-    pub message: &'a str,
+    message: Cow<'a, str>,
     /// When, by the server's clock: UTC with six decimals.
-    pub timestamp: String,
+    timestamp: &'a str,
     /// Who, if they have a name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<&'a str>,
+    from: Option<&'a str>,
     /// Where; absent if it was said to one person.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub room: Option<&'a str>,
+    room: Option<&'a str>,
     /// The one who alone hears it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub to: Option<&'a str>,
+    to: Option<&'a str>,
+    /// The number in the room, for clients that want it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    /// The id that the client gave to it, for this client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+}
+
+impl Said<'_> {
+    /// Returns the message as an event, with the number if it `is_numbered`. Bytes are no event.
+    pub fn of(utterance: &Utterance, is_numbered: bool) -> Option<Said<'_>> {
+        let Body::Text(text) = &utterance.body else { return None };
+        Some(Said {
+            // Event clients are promised no longer messages than they may send.
+            message: shortened(text, MAX_TEXT),
+            timestamp: &utterance.at,
+            from: utterance.from.as_deref(),
+            room: utterance.room.as_deref(),
+            to: utterance.to.as_deref(),
+            seq: utterance.seq.filter(|_| is_numbered),
+            id: None,
+        })
+    }
+
+    /// Returns the message as a part of the history. Its author learns which of its own messages it is.
+    fn of_history<'a>(utterance: &'a Utterance, reader: &Sender) -> Option<Said<'a>> {
+        let author = &utterance.author;
+        let id = author.id.as_deref().filter(|_| author.sender == *reader);
+        Some(Said { id, ..Said::of(utterance, true)? })
+    }
+}
+
+/// What was said in a room, from the oldest to the newest message.
+#[derive(Serialize)]
+pub struct History<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    room: &'a str,
+    /// The history that the numbers belong to.
+    epoch: &'a str,
+    /// The number of the room's last message; 0 if there was none.
+    seq: u64,
+    messages: Vec<Said<'a>>,
+    /// Whether more was said after the last one of these.
+    #[serde(skip_serializing_if = "is_false")]
+    more: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl History<'_> {
+    /// Returns the event for a reader.
+    pub fn of<'a>(recalled: &'a Recalled, reader: &Sender) -> History<'a> {
+        let said = |utterance: &'a Rc<Utterance>| Said::of_history(utterance, reader);
+        History {
+            kind: "history",
+            room: &recalled.room,
+            epoch: &recalled.last.epoch,
+            seq: recalled.last.seq,
+            messages: recalled.utterances.iter().filter_map(said).collect(),
+            more: recalled.is_cut,
+        }
+    }
 }
 
 /// A member came or went.
@@ -385,12 +479,19 @@ pub struct Ack<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     id: &'a str,
+    /// The number of a message in its room, and the history that the number belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<&'a str>,
 }
 
 impl Ack<'_> {
-    /// Returns the acknowledgement of an id.
-    pub fn of(id: &str) -> Ack<'_> {
-        Ack { kind: "ack", id }
+    /// Returns the acknowledgement of an id, with the place of the message if it is one of a room.
+    pub fn of<'a>(id: &'a str, receipt: &'a Receipt) -> Ack<'a> {
+        let place = receipt.place.as_ref();
+        let (seq, epoch) = place.map(|Mark { epoch, seq }| (*seq, &**epoch)).unzip();
+        Ack { kind: "ack", id, seq, epoch }
     }
 }
 
@@ -424,19 +525,30 @@ impl Default for SlowedDown {
 
 /// Who is in a room.
 #[derive(Serialize)]
-pub struct Present<'a> {
+pub struct Who<'a> {
     /// `who`.
     #[serde(rename = "type")]
-    pub kind: &'a str,
-    /// The room.
-    pub room: &'a str,
+    kind: &'static str,
+    room: &'a str,
     /// Those with a name, sorted; the first thousand.
-    pub names: Vec<&'a str>,
+    names: &'a [String],
     /// How many more have a name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub more: Option<usize>,
+    more: Option<usize>,
     /// How many have none.
-    pub unnamed: usize,
+    unnamed: usize,
+}
+
+impl Who<'_> {
+    pub fn of(present: &Present) -> Who<'_> {
+        Who {
+            kind: "who",
+            room: &present.room,
+            names: &present.names,
+            more: Some(present.more).filter(|more| *more > 0),
+            unnamed: present.unnamed,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -469,15 +581,6 @@ pub fn json(event: &impl Serialize) -> String {
     serde_json::to_string(event).expect("strings and numbers are always JSON")
 }
 
-/// A text of at most so many characters; one that is longer ends in three dots.
-pub fn shortened(text: &str, max: usize) -> Cow<'_, str> {
-    if text.chars().nth(max).is_none() {
-        return text.into();
-    }
-    let cut: String = text.chars().take(max - 1).collect();
-    format!("{cut}…").into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -504,11 +607,20 @@ mod tests {
         assert_eq!(parse(r#"{"type":"leave"}"#), Ok(Event::Leave));
         assert_eq!(parse(r#"{"type":"who","extra":1}"#), Ok(Event::Who));
         assert_eq!(parse(r#"{"type":"ping"}"#), Ok(Event::Ping));
+        let history = |after, limit| Ok(Event::History { after, limit });
+        assert_eq!(parse(r#"{"type":"history"}"#), history(None, 100));
+        let after = After { seq: 17, epoch: Some("ab".to_owned()) };
+        assert_eq!(
+            parse(r#"{"type":"history","after":17,"epoch":"ab","limit":1000}"#),
+            history(Some(after), 200)
+        );
+        let after = After { seq: 0, epoch: None };
+        assert_eq!(parse(r#"{"type":"history","after":0,"limit":0}"#), history(Some(after), 0));
     }
 
     #[test]
     fn names_every_fault() {
-        let long = format!(r#"{{"message":"{}"}}"#, "é".repeat(MAX_MESSAGE + 1));
+        let long = format!(r#"{{"message":"{}"}}"#, "é".repeat(MAX_TEXT + 1));
         for (text, code) in [
             ("{", "invalid_json"),
             ("", "invalid_json"),
@@ -522,6 +634,10 @@ mod tests {
             ("{}", "missing_message"),
             (r#"{"type":"message"}"#, "missing_message"),
             (r#"{"type":"dance"}"#, "unknown_type"),
+            (r#"{"type":"history","after":-1}"#, "invalid_message"),
+            (r#"{"type":"history","after":"17"}"#, "invalid_message"),
+            (r#"{"type":"history","after":1,"epoch":7}"#, "invalid_message"),
+            (r#"{"type":"history","limit":1.5}"#, "invalid_message"),
             (r#"{"type":"join","name":""}"#, "invalid_name"),
             (r#"{"type":"join","room":"a\u0007"}"#, "invalid_name"),
             (r#"{"type":"join","name":"\u202eana"}"#, "invalid_name"),
@@ -647,10 +763,13 @@ mod tests {
 
     #[test]
     fn a_taken_name_comes_with_a_free_one() {
-        let taken = |wanted: &str| Fault::NameTaken {
-            wanted: wanted.to_owned(),
-            existing: "ana".to_owned(),
-            free: format!("{wanted} 2"),
+        let taken = |wanted: &str| {
+            Fault::Refused(Refusal::NameTaken {
+                wanted: wanted.to_owned(),
+                existing: "ana".to_owned(),
+                free: format!("{wanted} 2"),
+                tried: 1,
+            })
         };
         for (wanted, text) in [
             ("ana", "somebody else is called 'ana'; 'ana 2' is free"),
@@ -667,15 +786,9 @@ mod tests {
 
     #[test]
     fn a_message_of_the_longest_kind_is_read() {
-        let text = "é".repeat(MAX_MESSAGE);
+        let text = "é".repeat(MAX_TEXT);
         let event = parse(&format!(r#"{{"message":"{text}"}}"#)).expect("short enough");
         assert_eq!(event, Event::Message { text, to: None });
-    }
-
-    #[test]
-    fn a_long_text_is_cut_between_characters() {
-        assert_eq!(shortened("éé", 2), "éé");
-        assert_eq!(shortened("ééé", 2), "é…");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use framewise::Request;
 use ipnet::IpNet;
 
-use crate::serve::stepper::Own;
+use crate::serve::own::Own;
 
 /// Header fields that proxies add.
 const FIELDS: [&str; 4] = ["forwarded", "x-real-ip", "cf-connecting-ip", "via"];

@@ -19,15 +19,13 @@ use tracing::warn;
 
 use crate::recording::redact;
 use crate::serve::attempts::{self, Attempts, Fate};
-use crate::serve::events::shortened;
 use crate::serve::forwarded::{Contradiction, Proxies, Requester};
 use crate::serve::guesses::{Guesses, LONGEST_DELAY, Verdict};
 use crate::serve::hosts::{Hosts, name_of};
 use crate::serve::routes::parameter;
+use crate::serve::shorten::shortened;
+use crate::serve::teach::{MAX_FOUND, teach, upgrade};
 use crate::texts;
-
-/// The maximum number of characters of a request that a response or a log line quotes.
-const MAX_FOUND: usize = 80;
 
 /// How many seconds a client that has too many connections should wait.
 const RETRY_AFTER: &str = "10";
@@ -396,37 +394,6 @@ impl Requester {
     fn is_this_machine(&self) -> bool {
         self.address.is_loopback() && !self.is_forwarded
     }
-}
-
-/// Returns a response that explains a refusal in four lines: rule, section, what was found, how to mend it.
-pub fn teach(
-    status: u16,
-    rule: Bilingual,
-    section: &str,
-    found: &str,
-    fix: &str,
-    lang: Lang,
-) -> Response {
-    let lines = [texts::LINE_RULE, texts::LINE_SECTION, texts::LINE_FOUND, texts::LINE_FIX];
-    let found = printable(found);
-    let values = [rule.get(lang), section, &shortened(&found, MAX_FOUND), fix];
-    let body: String = lines
-        .iter()
-        .zip(values)
-        .map(|(line, value)| format!("{}: {value}\n", line.get(lang)))
-        .collect();
-    Response::new(status, "text/plain; charset=utf-8", body)
-        .header("Content-Language", lang.tag())
-        .and_then(|response| response.header("Vary", "Accept-Language"))
-        .expect("a language tag is one word")
-}
-
-/// Adds the fields of a response that asks for a WebSocket (RFC 9110 15.5.22).
-pub fn upgrade(response: Response) -> Response {
-    response
-        .header("Upgrade", "websocket")
-        .and_then(|response| response.header("Sec-WebSocket-Version", "13"))
-        .expect("one word")
 }
 
 /// Reports whether a request has the token, in its Authorization field or in its query.

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! settings.rs   flags and the environment, turned into a config
-//! classroom.rs  the dispatcher ── rooms.rs (who is where), names.rs, budget.rs (how much), class_log.rs
-//!               ├─ actions.rs    what events do ── events.rs (JSON), delivered.rs (nothing twice)
+//! classroom.rs  the dispatcher ── session.rs (the open WebSockets), budget.rs (how much), class_log.rs
+//!               ├─ class/        the class as values: members, names, rooms, what is said, and the engine that orders it
+//!               ├─ actions.rs    what clients ask of the class, and what they hear ── events.rs (JSON)
 //!               ├─ stepper/      what the page /explain asks for: labels of bytes, and bytes sent to this server itself
 //!               └─ admission.rs  what becomes of a request
 //!                  ├─ routes.rs  what it asks for
-//!                  ├─ guard.rs   which requests are refused: hosts.rs (names), forwarded.rs (proxies);
-//!                  │             guesses.rs (tokens); attempts.rs keeps the reasons for the page
-//!                  └─ pages.rs   the page, health, the description of the events;
-//!                                lessons.rs, markdown.rs: the lessons
+//!                  ├─ guard.rs   which requests are refused: hosts.rs (names), forwarded.rs (proxies), own.rs (the server
+//!                  │             itself); guesses.rs (tokens); attempts.rs keeps the reasons for the page
+//!                  ├─ pages.rs   the page, health, the description of the events;
+//!                  │             lessons.rs, markdown.rs: the lessons
+//!                  └─ teach.rs   responses that explain a refusal
 //! addresses.rs  the first lines: the addresses of the server, and a QR code
 //! watch.rs      the observer: log lines, metrics.rs; with --record also recording/recorder.rs
 //! tls.rs        the certificate, and its replacement while the server runs
@@ -22,9 +24,9 @@ mod addresses;
 mod admission;
 mod attempts;
 mod budget;
+mod class;
 mod class_log;
 mod classroom;
-mod delivered;
 mod events;
 mod forwarded;
 mod guard;
@@ -33,12 +35,14 @@ mod hosts;
 mod lessons;
 mod markdown;
 mod metrics;
-mod names;
+mod own;
 mod pages;
-mod rooms;
 mod routes;
+mod session;
 pub mod settings;
+mod shorten;
 mod stepper;
+mod teach;
 #[cfg(feature = "tls")]
 mod tls;
 mod watch;
@@ -61,6 +65,9 @@ use tracing_appender::non_blocking::WorkerGuard;
 use crate::compression::Compression;
 use crate::recording::recorder::{LeftOut, Recorder};
 use crate::serve::addresses::Greeting;
+use crate::serve::admission::Admission;
+use crate::serve::class::memory::Memory;
+use crate::serve::class_log::ClassLog;
 use crate::serve::classroom::Classroom;
 use crate::serve::forwarded::Proxies;
 use crate::serve::guard::Guard;
@@ -150,7 +157,7 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
         guesses: Rc::new(RefCell::new(Guesses::new(args.max_per_ip))),
         log_lang: args.log_lang(lang),
     };
-    let pages = Pages::new(lang, args.lessons.then(Lessons::new));
+    let pages = Pages::new(lang, args.lessons.then(Lessons::new), args.keeping().messages);
     let limits = args.budget();
     if args.log_messages {
         warn!("{}", texts::LOG_HAS_MESSAGES.get(args.log_lang(lang)));
@@ -161,15 +168,12 @@ fn serve(args: Args, lang: Lang) -> Result<(), String> {
     let left_out = valid.clone().map(|config| LeftOut { config, is_left_out });
     let (wire, hub) = valid.map(Wire::new).unzip();
     let wire = wire.unwrap_or_default();
-    let classroom = Classroom::new(
-        guard.clone(),
-        pages,
-        Rc::clone(&metrics),
-        limits,
-        args.max_per_ip,
-        args.log_messages,
-        wire.clone(),
-    );
+    let max_per_client = args.max_per_ip;
+    let (counts, shown) = (Rc::clone(&metrics), wire.clone());
+    let admission = Admission::new(guard.clone(), pages, counts, max_per_client, shown);
+    let (engine, counts) = (Box::new(Memory::new(args.keeping())), Rc::clone(&metrics));
+    let log = ClassLog::new(guard.log_lang, args.log_messages);
+    let classroom = Classroom::new(engine, admission, counts, limits, log, wire.clone());
     let watch = Watch::new(Rc::clone(&metrics), guard.clone());
     let server =
         Server::bind(config, classroom).map_err(|error: StartError| args.explain(&error, lang))?;

@@ -8,9 +8,9 @@ use framewise::{Request, Response};
 use serde::Serialize;
 
 use crate::serve::events::json;
-use crate::serve::guard::{teach, upgrade};
 use crate::serve::lessons::{self, Lessons};
-use crate::serve::wire;
+use crate::serve::routes::Route;
+use crate::serve::teach::{teach, upgrade};
 use crate::texts;
 
 const WIRE: &str = include_str!("../../web/wire.html");
@@ -46,15 +46,11 @@ const FILES: [(&str, &str, &str); 19] = [
     ("/favicon.ico", "image/svg+xml", include_str!("../../web/icon.svg")),
 ];
 
-/// The WebSocket paths, which `asyncapi.json` describes. That of the wire page is in neither: it is for the teacher alone, and what
-/// it says may change with its page.
-const SOCKETS: [&str; 5] = ["/", "/echo", "/ws", "/ws/events", "/explain/ws"];
-
-/// The pages, without the files that they load.
-const PAGES: [&str; 6] = ["/", "/docs", "/explain", "/health", "/metrics", "/asyncapi.json"];
-
 /// The line of the start page that leads to the lessons.
 const LINK_TO_LESSONS: &str = "  <a id=\"lessons\" href=\"lessons\" data-text=\"lessons\"></a>\n";
+
+/// How many messages of each room are kept, which the start page says.
+const KEPT: &str = "data-count=\"200\"";
 
 /// The pages of the server, and its other responses over plain HTTP.
 pub struct Pages {
@@ -79,11 +75,12 @@ struct Health<'a> {
 }
 
 impl Pages {
-    /// Returns the pages of a server that starts now, with the lessons if it shows them.
-    pub fn new(lang: Lang, lessons: Option<Lessons>) -> Pages {
+    /// Returns the pages of a server that starts now, with the lessons if it shows them. `kept` messages of each room are kept.
+    pub fn new(lang: Lang, lessons: Option<Lessons>, kept: usize) -> Pages {
         let start_page = include_str!("../../web/index.html");
+        let start_page = start_page.replace(KEPT, &format!("data-count=\"{kept}\""));
         let start_page = match lessons {
-            Some(_) => start_page.to_owned(),
+            Some(_) => start_page,
             None => start_page.replace(LINK_TO_LESSONS, ""),
         };
         let asyncapi = include_str!("../../web/asyncapi.json")
@@ -97,55 +94,64 @@ impl Pages {
     }
 
     /// Reports whether there is a page at this route.
-    pub fn has(&self, route: &str) -> bool {
-        let is_lesson = self.lessons.as_ref().is_some_and(|lessons| lessons.has(route));
-        is_lesson || PAGES.contains(&route) || FILES.iter().any(|file| file.0 == route)
+    pub fn has(&self, route: &Route) -> bool {
+        match route {
+            Route::Start | Route::Explain | Route::Docs | Route::AsyncApi => true,
+            Route::Health | Route::Metrics => true,
+            Route::Echo | Route::Raw | Route::Events | Route::ExplainSocket | Route::Wire => false,
+            Route::Other(path) => {
+                let is_lesson = self.lessons.as_ref().is_some_and(|lessons| lessons.has(path));
+                is_lesson || FILES.iter().any(|file| file.0 == path)
+            }
+        }
     }
 
     /// Returns the page at a route.
     pub fn answer(
         &self,
         request: &Request<'_>,
-        route: &str,
+        route: &Route,
         lang: Lang,
         connections: usize,
     ) -> Response {
+        // The addresses on a page are relative to it, so that it works under the path prefix of a proxy.
+        let ends_with_slash = request.path().ends_with('/');
         match route {
-            // The addresses on the page are relative to it, so that it works under the path prefix of a proxy.
-            "/docs" if request.path().ends_with('/') => moved("../docs"),
-            "/" if accepts_html(request) => page(request, &self.start_page),
-            "/" => {
+            Route::Docs if ends_with_slash => moved("../docs"),
+            Route::Explain if ends_with_slash => moved("../explain"),
+            Route::Start if accepts_html(request) => page(request, &self.start_page),
+            Route::Start => {
                 let welcome = as_json(&Welcome { message: texts::WELCOME.get(lang) });
                 welcome.header("Vary", "Accept, Accept-Language").expect("one line")
             }
-            "/health" => as_json(&Health {
+            Route::Health => as_json(&Health {
                 status: "ok",
                 connections,
                 uptime_seconds: self.started.elapsed().as_secs(),
                 version: env!("CARGO_PKG_VERSION"),
             }),
-            "/explain" if request.path().ends_with('/') => moved("../explain"),
-            "/explain" => page(request, include_str!("../../web/explain.html")),
-            "/docs" => page(request, include_str!("../../web/docs.html")),
-            "/asyncapi.json" => file(request, "application/json", self.asyncapi.as_bytes()),
-            path => match FILES.iter().find(|file| file.0 == path) {
+            Route::Explain => page(request, include_str!("../../web/explain.html")),
+            Route::Docs => page(request, include_str!("../../web/docs.html")),
+            Route::AsyncApi => file(request, "application/json", self.asyncapi.as_bytes()),
+            other => match FILES.iter().find(|file| file.0 == other.path()) {
                 Some((_, content_type, body)) => file(request, content_type, body.as_bytes()),
                 None => {
                     let lesson = self.lessons.as_ref();
-                    let lesson = lesson.and_then(|lessons| lessons.answer(request, path, lang));
-                    lesson.unwrap_or_else(|| self.not_found(request, path, lang))
+                    let lesson =
+                        lesson.and_then(|lessons| lessons.answer(request, other.path(), lang));
+                    lesson.unwrap_or_else(|| self.not_found(request, other, lang))
                 }
             },
         }
     }
 
     /// Returns a 404 that names the path which was probably meant, or the option without which there are no lessons.
-    pub fn not_found(&self, request: &Request<'_>, route: &str, lang: Lang) -> Response {
+    pub fn not_found(&self, request: &Request<'_>, route: &Route, lang: Lang) -> Response {
         let list = texts::PATH_FIX.get(lang);
-        let rest = route.strip_prefix(lessons::ROUTE);
+        let rest = route.path().strip_prefix(lessons::ROUTE);
         let is_lesson = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        let fix = match (&self.lessons, nearest(route)) {
-            _ if route == wire::PATH => texts::WIRE_FIX.get(lang).to_owned(),
+        let fix = match (&self.lessons, nearest(route.path())) {
+            _ if *route == Route::Wire => texts::WIRE_FIX.get(lang).to_owned(),
             (None, _) if is_lesson => texts::LESSONS_OFF.get(lang).to_owned(),
             (Some(_), _) if is_lesson => texts::LESSONS_ARE_AT.get(lang).to_owned(),
             (_, Some(path)) => format!("{} {list}", texts::PATH_MEANT.with(lang, &[&path])),
@@ -186,8 +192,8 @@ fn nearest(route: &str) -> Option<&'static str> {
     if plain.len() > 40 {
         return None;
     }
-    let paths = SOCKETS.iter().chain(&PAGES).filter(|path| path.len() > 1);
-    let distances = paths.map(|path| (strsim::osa_distance(path, &plain), *path));
+    let paths = Route::public().filter(|path| path.len() > 1);
+    let distances = paths.map(|path| (strsim::osa_distance(path, &plain), path));
     let is_near = |(distance, path): &(usize, &str)| *distance <= 2 && *distance < path.len() - 1;
     distances.filter(is_near).min().map(|(_, path)| path)
 }
@@ -287,13 +293,16 @@ mod tests {
     #[test]
     fn the_description_has_every_web_socket() {
         let api: serde_json::Value =
-            serde_json::from_str(&Pages::new(Lang::En, None).asyncapi).expect("JSON");
+            serde_json::from_str(&Pages::new(Lang::En, None, 200).asyncapi).expect("JSON");
         let channels = api["channels"].as_object().expect("channels");
         let addresses: Vec<&str> =
             channels.values().filter_map(|channel| channel["address"].as_str()).collect();
         let mut described = vec!["/"];
         described.extend(addresses);
-        let mut sockets = SOCKETS.to_vec();
+        let head = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        let request = Request::parse(head).expect("valid");
+        let is_socket = |path: &&str| Route::named(path).socket(&request).is_some();
+        let mut sockets: Vec<&str> = Route::public().filter(is_socket).collect();
         described.sort_unstable();
         sockets.sort_unstable();
         assert_eq!(described, sockets);

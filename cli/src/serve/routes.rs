@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use framewise::Request;
 
-use crate::serve::names;
-use crate::serve::rooms::{LOBBY, Path};
+use crate::serve::class::names;
+use crate::serve::class::rooms::LOBBY;
 
 /// The subprotocol of clients that want to hear who comes and goes.
 pub const SUBPROTOCOL: &str = "framewise.classroom";
@@ -15,26 +15,118 @@ pub const SUBPROTOCOL: &str = "framewise.classroom";
 /// The minimum and the maximum number of characters of `?client=`. A short text could be that of another client.
 const CLIENT_LENGTH: RangeInclusive<usize> = 16..=64;
 
-/// Returns the path of a request, without percent-encoding and without one slash at its end.
-pub fn route(request: &Request<'_>) -> String {
-    let path = percent_encoding::percent_decode_str(request.path()).decode_utf8_lossy();
-    match path.strip_suffix('/') {
-        None | Some("") => path.into_owned(),
-        Some(route) => route.to_owned(),
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// The start page, and another address of [`Echo`](Route::Echo).
+    Start,
+    Echo,
+    Raw,
+    Events,
+    /// The page that explains bytes, and its WebSocket.
+    Explain,
+    ExplainSocket,
+    /// The description of the events, as a page and for programs.
+    Docs,
+    AsyncApi,
+    Health,
+    Metrics,
+    /// The page that shows the bytes of the class, and its WebSocket.
+    Wire,
+    /// A file of a page, a lesson, or nothing.
+    Other(String),
+}
+
+/// The routes that have a name.
+const NAMED: [(&str, Route); 11] = [
+    ("/", Route::Start),
+    ("/echo", Route::Echo),
+    ("/ws", Route::Raw),
+    ("/ws/events", Route::Events),
+    ("/explain", Route::Explain),
+    ("/explain/ws", Route::ExplainSocket),
+    ("/docs", Route::Docs),
+    ("/asyncapi.json", Route::AsyncApi),
+    ("/health", Route::Health),
+    ("/metrics", Route::Metrics),
+    ("/wire", Route::Wire),
+];
+
+/// What a WebSocket of the class is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// `/` and `/echo`.
+    Echo,
+    /// `/ws`.
+    Raw,
+    /// `/ws/events`; with the subprotocol it also hears who comes and goes.
+    Events {
+        /// The subprotocol `framewise.classroom` was chosen.
+        presence: bool,
+    },
+    /// `/explain/ws`, the WebSocket of the page that explains bytes.
+    Explain,
+}
+
+impl Path {
+    /// Returns the path as a client writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Path::Echo => "/echo",
+            Path::Raw => "/ws",
+            Path::Events { .. } => "/ws/events",
+            Path::Explain => "/explain/ws",
+        }
+    }
+
+    /// Reports whether the connection is a member of a room.
+    pub fn is_in_room(self) -> bool {
+        matches!(self, Path::Raw | Path::Events { .. })
     }
 }
 
-/// Returns the WebSocket path of a request, if its route is one.
-pub fn path_of(request: &Request<'_>, route: &str) -> Option<Path> {
-    match route {
-        "/" | "/echo" => Some(Path::Echo),
-        "/ws" => Some(Path::Raw),
-        "/explain/ws" => Some(Path::Explain),
-        // It is the only subprotocol here, so a client that offers it gets it.
-        "/ws/events" => Some(Path::Events {
-            presence: request.fields().has_token("sec-websocket-protocol", SUBPROTOCOL),
-        }),
-        _ => None,
+impl Route {
+    /// Returns what a request asks for. Percent-encoding and one slash at the end of its path do not count.
+    pub fn of(request: &Request<'_>) -> Route {
+        let path = percent_encoding::percent_decode_str(request.path()).decode_utf8_lossy();
+        let path = match path.strip_suffix('/') {
+            None | Some("") => &path,
+            Some(path) => path,
+        };
+        Route::named(path)
+    }
+
+    /// Returns the route of this path.
+    pub fn named(path: &str) -> Route {
+        let named = NAMED.iter().find(|(named, _)| *named == path);
+        named.map_or_else(|| Route::Other(path.to_owned()), |(_, route)| route.clone())
+    }
+
+    /// Returns the path of the route.
+    pub fn path(&self) -> &str {
+        match self {
+            Route::Other(path) => path,
+            named => NAMED.iter().find(|(_, route)| route == named).map_or("/", |(path, _)| path),
+        }
+    }
+
+    /// Returns what a WebSocket here is for, if there is one of the class.
+    pub fn socket(&self, request: &Request<'_>) -> Option<Path> {
+        match self {
+            Route::Start | Route::Echo => Some(Path::Echo),
+            Route::Raw => Some(Path::Raw),
+            Route::ExplainSocket => Some(Path::Explain),
+            // It is the only subprotocol here, so a client that offers it gets it.
+            Route::Events => Some(Path::Events {
+                presence: request.fields().has_token("sec-websocket-protocol", SUBPROTOCOL),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Returns the paths of the routes that everybody may know, which is all but the teacher's.
+    pub fn public() -> impl Iterator<Item = &'static str> {
+        NAMED.iter().filter(|(_, route)| *route != Route::Wire).map(|(path, _)| *path)
     }
 }
 

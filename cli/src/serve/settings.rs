@@ -19,9 +19,10 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use crate::compression::Compression;
 use crate::recording::recorder;
 use crate::serve::budget;
+use crate::serve::class::rooms::Keeping;
 use crate::serve::guard::spaced;
-use crate::serve::rooms::MAX_GROUP_NAME;
 use crate::serve::routes::SUBPROTOCOL;
+use crate::serve::session::MAX_GROUP_NAME;
 use crate::variables::Sources;
 
 /// Lines of the log that may wait for a slow reader; what is more is dropped, never waited for.
@@ -95,6 +96,12 @@ pub struct Args {
     /// Log the text of all messages, which are private; without it only who joins, leaves and is refused is logged
     #[arg(long, env = "FRAMEWISE_LOG_MESSAGES")]
     pub log_messages: bool,
+    /// Messages of each room that are kept in memory for those who come later or again; 0 keeps none
+    #[arg(long, env = "FRAMEWISE_HISTORY", value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(..=10_000))]
+    pub history: u16,
+    /// Most memory for the messages of all rooms; beyond it the room that was quiet for the longest time loses its messages
+    #[arg(long, env = "FRAMEWISE_HISTORY_MEMORY", value_name = "BYTES", default_value_t = 64 << 20)]
+    pub history_memory: usize,
     /// Show the lessons at /lessons; they are part of the program, so no internet is needed
     #[arg(long, env = "FRAMEWISE_LESSONS")]
     pub lessons: bool,
@@ -321,6 +328,11 @@ impl Args {
             });
         config.lang = lang;
         config
+    }
+
+    /// Returns how much is kept of what is said.
+    pub fn keeping(&self) -> Keeping {
+        Keeping { messages: self.history.into(), bytes: self.history_memory }
     }
 
     /// Returns how much each client may send.

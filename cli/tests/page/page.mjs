@@ -688,7 +688,9 @@ const checks = {
     const page = await visit({ lang: 'en-US' });
     assert.equal(await page.textContent('#status'), 'Connected');
     assert.equal(await page.textContent('#send button'), 'Send Event');
+    assert.match(await page.textContent('#kept'), /keeps the last 200 messages/);
     await page.click('#lang');
+    assert.match(await page.textContent('#kept'), /guarda na memória as últimas 200 mensagens/);
     assert.equal(await page.textContent('#status'), 'Conectado');
     assert.equal(await page.textContent('#send button'), 'Enviar Evento');
     assert.equal(await page.getAttribute('html', 'lang'), 'pt-BR');

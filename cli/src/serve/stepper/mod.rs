@@ -3,7 +3,6 @@
 //! ```text
 //! {"type": "explain", "input": "81 05 …"}                       labels.rs: the items and lines of `framewise explain`
 //! {"type": "send", "input": "81 05 …", "path": "/echo"}         sending.rs: a thread with a connection to this server
-//!                                                               own.rs: whose connection that is
 //! ```
 //!
 //! `docs/explain.md` describes the questions, the responses and the limits.
@@ -12,7 +11,6 @@
 //! one of this server's own listeners and one of [`SendPath`]; nothing that comes from the page can change that.
 
 mod labels;
-mod own;
 mod sending;
 
 use framewise::lang::Lang;
@@ -22,9 +20,9 @@ use serde::{Deserialize, Serialize};
 use crate::compression::Compression;
 use crate::explain::{Decoded, Known, Side, decode};
 use crate::serve::classroom::{Classroom, MOVE_COST};
-use crate::serve::events::{Pong, json, shortened};
+use crate::serve::events::{Pong, json};
+use crate::serve::shorten::shortened;
 use crate::serve::stepper::labels::Explained;
-pub use crate::serve::stepper::own::Own;
 use crate::serve::stepper::sending::Sending;
 pub use crate::serve::stepper::sending::{Stepper, Target};
 use crate::texts;
@@ -190,7 +188,9 @@ impl Classroom {
                 let (deflate, lang) = (input.deflate, input.lang(lang));
                 self.add_cost(MOVE_COST, 0);
                 let peer = outbox.peer();
-                let Some(client) = self.rooms.get(peer).map(|member| member.client) else { return };
+                let Some(client) = self.sessions.get(peer).map(|session| session.client) else {
+                    return;
+                };
                 let sent = input.decoded(lang).and_then(|Decoded { bytes, .. }| {
                     let sending = Sending { id, path, bytes, deflate, lang };
                     self.stepper.send(peer, client, sending)

@@ -25,7 +25,6 @@ use framewise::observe::{Direction, Notice, Observer};
 use serde::Deserialize;
 
 pub use crate::serve::wire::hub::Hub;
-pub use crate::serve::wire::tap::PATH;
 pub use crate::serve::wire::tap::is_of_viewer;
 use crate::serve::wire::tap::{Tap, What};
 

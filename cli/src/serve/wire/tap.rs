@@ -24,11 +24,8 @@ use framewise::{Cause, PeerId, Request};
 
 use crate::recording::heads::{Found, Heads};
 use crate::recording::redact::Redactor;
-use crate::serve::routes::route;
+use crate::serve::routes::Route;
 use crate::serve::wire::follow::{Follower, Start};
-
-/// The path of the wire page, and of its WebSocket.
-pub const PATH: &str = "/wire";
 
 /// The most connections that are followed at the same time. Further ones are counted.
 pub const MAX_LANES: usize = 512;
@@ -427,7 +424,7 @@ impl Tap {
 
 /// Reports whether a request is for the wire page or its WebSocket.
 pub fn is_of_viewer(request: &Request<'_>) -> bool {
-    route(request) == PATH
+    Route::of(request) == Route::Wire
 }
 
 /// Returns the side that sends the bytes of a direction.
