@@ -16,8 +16,9 @@ EXPOSE 8765
 # Our own client opens a WebSocket, says something and wants it back. It does not check the certificate of its own server, which may
 # not be for 127.0.0.1.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=2s CMD \
-    framewise connect -1 -x healthy --insecure \
-    "ws${FRAMEWISE_TLS_CERT:+s}${FRAMEWISE_TLS_SELF_SIGNED:+s}://127.0.0.1:$PORT/echo" ${FRAMEWISE_TOKEN:+-H "Authorization: Bearer $FRAMEWISE_TOKEN"}
+    case "$FRAMEWISE_TLS_CERT,$FRAMEWISE_TLS_SELF_SIGNED" in ,|,false) scheme=ws;; *) scheme=wss;; esac; \
+    framewise connect -1 -x healthy --insecure "$scheme://127.0.0.1:$PORT/echo" \
+    ${FRAMEWISE_TOKEN:+-H "Authorization: Bearer $FRAMEWISE_TOKEN"}
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["framewise"]
 CMD ["serve"]

@@ -100,3 +100,71 @@ fn memory_is_returned_after_unfinished_messages() {
         "{before} KiB before, {after:?} KiB after"
     );
 }
+
+/// Returns the command of the health check, as Docker passes it to a shell.
+#[cfg(feature = "tls")]
+fn health_check() -> String {
+    let dockerfile = file("Dockerfile");
+    let (_, instruction) = dockerfile.split_once("\nHEALTHCHECK ").expect("a health check");
+    let (_, command) = instruction.split_once(" CMD ").expect("a command");
+    let mut lines = command.lines().map(|line| line.strip_suffix('\\').ok_or(line));
+    let mut whole = String::new();
+    loop {
+        match lines.next().expect("a last line") {
+            Ok(part) => whole += part,
+            Err(last) => return whole + last,
+        }
+    }
+}
+
+/// The health check connects as the variables set the server up: with TLS or without, with a token or without.
+#[cfg(feature = "tls")]
+#[test]
+fn the_health_check_follows_the_variables_of_the_server() {
+    let folder = std::env::temp_dir().join(format!("framewise-health-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    let key = rcgen::KeyPair::generate().expect("random numbers");
+    let params = rcgen::CertificateParams::new(["school.example".to_owned()]).expect("a name");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    let pem = |name: &str, text: String| {
+        let path = folder.join(name);
+        fs::write(&path, text).expect("a file");
+        path.to_str().expect("text").to_owned()
+    };
+    let cert = pem("cert.pem", certificate.pem());
+    let key = pem("key.pem", key.serialize_pem());
+    let (cert, key) = (("FRAMEWISE_TLS_CERT", &*cert), ("FRAMEWISE_TLS_KEY", &*key));
+    let token = ("FRAMEWISE_TOKEN", "a b");
+    let rows: &[&[(&str, &str)]] = &[
+        &[],
+        &[token],
+        &[("FRAMEWISE_TLS_SELF_SIGNED", "")],
+        &[("FRAMEWISE_TLS_SELF_SIGNED", "false")],
+        &[("FRAMEWISE_TLS_SELF_SIGNED", "true")],
+        &[("FRAMEWISE_TLS_SELF_SIGNED", "true"), token],
+        &[cert, key],
+        &[cert, key, ("FRAMEWISE_TLS_SELF_SIGNED", "false")],
+        &[cert, key, ("FRAMEWISE_TLS_SELF_SIGNED", ""), token],
+    ];
+    let program = framewise(&[]).get_program().to_owned();
+    let programs = std::path::Path::new(&program).parent().expect("a folder").to_owned();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").expect("a path"));
+    for variables in rows {
+        let mut command = framewise(&["serve", "--host", "127.0.0.1", "--port", "0"]);
+        let serve = Serve::start_with(command.envs(variables.iter().copied()));
+        let check = |port: u16| {
+            let mut command = Command::new("env");
+            // As in the container: nothing but these variables.
+            command.arg("-i").arg(format!("PATH={path}")).arg(format!("PORT={port}"));
+            command.args(variables.iter().map(|(name, value)| format!("{name}={value}")));
+            command.args(["sh", "-c", &health_check()]).output().expect("a shell")
+        };
+        let output = check(serve.address.port());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{variables:?}: {errors}");
+        let port = serve.address.port();
+        drop(serve);
+        assert_ne!(check(port).status.code(), Some(0), "{variables:?}: no server");
+    }
+    fs::remove_dir_all(folder).expect("it is there");
+}
