@@ -28,6 +28,9 @@ RANDOM = {
         (rf"({BYTE} )+(\|.* MASK=1 .*key=){BYTE}( {BYTE}){{3}}", r"<header> \2<key>"),
         # The masked payload data, before the same without its mask.
         (rf"({BYTE} )+(\| .*(?:unmasked|sem a máscara))", r"<masked> \2"),
+        # A masking key alone, and the SHA-256 of a certificate.
+        (rf"\bkey={BYTE}( {BYTE}){{3}}", "key=<key>"),
+        (r"\b([0-9A-F]{2}:){31}[0-9A-F]{2}\b", "<fingerprint>"),
     ],
     "times": [(r"\b\d+([.,]\d+)? (ms|s)\b", "<time>")],
     # How much is queued depends on the machine. Its first digit and how many digits it has do not.
@@ -45,6 +48,8 @@ RANDOM = {
         (r"^(framewise_\w+(?:\{.*\})?) \d+$", r"\1 <count>"),
         (r"\b\d+\.\d MiB", "<size>"),
     ],
+    # The records of a TLS handshake, as tap.py shows them. A signature is sometimes a byte longer, and so is its record.
+    "records": [(rf"\b(1[4-7] 03 0[1-4]) {BYTE} {BYTE} (\| .*), \d+ bytes?", r"\1 <length> \2, <length>")],
     # What both directions of a connection carry at the same time has no order; `equal` compares them apart.
     "order": [],
 }

@@ -52,6 +52,11 @@ $ printf '> one\\n> more\\n< two\\n'
 > more
 ```
 
+```console terminal=2 random=records
+$ printf '> 17 03 03 00 1c | application data, %s bytes\\n' 28
+> 17 03 03 00 1d | application data, 29 bytes
+```
+
 ```powershell
 Format-Hex bytes.txt
 ```
@@ -141,6 +146,8 @@ CHANGES = [
     ("an order that is said to be fixed", " random=order", "", "< two\n>"),
     ("an order within a direction", "> one\n> more\n```", "> more\n> one\n```", "< two\n>"),
     ("a line of one direction", "< two\n>", "< three\n>", "< two\n>"),
+    ("a length that is said to be fixed", " random=records", "", "29 bytes"),
+    ("another kind of record", "> 17 03 03 00 1d", "> 16 03 03 00 1d", "29 bytes"),
     ("a number of messages", "10 messages sent", "11 messages sent", "10 messages sent"),
     ("the name of a latency", "p50", "p51", "p50"),
     ("a random key that is said to be fixed", " random=keys", "", "> Sec-WebSocket-Key"),
@@ -181,6 +188,7 @@ LESSONS_CHANGES = [
     ("a picture that was changed by hand", "pictures/frame-en.svg", ("fa", "fb"), "FAILED pictures/frame-en.svg"),
     ("bytes that a picture does not show", "files/attack.py", ("school.example", "library.example"), "FAILED pictures/poisoning-pt.svg"),
     ("a compressed message that a picture does not show", "pt/11-compression.md", ("ca cf c9", "ca ce c9"), "FAILED pictures/pieces-pt.svg"),
+    ("a record that no lesson shows", "pt/12-tls.md", ("> 17 03 03 00 1c |", "> 17 03 03 00 1d |"), "FAILED pictures"),
     ("a delay that a picture does not show", "files/client.py", ("2 ** (", "3 ** ("), "FAILED pictures/reconnect-en.svg"),
     ("a key that a picture does not show", "files/request.http", ("dGhl", "dGhm"), "FAILED pictures/accept-en.svg"),
 ]
@@ -231,7 +239,7 @@ def check(framewise, play, version):
         path = pages("true")
         path.write_text(page)
         result, is_fine = play(path, framewise)
-        expect(is_fine and result.count("ok ") == 9, "a page that is true", result)
+        expect(is_fine and result.count("ok ") == 10, "a page that is true", result)
 
         def changed(case):
             words, old, new, place = case
