@@ -28,6 +28,12 @@ use crate::variables::Sources;
 /// Lines of the log that may wait for a slow reader; what is more is dropped, never waited for.
 const MAX_LOG_LINES: usize = 1_024;
 
+/// How many messages of each room are kept without `--history`.
+const HISTORY: u16 = 200;
+
+/// How many bytes the messages of all rooms take at most without `--history-memory`.
+const HISTORY_MEMORY: usize = 64 << 20;
+
 /// Start the classroom server
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Example: framewise serve --host 0.0.0.0 --token segredo")]
@@ -97,10 +103,10 @@ pub struct Args {
     #[arg(long, env = "FRAMEWISE_LOG_MESSAGES")]
     pub log_messages: bool,
     /// Messages of each room that are kept in memory for those who come later or again; 0 keeps none
-    #[arg(long, env = "FRAMEWISE_HISTORY", value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(..=10_000))]
+    #[arg(long, env = "FRAMEWISE_HISTORY", value_name = "N", default_value_t = HISTORY, value_parser = clap::value_parser!(u16).range(..=10_000))]
     pub history: u16,
     /// Most memory for the messages of all rooms; beyond it the room that was quiet for the longest time loses its messages
-    #[arg(long, env = "FRAMEWISE_HISTORY_MEMORY", value_name = "BYTES", default_value_t = 64 << 20)]
+    #[arg(long, env = "FRAMEWISE_HISTORY_MEMORY", value_name = "BYTES", default_value_t = HISTORY_MEMORY)]
     pub history_memory: usize,
     /// Show the lessons at /lessons; they are part of the program, so no internet is needed
     #[arg(long, env = "FRAMEWISE_LESSONS")]
