@@ -93,6 +93,8 @@ pub(crate) struct Link<S, L> {
     waits_for_input: bool,
     /// `Stream::end_output` was called.
     output_ended: bool,
+    /// `Stream::drop_input` was called, so what is read is not what the peer has sent.
+    input_dropped: bool,
     /// The transport failed after a read. The next read reports it.
     fails: bool,
     /// `Received::Failed` was reported.
@@ -169,6 +171,7 @@ impl<S: Socket, L: Stream> Link<S, L> {
             broken: false,
             waits_for_input: false,
             output_ended: false,
+            input_dropped: false,
             fails: false,
             has_failed: false,
             write_failed: false,
@@ -378,11 +381,29 @@ impl<S: Socket, L: Stream> Link<S, L> {
         }
     }
 
-    /// Shuts down the sending side of the socket, once the transport has written its queued bytes.
-    pub(crate) fn end_output(&mut self) -> OutputEnd {
+    /// Reports whether what is read is only to be discarded, because the transport has dropped its input.
+    #[inline]
+    pub(crate) fn is_input_dropped(&self) -> bool {
+        self.input_dropped
+    }
+
+    /// Announces the end of the output, and frees the memory that the transport holds for input.
+    pub(crate) fn drop_input(&mut self) {
+        self.announce_end();
+        if !mem::replace(&mut self.input_dropped, true) {
+            self.stream.drop_input();
+        }
+    }
+
+    fn announce_end(&mut self) {
         if !mem::replace(&mut self.output_ended, true) {
             self.stream.end_output();
         }
+    }
+
+    /// Shuts down the sending side of the socket, once the transport has written its queued bytes.
+    pub(crate) fn end_output(&mut self) -> OutputEnd {
+        self.announce_end();
         if self.stream.wants_write() && !self.drive(Readiness::default()) {
             return OutputEnd::Broken;
         }

@@ -218,10 +218,7 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
         if input >= output {
             own.fail(Violation::MessageMemory);
             if socket.input_held() > 0 {
-                // A transport keeps its part of a record for as long as it exists, so the peer gets no time to read the
-                // Close.
-                self.sockets.flush(id, &mut own);
-                self.give_up(id, &mut own);
+                self.free_transport(id, &mut own);
             }
         } else {
             // RFC 6455 §7.1.7-6: the socket is full, so a Close could not be written. It is dropped with the rest of the
@@ -231,6 +228,19 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             socket.link.give_up();
         }
         self.settle(id, own);
+    }
+
+    /// Has the transport of a closed connection drop the input that it holds, once it has accepted the Close. If it refuses
+    /// the Close, or keeps its input, the socket is given up, and the peer gets no time to read the Close.
+    fn free_transport(&mut self, id: PeerId, own: &mut Connection) {
+        self.sockets.flush(id, own);
+        let Some(socket) = self.sockets.get(id) else { return };
+        if own.output().is_empty() {
+            socket.link.drop_input();
+        }
+        if socket.input_held() > 0 {
+            self.give_up(id, own);
+        }
     }
 
     /// Takes the next step of closing a connection whose WebSocket has closed.

@@ -155,6 +155,13 @@ pub trait Stream {
     /// `close_notify` in TLS, queues it now. Called at most once.
     fn end_output(&mut self) {}
 
+    /// Frees the memory that is held for input, because the connection is closed and its input is not processed any more. From
+    /// now on [`read`](Stream::read) reads bytes from `io` only to discard them, and returns how many there were. What the
+    /// stream has queued is still to be written. Called at most once, after [`end_output`](Stream::end_output), if all
+    /// connections together hold too much memory. A stream that keeps its memory is closed at once, so that the peer may not
+    /// receive why.
+    fn drop_input(&mut self) {}
+
     /// Returns the reason why the stream itself has failed, although the socket has not. Once [`read`](Stream::read) has
     /// returned an error because of it, the stream is read only to discard its input. Meanwhile the peer receives what the
     /// stream has [queued](Stream::queued), for example an alert.
@@ -273,6 +280,12 @@ impl<S: Stream> Stream for Option<S> {
     fn end_output(&mut self) {
         if let Some(stream) = self {
             stream.end_output();
+        }
+    }
+
+    fn drop_input(&mut self) {
+        if let Some(stream) = self {
+            stream.drop_input();
         }
     }
 

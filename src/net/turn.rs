@@ -151,8 +151,11 @@ impl<A: Application, S: Socket, T: Transport, O: Observer> EventLoop<A, S, T, O>
             Received::Bytes(count) => {
                 socket.heard = true;
                 let bytes = &mut buffer[..count];
-                self.sockets.observer.bytes(id, Direction::In, bytes);
-                if stage == Stage::Lingering {
+                let is_dropped = socket.link.is_input_dropped();
+                if !is_dropped {
+                    self.sockets.observer.bytes(id, Direction::In, bytes);
+                }
+                if is_dropped || stage == Stage::Lingering {
                     self.discard(id, own, count);
                 } else {
                     let left = self.process(id, own, bytes);

@@ -8,7 +8,8 @@
 //! Rules of this file: A read takes bytes from the socket once, into the end of the caller's buffer, and the clear bytes
 //! are written to its beginning. Records need more space than the bytes inside of them, so the two never meet, if the gap
 //! has space for what an earlier read has left. A write is encrypted up to a limit; the rest stays with the caller. After
-//! a failure the alert is sent, and input is discarded, so that the peer can read the alert before TCP closes.
+//! a failure the alert is sent, and input is discarded, so that the peer can read the alert before TCP closes. To free the memory
+//! for input, the state of `rustls` is dropped, and only records that wait for the socket are kept.
 
 use std::error::Error;
 use std::fmt;
@@ -17,7 +18,7 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use rustls::Connection;
 
 use crate::net::tls::error::TlsError;
-use crate::net::transport::{Drained, ReadOutcome, Readiness, Stream};
+use crate::net::transport::{Drained, ReadOutcome, Readiness, Stream, Tcp};
 use crate::protocol::output::MAX_SLICES;
 
 /// The most bytes of records that wait for the socket, before clear bytes are refused.
@@ -39,7 +40,20 @@ const MAX_DISCARD: usize = 1 << 20;
 /// a [`TlsClient`](crate::TlsClient) for each connection that is opened.
 ///
 /// At most 64 KiB of encrypted output wait inside for the socket.
-pub struct TlsStream(Box<State>);
+pub struct TlsStream(Phase);
+
+enum Phase {
+    Open(Box<State>),
+    /// `Stream::drop_input` was called.
+    Ended(Box<Ended>),
+}
+
+/// What is left once the input was dropped.
+struct Ended {
+    /// Records that wait for the socket: at most [`MAX_QUEUED`], a Close and an alert.
+    output: Vec<u8>,
+    failure: Option<TlsError>,
+}
 
 struct State {
     tls: Connection,
@@ -117,7 +131,7 @@ impl TlsStream {
     pub(crate) fn new(mut tls: Connection) -> TlsStream {
         // RFC 6455 §10.6-1
         tls.set_buffer_limit(Some(MAX_QUEUED));
-        TlsStream(Box::new(State {
+        TlsStream(Phase::Open(Box::new(State {
             tls,
             queued: 0,
             undelivered: 0,
@@ -126,7 +140,7 @@ impl TlsStream {
             failure: None,
             is_failure_known: false,
             discarded: 0,
-        }))
+        })))
     }
 }
 
@@ -254,9 +268,29 @@ impl State {
     }
 }
 
+impl Ended {
+    fn flush(&mut self, io: &mut impl Write) -> io::Result<()> {
+        while !self.output.is_empty() {
+            match io.write(&self.output) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => drop(self.output.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.output = Vec::new();
+        Ok(())
+    }
+}
+
 impl Stream for TlsStream {
     fn read(&mut self, io: &mut impl Read, into: &mut [u8]) -> io::Result<ReadOutcome> {
-        let state = &mut *self.0;
+        let state = match &mut self.0 {
+            Phase::Open(state) => state,
+            // Records that are discarded need no decryption.
+            Phase::Ended(_) => return Tcp.read(io, into),
+        };
         let left = state.deliver(into);
         if state.is_failure_known {
             return state.discard(io, into);
@@ -271,7 +305,7 @@ impl Stream for TlsStream {
     }
 
     fn write(&mut self, io: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let state = &mut *self.0;
+        let Phase::Open(state) = &mut self.0 else { return Err(ErrorKind::BrokenPipe.into()) };
         if state.failure.is_some() {
             // The next read reports the failure, and then no more is written.
             return Err(ErrorKind::WouldBlock.into());
@@ -299,20 +333,33 @@ impl Stream for TlsStream {
     }
 
     fn queued(&self) -> usize {
-        // What rustls has queued since the last count, for example an alert, is at least one byte.
-        self.0.queued.max(usize::from(self.0.tls.wants_write()))
+        match &self.0 {
+            // What rustls has queued since the last count, for example an alert, is at least one byte.
+            Phase::Open(state) => state.queued.max(usize::from(state.tls.wants_write())),
+            Phase::Ended(ended) => ended.output.len(),
+        }
     }
 
     fn wants_write(&self) -> bool {
-        self.0.tls.wants_write()
+        match &self.0 {
+            Phase::Open(state) => state.tls.wants_write(),
+            Phase::Ended(ended) => !ended.output.is_empty(),
+        }
     }
 
     fn held(&self) -> usize {
-        self.queued() + self.0.undelivered + self.0.records.held()
+        let input = match &self.0 {
+            Phase::Open(state) => state.undelivered + state.records.held(),
+            Phase::Ended(_) => 0,
+        };
+        self.queued() + input
     }
 
     fn drive(&mut self, io: &mut (impl Read + Write), _: Readiness) -> io::Result<()> {
-        self.0.flush(io)
+        match &mut self.0 {
+            Phase::Open(state) => state.flush(io),
+            Phase::Ended(ended) => ended.flush(io),
+        }
     }
 
     fn is_secure(&self) -> bool {
@@ -320,7 +367,7 @@ impl Stream for TlsStream {
     }
 
     fn end_output(&mut self) {
-        let state = &mut *self.0;
+        let Phase::Open(state) = &mut self.0 else { return };
         // Before the handshake is complete, the client could only send the alert in clear, and the server may expect encrypted
         // records already. There are no clear bytes yet that a missing alert could cut off.
         let is_too_early = state.tls.is_handshaking() && matches!(state.tls, Connection::Client(_));
@@ -329,16 +376,31 @@ impl Stream for TlsStream {
         }
     }
 
+    fn drop_input(&mut self) {
+        let Phase::Open(state) = &mut self.0 else { return };
+        let mut output = Vec::new();
+        // A vector accepts everything.
+        while state.tls.wants_write() && state.tls.write_tls(&mut output).is_ok() {}
+        output.shrink_to_fit();
+        self.0 = Phase::Ended(Box::new(Ended { output, failure: state.failure.take() }));
+    }
+
     fn failure(&self) -> Option<Box<dyn Error + Send + Sync>> {
-        self.0.failure.clone().map(Into::into)
+        let failure = match &self.0 {
+            Phase::Open(state) => &state.failure,
+            Phase::Ended(ended) => &ended.failure,
+        };
+        failure.clone().map(Into::into)
     }
 }
 
 impl fmt::Debug for TlsStream {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = out.debug_struct("TlsStream");
-        shown.field("version", &self.0.tls.protocol_version());
-        shown.field("queued", &self.queued()).field("failure", &self.0.failure);
+        if let Phase::Open(state) = &self.0 {
+            shown.field("version", &state.tls.protocol_version());
+        }
+        shown.field("queued", &self.queued()).field("failure", &self.failure());
         shown.finish_non_exhaustive()
     }
 }

@@ -7,12 +7,13 @@ mod support;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use framewise::config::Config;
 use framewise::lang::Lang;
-use framewise::observe::{Notice, Observer};
+use framewise::observe::{Direction, Notice, Observer};
 use framewise::{
     Application, Client as WaitingClient, ClientRequest, CloseCode, ConnectError, Dispatcher, Echo,
     Event, Message, Outbox, PeerId, Server, Snapshot, TlsClient, TlsError, TlsServer, TlsStream,
@@ -359,6 +360,76 @@ fn t4_incomplete_records_count_as_memory() {
         }
     }
     assert!(stage.event_loop.snapshot().open < 40, "the largest were closed");
+}
+
+/// Counts the bytes that the server has received.
+struct Counted(Arc<AtomicUsize>);
+
+impl Observer for Counted {
+    fn bytes(&mut self, _: PeerId, direction: Direction, bytes: &[u8]) {
+        if direction == Direction::In {
+            self.0.fetch_add(bytes.len(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// A peer that is closed for its memory gets the time to read why, also if TLS holds a part of a record. What it sends
+/// meanwhile is discarded, and the observer does not see it, because it is encrypted.
+#[test]
+fn a_peer_that_is_closed_for_memory_reads_why() {
+    for (version, _) in VERSIONS {
+        let config = without_pings().limits(|limits| limits.max_memory = Some(128 * 1024));
+        let server = Server::bind(config.listen("127.0.0.1", 0), Echo::default());
+        let count = Arc::new(AtomicUsize::new(0));
+        let server = server.expect("a free port").over(pair().server());
+        let mut server = server.observed_by(Counted(Arc::clone(&count)));
+        let address = server.local_addr().expect("bound");
+        let until = |server: &mut Server<_, _, _>, is_reached: &dyn Fn(Snapshot) -> bool| {
+            while !is_reached(server.snapshot()) {
+                server.pass(None).expect("the loop runs");
+            }
+        };
+        let opening = thread::spawn(move || {
+            let config = Arc::new(client_config(&[version]));
+            let socket = Client::connect(address).stream;
+            let mut client = StreamOwned::new(connection(&config), socket);
+            client.write_all(&request("")).expect("the server reads");
+            expect(&mut client, SWITCHING);
+            client
+        });
+        until(&mut server, &|now| now.open == 1);
+        let StreamOwned { conn: mut tls, sock: mut socket, .. } = opening.join().expect("it opens");
+        tls.set_buffer_limit(None);
+        tls.writer().write_all(&frame(0x82, &vec![7; 800 * 1024])).expect("there is no limit");
+        let mut records = Vec::new();
+        while tls.wants_write() {
+            tls.write_tls(&mut records).expect("a vector takes everything");
+        }
+        // One record after the other, each without its last byte, which comes with the next one.
+        let record = 5 + usize::from(u16::from_be_bytes([records[3], records[4]]));
+        let mut sent = 0;
+        while server.snapshot().open == 1 {
+            let end = sent + record - usize::from(sent == 0);
+            socket.write_all(&records[sent..end]).expect("the server reads");
+            sent = end;
+            until(&mut server, &|now| now.held >= end - end / 10 || now.open == 0);
+        }
+        assert!(sent < records.len() / 2, "the message was not complete");
+        let observed = count.load(Ordering::Relaxed);
+        let running = thread::spawn(move || {
+            until(&mut server, &|now| now == Snapshot::default());
+        });
+        // The rest arrives after the Close was sent.
+        socket.write_all(&records[sent..]).expect("the server reads");
+        let mut client = StreamOwned::new(tls, socket);
+        let mut end = Vec::new();
+        client.read_to_end(&mut end).expect("a Close, and a close_notify");
+        assert_eq!(&end[2..4], b"\x03\xf1", "{}", show(&end));
+        client.sock.shutdown(Shutdown::Write).expect("TCP is open");
+        assert_eq!(client.sock.read(&mut [0]).expect("no reset"), 0);
+        running.join().expect("the server closes the connection");
+        assert_eq!(count.load(Ordering::Relaxed), observed);
+    }
 }
 
 /// An idle connection holds no memory that grows with traffic.
