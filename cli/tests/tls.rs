@@ -175,7 +175,8 @@ fn settings_that_do_not_fit_together_are_errors() {
     assert!(stderr(&output).contains("--tls-cert precisa de --tls-key"), "{}", stderr(&output));
 }
 
-/// `--tls-self-signed` prints the fingerprint of the certificate that clients get. It is for this machine's names and addresses.
+/// `--tls-self-signed` prints the fingerprint of the certificate that clients get. The certificate is for the names and
+/// addresses of this machine.
 #[test]
 fn a_certificate_of_its_own_has_a_fingerprint_and_names() {
     let serve = Serve::start(&["--tls-self-signed", "--allow-host", "sala.example"]);

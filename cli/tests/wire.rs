@@ -520,8 +520,8 @@ fn a_page_that_is_opened_later_begins_with_the_next_message() {
     assert!(seen.contains(&format!("Number({})", HELLO.len())), "{seen}");
 }
 
-/// RFC 7692: a compressed message is shown with its bytes and its text, also on a page that is opened later, and the copies of it
-/// that the server sends name their cause.
+/// RFC 7692: a compressed message is shown with its bytes and its text, also on a page that is opened later. The copies of it that
+/// the server sends name their cause.
 #[test]
 fn a_compressed_message_is_shown_with_its_text() {
     let serve = Serve::start(&["--wire", "--deflate", "on"]);

@@ -2,8 +2,11 @@
 //! and limits hold. What one side compresses, the other decompresses to the same.
 #![no_main]
 
+#[path = "support/pieces.rs"]
+mod pieces;
+
 use framewise::config::{Config, Deflate, ValidConfig};
-use framewise::protocol::connection::{Connection, Event, State};
+use framewise::protocol::connection::{Connection, Event};
 use framewise::{ClientRequest, Url};
 use libfuzzer_sys::fuzz_target;
 
@@ -41,22 +44,7 @@ fn config(seed: u8) -> ValidConfig {
 /// Passes bytes to a connection, in pieces of the lengths in `cuts`. Returns its events and its output.
 fn run(server: bool, config: &ValidConfig, bytes: &[u8], cuts: &[u8]) -> (Vec<String>, Vec<u8>) {
     let mut connection = open(server, config);
-    let mut seen = Vec::new();
-    let mut cuts = cuts.iter().map(|&cut| usize::from(cut).max(1)).cycle();
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let length = cuts.next().unwrap_or(rest.len()).min(rest.len());
-        let (piece, after) = rest.split_at(length);
-        rest = after;
-        let was_closed = connection.state() == State::Closed;
-        connection.receive(&mut piece.to_vec(), |event, _| {
-            assert!(!was_closed, "there are no events after the close");
-            if let Event::Message(message) = &event {
-                assert!(message.as_message().bytes().len() <= MAX_MESSAGE, "the limit holds");
-            }
-            seen.push(format!("{event:?}"));
-        });
-    }
+    let seen = pieces::receive(&mut connection, bytes, cuts, MAX_MESSAGE);
     (seen, connection.output_mut().take())
 }
 

@@ -1,17 +1,22 @@
 //! Bytes after the opening handshake, received by a client or a server: how they are split makes no difference.
 #![no_main]
 
+#[path = "support/pieces.rs"]
+mod pieces;
+
 use framewise::ClientRequest;
 use framewise::Url;
 use framewise::config::{Config, ValidConfig};
-use framewise::protocol::connection::{Connection, Event, State};
+use framewise::protocol::connection::{Connection, State};
 use libfuzzer_sys::fuzz_target;
+
+/// The longest message. Limits are small, so that inputs exceed them.
+const MAX_MESSAGE: usize = 300;
 
 fuzz_target!(|input: (bool, Vec<u8>, Vec<u8>)| {
     let (server, cuts, bytes) = input;
-    // Small limits, so that inputs exceed them.
     let config = Config::default().limits(|limits| {
-        limits.max_message = 300;
+        limits.max_message = MAX_MESSAGE;
         limits.max_fragments = 4;
     });
     let config = config.validate().expect("valid");
@@ -23,22 +28,7 @@ fuzz_target!(|input: (bool, Vec<u8>, Vec<u8>)| {
 /// Passes bytes to a connection, in pieces of the lengths in `cuts`. Returns its events and its output.
 fn run(server: bool, config: &ValidConfig, bytes: &[u8], cuts: &[u8]) -> (Vec<String>, Vec<u8>) {
     let mut connection = open(server, config);
-    let mut seen = Vec::new();
-    let mut cuts = cuts.iter().map(|&cut| usize::from(cut).max(1)).cycle();
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let length = cuts.next().unwrap_or(rest.len()).min(rest.len());
-        let (piece, after) = rest.split_at(length);
-        rest = after;
-        let was_closed = connection.state() == State::Closed;
-        connection.receive(&mut piece.to_vec(), |event, _| {
-            assert!(!was_closed, "there are no events after the close");
-            if let Event::Message(message) = &event {
-                assert!(message.as_message().bytes().len() <= 300, "the limit holds");
-            }
-            seen.push(format!("{event:?}"));
-        });
-    }
+    let seen = pieces::receive(&mut connection, bytes, cuts, MAX_MESSAGE);
     let ends = seen.iter().filter(|event| event.starts_with("Closed")).count();
     assert_eq!(ends, usize::from(connection.state() == State::Closed));
     let said = connection.output_mut().take();
