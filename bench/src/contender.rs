@@ -1,5 +1,6 @@
 //! The measured servers: how each is built and started, and the resources that it has used.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -9,13 +10,14 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::shape::{Compression, Shape, Traffic};
+use crate::shape::{Compression, Shape, Traffic, Transport};
+use crate::wire::Certificate;
 
 /// The file for the standard error of a server.
 pub const SERVER_LOG: &str = "target/bench-server.log";
 
 /// The features of the library that some shapes need.
-pub const FEATURES: &str = "deflate";
+pub const FEATURES: &str = "deflate,tls";
 
 /// The name of the example `echo` with these features.
 pub const WITH_FEATURES: &str = "echo-with-features";
@@ -165,6 +167,13 @@ impl Contender {
             Before, Fastwebsockets, Floor, Framewise, Given, Limit, Node, Python, Tungstenite,
         };
         match (shape.traffic, shape.compression) {
+            // `ws` gives no new ticket when a session is resumed, so that the load would soon have none left.
+            _ if shape.transport == Transport::ResumedTls => {
+                matches!(self, Limit | Framewise | Before)
+            }
+            _ if shape.transport == Transport::Tls => {
+                matches!(self, Limit | Framewise | Before | Node)
+            }
             // The others have no broadcast.
             (Traffic::Broadcast, _) => !self.is_peer() && self != Floor,
             (Traffic::SlowReaders, _) => matches!(self, Framewise | Before),
@@ -193,9 +202,15 @@ impl Contender {
         let peers = root.join("bench/peers");
         let program = |path: PathBuf| Command::new(path);
         let deflate = (shape.compression != Compression::Off).then_some("--deflate");
+        let mut tls: Vec<OsString> = Vec::new();
+        if shape.transport != Transport::Tcp {
+            let Certificate { chain, key } = Certificate::of_harness();
+            tls.extend(["--tls-cert".into(), chain.into(), "--tls-key".into(), key.into()]);
+        }
         match self {
             Contender::Limit => {
                 let mut command = program(release.join("limit"));
+                command.args(tls);
                 command.args(["--frame", &shape.frame().len().to_string()]);
                 if shape.traffic == Traffic::Broadcast {
                     command.arg("--broadcast");
@@ -210,18 +225,21 @@ impl Contender {
             Contender::Framewise | Contender::Before => {
                 let is_before = self == Contender::Before;
                 let target = if is_before { root.join("target/before/release") } else { release };
-                // The build in `target/before` has the features or not.
-                let with_features = if is_before { "echo" } else { WITH_FEATURES };
                 let broadcasts = matches!(shape.traffic, Traffic::Broadcast | Traffic::SlowReaders);
-                let (example, format): (_, &[_]) = match shape.compression {
-                    _ if broadcasts => ("broadcast", &[]),
-                    Compression::Off => ("echo", &["--raw"]),
-                    Compression::EachAlone => (with_features, &["--raw", "--deflate"]),
-                    Compression::WithContexts => (with_features, &["--raw", "--context-takeover"]),
+                let format: &[_] = match shape.compression {
+                    _ if broadcasts => &[],
+                    Compression::Off => &["--raw"],
+                    Compression::EachAlone => &["--raw", "--deflate"],
+                    Compression::WithContexts => &["--raw", "--context-takeover"],
+                };
+                let example = match () {
+                    () if broadcasts => "broadcast",
+                    () if shape.needs_features() && !is_before => WITH_FEATURES,
+                    () => "echo",
                 };
                 let mut command = program(target.join("examples").join(example));
                 command.args(["--quiet", "--lang", "en", "--host", "127.0.0.1", "--port", "0"]);
-                command.args(format);
+                command.args(format).args(tls);
                 command
             }
             Contender::Fastwebsockets => program(peers.join("target/release/peer-fastwebsockets")),
@@ -242,7 +260,7 @@ impl Contender {
             }
             Contender::Node => {
                 let mut command = program("node".into());
-                command.arg(peers.join("echo.mjs")).args(deflate);
+                command.arg(peers.join("echo.mjs")).args(deflate).args(tls);
                 command
             }
             Contender::Given(peer) => peer.shell(port),
@@ -286,7 +304,7 @@ impl Contender {
         });
         let line = hears.recv_timeout(START).unwrap_or_default();
         let word = line.split_whitespace().last().unwrap_or_default();
-        let address = word.trim_start_matches("ws://").parse();
+        let address = word.trim_start_matches("ws://").trim_start_matches("wss://").parse();
         running.address =
             address.map_err(|_| io::Error::other(format!("does not listen, see {SERVER_LOG}")))?;
         Ok(running)

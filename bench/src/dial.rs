@@ -1,13 +1,17 @@
-//! Opens the connections of the load: TCP and the opening handshake.
+//! Opens the connections of the load: TCP, perhaps TLS, and the opening handshake.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, HandshakeKind};
 use socket2::{Domain, Socket, Type};
 
 use crate::load::{Count, PATIENCE};
-use crate::shape::{Compression, Shape};
+use crate::shape::{Compression, Shape, Transport};
+use crate::wire::{Certificate, Stream};
 use crate::{ACCEPT, REQUEST};
 
 /// How connections to a server are opened.
@@ -17,11 +21,18 @@ pub struct Dialer {
     compression: Compression,
     /// Whether the server has to speak the protocol, and not only to respond with 101.
     verifies: bool,
+    tls: Option<Arc<ClientConfig>>,
+    /// The handshake of TLS that every connection has to make.
+    expected: HandshakeKind,
 }
 
 impl Dialer {
-    /// Returns how to open the connections of a shape.
-    pub fn new(address: SocketAddr, shape: &Shape, verifies: bool) -> Dialer {
+    /// Returns how to open the connections of a shape. If they resume a session of TLS, opens the connection that begins it.
+    ///
+    /// # Errors
+    ///
+    /// The certificate of the harness cannot be used, or that connection fails.
+    pub fn new(address: SocketAddr, shape: &Shape, verifies: bool) -> io::Result<Dialer> {
         let offer = match shape.compression {
             Compression::Off => "",
             Compression::EachAlone => {
@@ -32,7 +43,21 @@ impl Dialer {
         };
         let end = REQUEST.len() - 2;
         let request = [&REQUEST[..end], offer.as_bytes(), b"\r\n"].concat();
-        Dialer { address, request, compression: shape.compression, verifies }
+        let resumes = shape.transport == Transport::ResumedTls;
+        let tls = match shape.transport {
+            Transport::Tcp => None,
+            _ => {
+                let config = Certificate::of_harness().client(resumes);
+                Some(config.map_err(|error| io::Error::other(error.to_string()))?)
+            }
+        };
+        let (compression, expected) = (shape.compression, HandshakeKind::Full);
+        let mut dialer = Dialer { address, request, compression, verifies, tls, expected };
+        if resumes {
+            dialer.connect(0)?;
+            dialer.expected = HandshakeKind::Resumed;
+        }
+        Ok(dialer)
     }
 
     /// Connects and completes the opening handshake. Many connections use several local addresses, because the number of
@@ -40,9 +65,10 @@ impl Dialer {
     ///
     /// # Errors
     ///
-    /// The connection or its opening handshake fails, or the server does not compress although the shape says so.
-    pub fn connect(&self, number: usize) -> io::Result<TcpStream> {
-        let mut stream = self.tcp(number)?;
+    /// The connection or one of its handshakes fails, the server does not compress although the shape says so, or a session of
+    /// TLS is resumed or not, against what the shape says.
+    pub fn connect(&self, number: usize) -> io::Result<Dialed> {
+        let mut stream = Dialed { socket: self.tcp(number)?, tls: self.tls()? };
         stream.write_all(&self.request)?;
         let mut answer = Vec::new();
         let end = loop {
@@ -67,7 +93,21 @@ impl Dialer {
                 "the server does not agree to {offer}: it responds with {text:?}"
             )));
         }
+        if let Some(tls) = &stream.tls {
+            let (kind, expected) = (tls.handshake_kind(), self.expected);
+            if kind != Some(expected) {
+                let text = format!("the handshake of TLS is {kind:?}, and not {expected:?}");
+                return Err(io::Error::other(text));
+            }
+        }
         Ok(stream)
+    }
+
+    fn tls(&self) -> io::Result<Option<ClientConnection>> {
+        let Some(config) = &self.tls else { return Ok(None) };
+        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+        let tls = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+        Ok(Some(tls))
     }
 
     /// Reports whether the extensions of a response are what the shape needs.
@@ -115,9 +155,109 @@ impl Dialer {
     }
 }
 
+/// A new connection, whose socket blocks.
+pub struct Dialed {
+    socket: TcpStream,
+    tls: Option<ClientConnection>,
+}
+
+impl Dialed {
+    /// Returns the connection without blocking.
+    ///
+    /// # Errors
+    ///
+    /// The operating system refuses it.
+    pub fn into_stream(self) -> io::Result<Stream> {
+        self.socket.set_nonblocking(true)?;
+        let socket = mio::net::TcpStream::from_std(self.socket);
+        Ok(match self.tls {
+            None => Stream::Tcp(socket),
+            Some(tls) => Stream::over_tls(socket, tls.into()),
+        })
+    }
+}
+
+impl Read for Dialed {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.socket.read(into),
+            Some(tls) => rustls::Stream::new(tls, &mut self.socket).read(into),
+        }
+    }
+}
+
+impl Write for Dialed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.socket.write(bytes),
+            Some(tls) => rustls::Stream::new(tls, &mut self.socket).write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.tls {
+            None => self.socket.flush(),
+            Some(tls) => rustls::Stream::new(tls, &mut self.socket).flush(),
+        }
+    }
+}
+
 /// Returns the value of a header field.
 fn field<'a>(head: &'a str, wanted: &str) -> Option<&'a str> {
     let fields = head.lines().filter_map(|line| line.split_once(':'));
     let mut named = fields.filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
     named.next().map(|(_, value)| value.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use rustls::ServerConnection;
+
+    use super::*;
+    use crate::ANSWER;
+    use crate::shape::Traffic;
+
+    /// Serves opening handshakes inside of TLS, and gives each connection this many tickets. Returns its address.
+    fn server(tickets: usize) -> SocketAddr {
+        let certificate = Certificate::of_harness();
+        certificate.make().expect("files in target");
+        let mut config = certificate.server().expect("a certificate").as_ref().clone();
+        config.send_tls13_tickets = tickets;
+        let config = Arc::new(config);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        thread::spawn(move || {
+            for mut socket in listener.incoming().map_while(Result::ok) {
+                let mut tls = ServerConnection::new(Arc::clone(&config)).expect("valid");
+                let mut stream = rustls::Stream::new(&mut tls, &mut socket);
+                let mut request = [0; REQUEST.len()];
+                // The client may leave early.
+                let _ = stream.read_exact(&mut request).and_then(|()| stream.write_all(ANSWER));
+                let _ = stream.flush();
+            }
+        });
+        address
+    }
+
+    fn shape(transport: Transport) -> Shape {
+        let wanted =
+            |shape: &Shape| shape.transport == transport && shape.traffic == Traffic::Handshakes;
+        Shape::all().into_iter().find(wanted).expect("a shape")
+    }
+
+    #[test]
+    fn only_a_resumed_session_counts_as_one() {
+        for transport in [Transport::Tls, Transport::ResumedTls] {
+            let dialer = Dialer::new(server(2), &shape(transport), true).expect("a connection");
+            for _ in 0..5 {
+                assert!(dialer.connect(0).is_ok());
+            }
+        }
+        let dialer = Dialer::new(server(0), &shape(Transport::ResumedTls), true);
+        let error = dialer.and_then(|dialer| dialer.connect(0)).err().expect("no ticket");
+        assert_eq!(error.to_string(), "the handshake of TLS is Some(Full), and not Resumed");
+    }
 }

@@ -6,6 +6,7 @@ pub mod dial;
 pub mod load;
 pub mod report;
 pub mod shape;
+pub mod wire;
 
 use std::io;
 use std::net::Ipv4Addr;

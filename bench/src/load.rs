@@ -5,17 +5,17 @@
 //! stops the run.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::deflate;
 use crate::dial::Dialer;
 use crate::shape::{Compression, Shape, Traffic};
+use crate::wire::Stream;
 
 /// The most bytes of one read.
 const READ: usize = 256 * 1024;
@@ -51,10 +51,12 @@ pub struct Load {
     /// Whether the bytes that come back are verified.
     verifies: bool,
     buffer: Vec<u8>,
+    /// The buffer for the records of TLS.
+    records: Vec<u8>,
 }
 
 struct Peer {
-    stream: TcpStream,
+    stream: Stream,
     /// Bytes that were written, and bytes to write in total.
     written: u64,
     asked: u64,
@@ -74,7 +76,7 @@ impl Load {
     /// A connection or its opening handshake fails.
     pub fn open(address: SocketAddr, shape: &Shape, verifies: bool) -> io::Result<Load> {
         let poll = Poll::new()?;
-        let dialer = Dialer::new(address, shape, verifies);
+        let dialer = Dialer::new(address, shape, verifies)?;
         let reply = match shape.compression {
             Compression::EachAlone | Compression::WithContexts if verifies => {
                 deflate::learn(&mut dialer.connect(0)?, shape)?
@@ -84,11 +86,9 @@ impl Load {
         let mut peers = Vec::new();
         let flood = usize::from(matches!(shape.traffic, Traffic::LatencyBesideFlood(_)));
         for number in 0..shape.peers + flood + shape.silent {
-            let stream = dialer.connect(number)?;
-            stream.set_nonblocking(true)?;
-            let mut stream = TcpStream::from_std(stream);
+            let mut stream = dialer.connect(number)?.into_stream()?;
             let interest = Interest::READABLE | Interest::WRITABLE;
-            poll.registry().register(&mut stream, Token(number), interest)?;
+            poll.registry().register(stream.socket(), Token(number), interest)?;
             let due = VecDeque::new();
             peers.push(Peer {
                 stream,
@@ -113,6 +113,7 @@ impl Load {
             reply: reply.len(),
             verifies,
             buffer: vec![0; READ],
+            records: vec![0; READ],
         })
     }
 
@@ -168,14 +169,16 @@ impl Load {
         self.poll(Some(Duration::ZERO))?;
         for n in self.ready() {
             let peer = &mut self.peers[n];
-            match peer.stream.read(&mut self.buffer) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(count) => {
+            match peer.stream.read(&mut self.buffer, &mut self.records) {
+                Ok((count, _)) => {
                     let (pings, rest) = self.buffer[..count].as_chunks();
                     if !rest.is_empty() || pings.iter().any(|ping| ping != b"\x89\x00") {
                         return Err(io::Error::other("something else than a ping"));
                     }
-                    peer.stream.write_all(&[0x8a, 0x80, 0, 0, 0, 0].repeat(pings.len()))?;
+                    let pongs = [0x8a, 0x80, 0, 0, 0, 0].repeat(pings.len());
+                    if peer.stream.write(&pongs)? < pongs.len() {
+                        return Err(io::Error::other("the socket of an idle connection is full"));
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -415,9 +418,8 @@ impl Load {
     /// Reads and compares once. Returns whether the socket may have more.
     fn read_once(&mut self, n: usize) -> io::Result<bool> {
         let peer = &mut self.peers[n];
-        let count = match peer.stream.read(&mut self.buffer) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(count) => count,
+        let (count, has_more) = match peer.stream.read(&mut self.buffer, &mut self.records) {
+            Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
         };
@@ -433,11 +435,15 @@ impl Load {
             }
         }
         peer.read += count as u64;
-        Ok(count == self.buffer.len())
+        Ok(has_more)
     }
 
     fn write(&mut self, n: usize) -> io::Result<()> {
         let peer = &mut self.peers[n];
+        match peer.stream.flush() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => peer.writable = false,
+            result => result?,
+        }
         while peer.writable && peer.written < peer.asked {
             let at = (peer.written % self.frame as u64) as usize;
             let count = (peer.asked - peer.written).min((self.requests.len() - at) as u64) as usize;

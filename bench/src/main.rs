@@ -13,7 +13,8 @@ use framewise_bench::contender::{Contender, FEATURES, Peer, Running, Used, WITH_
 use framewise_bench::dial::Dialer;
 use framewise_bench::load::{Count, Load};
 use framewise_bench::report::{Row, Run, Table};
-use framewise_bench::shape::{Shape, Traffic, duration};
+use framewise_bench::shape::{Shape, Traffic, Transport, duration};
+use framewise_bench::wire::Certificate;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Measures framewise, a bare loop of system calls, a minimal echo server and other implementations, all in one run
@@ -28,7 +29,7 @@ struct Options {
     /// Repetitions of each measurement
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
-    /// Only shapes whose name contains this
+    /// Only shapes whose name contains this, or the one shape with this name
     #[arg(long, value_name = "PART")]
     only: Option<String>,
     /// Only these contenders, by name (repeatable)
@@ -74,6 +75,9 @@ fn run_all() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no parent folder")?;
     let contenders = chosen(&options)?;
     let shapes = shapes(&options)?;
+    if shapes.iter().any(|shape| shape.transport != Transport::Tcp) {
+        Certificate::of_harness().make()?;
+    }
     if options.at.is_none() {
         build(root, &contenders, &shapes)?;
     }
@@ -130,9 +134,12 @@ fn runs_of(shape: &Shape, runs: usize) -> usize {
 
 fn shapes(options: &Options) -> Result<Vec<Shape>, String> {
     let part = options.only.as_deref().unwrap_or_default().to_lowercase();
-    let all = Shape::all().into_iter();
-    let shapes: Vec<Shape> =
-        all.filter(|shape| shape.name.to_lowercase().contains(&part)).collect();
+    let mut shapes = Shape::all();
+    // A whole name may be a part of another one.
+    match shapes.iter().position(|shape| shape.name.to_lowercase() == part) {
+        Some(exact) => shapes = vec![shapes.swap_remove(exact)],
+        None => shapes.retain(|shape| shape.name.to_lowercase().contains(&part)),
+    }
     if shapes.is_empty() {
         let names: Vec<&str> = Shape::all().iter().map(|shape| shape.name).collect();
         return Err(format!("no shape's name contains that; there are\n{}", names.join("\n")));
@@ -205,7 +212,7 @@ fn run(
         return memory(&server, shape, contender.speaks());
     }
     if shape.traffic == Traffic::Handshakes {
-        let dialer = Dialer::new(server.address, shape, contender.speaks());
+        let dialer = Dialer::new(server.address, shape, contender.speaks())?;
         dialer.handshakes(lasts / 5)?;
         let before = server.used()?;
         let count = dialer.handshakes(lasts)?;

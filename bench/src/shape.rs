@@ -23,6 +23,19 @@ pub struct Shape {
     pub payload: Payload,
     /// Whether both sides compress messages.
     pub compression: Compression,
+    /// What carries the bytes.
+    pub transport: Transport,
+}
+
+/// What carries the bytes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Transport {
+    /// TCP as it is.
+    Tcp,
+    /// TLS, and every connection exchanges certificates.
+    Tls,
+    /// TLS, and every connection resumes an earlier session.
+    ResumedTls,
 }
 
 /// Whether messages are compressed (permessage-deflate, RFC 7692).
@@ -82,8 +95,8 @@ impl Shape {
         size: usize,
         payload: Payload,
     ) -> Shape {
-        let compression = Compression::Off;
-        Shape { name, traffic, peers, silent: 0, size, payload, compression }
+        let (compression, transport) = (Compression::Off, Transport::Tcp);
+        Shape { name, traffic, peers, silent: 0, size, payload, compression, transport }
     }
 
     /// Returns a shape of chat messages that both sides compress.
@@ -94,8 +107,12 @@ impl Shape {
         size: usize,
         compression: Compression,
     ) -> Shape {
-        let payload = Payload::Chat;
-        Shape { name, traffic, peers, silent: 0, size, payload, compression }
+        Shape { compression, ..Shape::new(name, traffic, peers, size, Payload::Chat) }
+    }
+
+    /// Puts a shape on another transport.
+    const fn over(self, transport: Transport) -> Shape {
+        Shape { transport, ..self }
     }
 
     /// Adds idle connections to a shape.
@@ -111,6 +128,7 @@ impl Shape {
             Broadcast, ClosedLoop, Handshakes, Idle, Latency, LatencyBesideFlood, Memory,
             Pipelined, SlowReaders,
         };
+        use Transport::{ResumedTls, Tls};
         vec![
             Shape::new("100 peers x 20 B, closed loop", ClosedLoop, 100, 20, Binary),
             Shape::new("100 peers x 20 B beside 15,000 idle", ClosedLoop, 100, 20, Binary)
@@ -145,6 +163,15 @@ impl Shape {
             Shape::deflate("deflate, 20 peers x 64 KiB of JSON", ClosedLoop, 20, 65_536, EachAlone),
             Shape::deflate("deflate, 1,000 idle peers", Memory, 1_000, 200, EachAlone),
             Shape::deflate("deflate with contexts, 200 idle peers", Memory, 200, 200, WithContexts),
+            Shape::new("TLS, 100 peers x 20 B, closed loop", ClosedLoop, 100, 20, Binary).over(Tls),
+            Shape::new("TLS, 20 peers x 64 KiB, closed loop", ClosedLoop, 20, 64 << 10, Binary)
+                .over(Tls),
+            Shape::new("TLS, 1 peer, 4 x 64 KiB binary", Pipelined(4), 1, 64 << 10, Binary)
+                .over(Tls),
+            Shape::new("TLS, 1,000 idle peers", Memory, 1_000, 20, Binary).over(Tls),
+            Shape::new("TLS handshakes, one at a time", Handshakes, 1, 0, Binary).over(Tls),
+            Shape::new("resumed TLS handshakes, one at a time", Handshakes, 1, 0, Binary)
+                .over(ResumedTls),
         ]
     }
 
@@ -155,7 +182,7 @@ impl Shape {
 
     /// Reports whether the library has to be built with features for it.
     pub fn needs_features(&self) -> bool {
-        self.compression != Compression::Off
+        self.compression != Compression::Off || self.transport != Transport::Tcp
     }
 
     /// Returns the size of a read buffer that has room for a batch, for servers that a larger one makes slower.

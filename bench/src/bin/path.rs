@@ -15,7 +15,7 @@ use framewise::protocol::receive::MessageReader;
 use framewise::protocol::{mask, utf8};
 use framewise::{Echo, Readiness, Tcp};
 use framewise_bench::REQUEST;
-use framewise_bench::shape::{Compression, Payload, Shape, Traffic};
+use framewise_bench::shape::{Compression, Payload, Shape, Traffic, Transport};
 
 /// About how many bytes one read has on the paths through the whole event loop. A read has at most 100 messages.
 const BATCH: usize = 200_000;
@@ -44,8 +44,16 @@ fn main() {
         "binary" | "ping" => Payload::Binary,
         _ => Payload::Text,
     };
-    let (traffic, compression) = (Traffic::ClosedLoop, Compression::Off);
-    let shape = Shape { name: "", traffic, peers: 1, silent: 0, size, payload, compression };
+    let shape = Shape {
+        name: "",
+        traffic: Traffic::ClosedLoop,
+        peers: 1,
+        silent: 0,
+        size,
+        payload,
+        compression: Compression::Off,
+        transport: Transport::Tcp,
+    };
     let (mut frame, mut bytes) =
         (shape.frame(), shape.reply().split_off(shape.reply().len() - size));
     match path {
