@@ -534,6 +534,8 @@ const checks = {
     await say(ana, 'antes');
     await say(ana, `a${above}${below} ${`e${above}${below}`.repeat(20)}`);
     await say(ana, 'depois');
+    // Until then the marks of the messages change, which the pictures would show.
+    for (const text of ['antes', 'depois']) await mark(ana, text, 'delivered');
     for (const [page, list] of [[ana, '#chat'], [bia, '#chat'], [bia, '#received']]) {
       const body = page.locator(`${list} .body`).nth(1);
       await page.locator(`${list} .body`, { hasText: 'depois' }).waitFor();
