@@ -50,6 +50,8 @@ RANDOM = {
     ],
     # The records of a TLS handshake, as tap.py shows them. A signature is sometimes a byte longer, and so is its record.
     "records": [(rf"\b(1[4-7] 03 0[1-4]) {BYTE} {BYTE} (\| .*), \d+ bytes?", r"\1 <length> \2, <length>")],
+    # The history of a room, as an acknowledgement names it.
+    "epoch": [(r'("epoch":")[0-9a-f]{16}"', r'\1<epoch>"')],
     # What both directions of a connection carry at the same time has no order; `equal` compares them apart.
     "order": [],
 }
