@@ -157,7 +157,8 @@ fn the_health_check_follows_the_variables_of_the_server() {
             // As in the container: nothing but these variables.
             command.arg("-i").arg(format!("PATH={path}")).arg(format!("PORT={port}"));
             command.args(variables.iter().map(|(name, value)| format!("{name}={value}")));
-            command.args(["sh", "-c", &health_check()]).output().expect("a shell")
+            command.args(["sh", "-c", &health_check()]).current_dir(&folder);
+            command.output().expect("a shell")
         };
         let output = check(serve.address.port());
         let errors = String::from_utf8_lossy(&output.stderr);
