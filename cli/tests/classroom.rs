@@ -367,6 +367,7 @@ fn a_client_that_comes_back_gets_exactly_what_it_has_missed() {
         json!({"type": "history", "after": 0, "id": "h1"}),
         json!({"type": "history", "after": 5, "epoch": "0123456789abcdef", "id": "h1"}),
         json!({"type": "history", "after": 7, "id": "h1"}),
+        json!({"type": "history", "after": u64::MAX, "id": "h1"}),
     ] {
         let gap = bia.send(&question.to_string()).json();
         assert_eq!((&gap["id"], &gap["error"]["code"]), (&json!("h1"), &json!("history_gap")));

@@ -175,7 +175,9 @@ impl Rooms {
         let (start, has_gap) = match after {
             None => (room.last.saturating_sub(limit as u64) + 1, false),
             Some(After { epoch: Some(epoch), .. }) if **epoch != *room.epoch => (first, true),
-            Some(After { seq, .. }) => (seq + 1, seq + 1 < first || *seq > room.last),
+            // Any number may come from a client, also the largest one.
+            Some(After { seq, .. }) if *seq > room.last => (first, true),
+            Some(After { seq, .. }) => (seq + 1, seq + 1 < first),
         };
         let start = if has_gap { first } else { start.max(first) };
         let (mut utterances, mut bytes) = (Vec::new(), 0);
