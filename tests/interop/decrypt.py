@@ -1,6 +1,8 @@
 """tshark decrypts sessions with `framewise serve` with the key log of the server: decrypt.py PORT CA KEYS FOLDER."""
 import pathlib, socket, ssl, struct, subprocess, sys, threading
 
+from checks import exactly
+
 PORT, CA, KEYS, FOLDER = int(sys.argv[1]), sys.argv[2], sys.argv[3], pathlib.Path(sys.argv[4])
 REQUEST = (b"GET /echo HTTP/1.1\r\nHost: localhost:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" % PORT)
@@ -43,14 +45,6 @@ class Capture:
 def frame(first, payload):
     masked = bytes(byte ^ MASK[at % 4] for at, byte in enumerate(payload))
     return bytes([first, 0x80 | len(payload)]) + MASK + masked
-
-def exactly(client, length):
-    data = b""
-    while len(data) < length:
-        piece = client.recv(length - len(data))
-        assert piece, "the end"
-        data += piece
-    return data
 
 def session(version, capture, text):
     """Sends a text to /echo through the capture, and closes."""

@@ -1,8 +1,9 @@
 """What a server of TLS accepts, one thing at a time: survey.py RSA_PORT ECDSA_PORT CA, for two servers with such keys."""
 import os, re, socket, ssl, struct, subprocess, sys, tempfile
 
+from checks import check, exactly, run
+
 RSA, ECDSA, CA = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-CHECKS = []
 # RFC 8446 section 6.2
 HANDSHAKE_FAILURE, ILLEGAL_PARAMETER, PROTOCOL_VERSION = 40, 47, 70
 # By key: the suites of TLS 1.2 with an ephemeral key and AEAD, as in RFC 5289 and RFC 7905, and their names in OpenSSL.
@@ -11,17 +12,6 @@ SUITES = {
     ECDSA: {0xC02B: "ECDHE-ECDSA-AES128-GCM-SHA256", 0xC02C: "ECDHE-ECDSA-AES256-GCM-SHA384",
             0xCCA9: "ECDHE-ECDSA-CHACHA20-POLY1305"},
 }
-
-def check(name):
-    return lambda function: CHECKS.append((name, function))
-
-def exactly(client, length):
-    data = b""
-    while len(data) < length:
-        piece = client.recv(length - len(data))
-        assert piece, f"the end after {data!r}"
-        data += piece
-    return data
 
 def vector(size, data):
     """RFC 8446 section 3.4: a length of so many bytes, and the data."""
@@ -145,12 +135,4 @@ def _():
     is_open, output = openssl(RSA)
     assert is_open and "No ALPN negotiated" in output, output
 
-failed = 0
-for name, function in CHECKS:
-    try:
-        function()
-        print(f"ok     TLS survey: {name}")
-    except Exception as error:
-        failed += 1
-        print(f"FAILED TLS survey: {name}: {error!r}")
-sys.exit(1 if failed else 0)
+sys.exit(run("TLS survey"))

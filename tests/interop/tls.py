@@ -1,14 +1,12 @@
 """The module `ssl` of Python against the echo server: tls.py PORT CA. How TLS ends, and frames in records of any size."""
 import socket, ssl, sys
 
+from checks import check, exactly, run
+
 PORT, CA = int(sys.argv[1]), sys.argv[2]
-CHECKS = []
 REQUEST = (b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 MASK = bytes(4)
-
-def check(name):
-    return lambda function: CHECKS.append((name, function))
 
 def connect(**options):
     context = ssl.create_default_context(cafile=CA)
@@ -22,14 +20,6 @@ def connect(**options):
         head += client.recv(1)
     assert head.startswith(b"HTTP/1.1 101 "), head
     return client
-
-def exactly(client, length):
-    data = b""
-    while len(data) < length:
-        piece = client.recv(length - len(data))
-        assert piece, "the end"
-        data += piece
-    return data
 
 @check("the Close, the close_notify, and the end of TCP")
 def _():
@@ -67,12 +57,4 @@ def _():
     raw.close()
     connect().close()
 
-failed = 0
-for name, function in CHECKS:
-    try:
-        function()
-        print(f"ok     Python ssl: {name}")
-    except Exception as error:
-        failed += 1
-        print(f"FAILED Python ssl: {name}: {error!r}")
-sys.exit(1 if failed else 0)
+sys.exit(run("Python ssl"))
