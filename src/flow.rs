@@ -107,7 +107,7 @@ impl Flow {
         self.by_time.insert((*at, peer));
     }
 
-    /// Lets the timed pause of a peer be over, if it has one.
+    /// Ends the timed pause of a peer, if it has one, with the next call of [`expired`](Flow::expired).
     pub(crate) fn resume(&mut self, peer: PeerId) {
         let Some(at) = self.until.get_mut(&peer) else { return };
         self.by_time.remove(&(*at, peer));

@@ -201,7 +201,7 @@ fn head_end(bytes: &[u8]) -> Option<usize> {
     Some(end + HEAD_END.len())
 }
 
-/// Labels all bytes and returns the exit code. Positions are those in the input, whoever sent the bytes.
+/// Labels all bytes and returns the exit code. Positions count from the start of the input, in both directions.
 pub fn label(bytes: &[u8], known: Known, show: &mut impl FnMut(&Item<'_>)) -> u8 {
     // The rules of the standard apply, and limits with their defaults. Who may connect is a matter of each server.
     let config = Config::default().handshake(|handshake| handshake.origins = OriginPolicy::Any);

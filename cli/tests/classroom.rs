@@ -330,7 +330,7 @@ fn a_client_that_comes_back_gets_exactly_what_it_has_missed() {
         raw.send(text);
     }
     let mut ana = serve.connect("/ws/events");
-    // One who comes later sees the conversation, once it asks.
+    // A client that joins later receives the conversation when it asks for it.
     let (said, rest) = loop {
         let (said, rest) = history(&mut ana, json!({"type": "history"}));
         if said.len() == 3 {

@@ -59,7 +59,7 @@ pub enum Path {
     Echo,
     /// `/ws`.
     Raw,
-    /// `/ws/events`; with the subprotocol it also hears who comes and goes.
+    /// `/ws/events`; with the subprotocol, the client also receives news about members that come and go.
     Events {
         /// The subprotocol `framewise.classroom` was chosen.
         presence: bool,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Returns a text of at most so many characters. A longer one is cut, and its last character is then `…`.
+/// Returns the text with at most `max` characters. A longer one is cut, and then ends with `…`.
 pub fn shortened(text: &str, max: usize) -> Cow<'_, str> {
     if text.chars().nth(max).is_none() {
         return text.into();

@@ -45,8 +45,9 @@ struct Said {
     /// How many bytes each fragment has.
     fragment: usize,
     control: Option<u8>,
-    /// A byte of the payload is changed, at this position and by this much, and so many bytes are left out at its end.
+    /// The position of a byte of the payload to change, and the bits to flip in it.
     spoiled: Option<(usize, u8)>,
+    /// How many bytes to leave out at the end of the payload.
     left_out: usize,
     key: Option<[u8; 4]>,
 }

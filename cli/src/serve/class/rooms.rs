@@ -106,7 +106,7 @@ impl Rooms {
     ///
     /// # Errors
     ///
-    /// It would be a new room, and there are so many with members already.
+    /// The room would be new, and the most rooms have members already. The error is their number.
     pub fn enter(&mut self, room: &str, member: MemberId) -> Result<(), usize> {
         if !self.rooms.contains_key(room) {
             if self.rooms.len() >= self.max_rooms {
